@@ -1,0 +1,76 @@
+"""The one exception for unusable input: what is wrong, where, what would be right, the nearest known names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where in a user's text something stands.
+
+    Attributes:
+        file: name shown to the user, such as a path or ``<text>``.
+        line: 1-based line, or 0 when only the file is known.
+        column: 1-based column, or 0 when only the line is known.
+        text: the source line itself, for the caret.
+        width: how many characters the caret underlines.
+    """
+
+    file: str
+    line: int = 0
+    column: int = 0
+    text: str = ""
+    width: int = 1
+
+    def __str__(self) -> str:
+        numbers = [str(n) for n in (self.line, self.column) if n]
+        return ":".join([self.file, *numbers])
+
+
+class InputError(ValueError):
+    """Raised for every kind of unusable input; the command line prints it and exits with status 2.
+
+    Args:
+        message: what is wrong, quoting the offending value.
+        location: where it stands, if it came from a text.
+        hint: what would be right.
+    """
+
+    def __init__(self, message: str, *, location: Location | None = None, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.location = location
+        self.hint = hint
+
+    def at(self, location: Location) -> InputError:
+        """Return the same error with a place, unless it has one already."""
+        return self if self.location else InputError(self.message, location=location, hint=self.hint)
+
+    def __str__(self) -> str:
+        lines = [f"{self.location}: {self.message}" if self.location else self.message]
+        if self.location and self.location.text and self.location.column:
+            text = self.location.text.expandtabs(1)
+            room = max(1, len(text) - self.location.column + 1)
+            lines += [f"  {text}", "  " + " " * (self.location.column - 1) + "^" * min(self.location.width, room)]
+        if self.hint:
+            lines.append(f"  {self.hint}")
+        return "\n".join(lines)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the known names nearest to ``name``, or all of them when none is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name[:80], names, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(f"'{c}'" for c in close) + "?"
+    listed = names[:20] + ["..."] * (len(names) > 20)
+    return "known names: " + ", ".join(listed) if names else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], *, location: Location | None = None) -> InputError:
+    """Return the error for a name that is not in a table."""
+    shown = name if len(name) <= 60 else name[:57] + "..."
+    return InputError(f"unknown {kind} '{shown}'", location=location, hint=nearest(name, known))

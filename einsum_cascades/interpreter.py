@@ -1,0 +1,404 @@
+"""The reference interpreter: runs any cascade in NumPy exactly as its Einsums say.
+
+An Einsum without a recurrence is evaluated for all points of its iteration space at once: operands are
+aligned by rank name, a sum of products goes through ``numpy.einsum``, everything else is broadcast and
+folded with the operator's ``ufunc.reduce``. Einsums that need their own earlier results form a recurrence
+(a strongly connected component of the dependency graph); it runs once per value of an iterative rank, in
+order, until the stop condition, which gives the same values as running the whole body iteration by
+iteration. Recurrences over several iterative ranks nest. ``init`` and ``final`` Einsums run where their
+dependencies put them: before the first iteration and after the last.
+
+A shifted subscript may be used on any rank as long as every value it reads exists: ``A[m-1]`` needs an
+``A[-1]`` and is refused. Operations on infinities follow IEEE 754 without warnings: ``exp(-inf - x)`` is 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from einsum_cascades.errors import InputError, Location, unknown
+from einsum_cascades.graph import Loop, Plan, execution_plan
+from einsum_cascades.ir import Access, Apply, Cascade, Const, Einsum, Expression, Number, Size
+from einsum_cascades.operations import complete_sizes, iterations, operations
+from einsum_cascades.operators import OPERATORS
+
+_MAX_VALUES = 2**33
+
+Array = NDArray[np.floating[Any]]
+Value = tuple[Array, tuple[str, ...]]
+"""An array and the rank that each of its axes walks over."""
+
+
+def run(
+    cascade: Cascade, inputs: Mapping[str, Any], *, sizes: Mapping[str, int] | None = None
+) -> dict[str, Array]:
+    """Run a cascade on arrays.
+
+    Args:
+        cascade: what to run.
+        inputs: one array per input tensor, axes in declared order. A tiled view may be given as the plain
+            tensor that it views (K of shape [E, M] for BK[E, M1, M0]); the sizes of the parts cut it.
+        sizes: sizes of ranks that no input array shows, such as M0.
+
+    Returns:
+        Every tensor that the cascade writes, axes in declared order. A tensor written at ``m1+1`` has one
+        entry more than M1 on that rank; entries that no Einsum writes are NaN. Values are floating point, of
+        the type that NumPy promotes the inputs to.
+
+    Raises:
+        InputError: an input is missing, unknown or of the wrong shape; a rank has no size or two; an Einsum
+            reads what is never written, or depends on itself.
+    """
+    arrays, found = _bind(cascade, inputs, dict(sizes or {}))
+    machine = _Machine(cascade, found | iterations(cascade, found), arrays)
+    plan = execution_plan(cascade)
+    with np.errstate(all="ignore"):
+        machine.execute(plan, {})
+    return {einsum.name: machine.values[einsum.name] for einsum in cascade.einsums}
+
+
+# ---------------------------------------------------------------- inputs and sizes
+
+
+def _plain_ranks(cascade: Cascade, ranks: tuple[str, ...]) -> tuple[str, ...]:
+    """Ranks of the tensor that a tiled one views: each family's parts become the rank that they split."""
+    whole = {part: partition.rank for partition in cascade.partitions for part in partition.parts}
+    return tuple(dict.fromkeys(whole.get(rank, rank) for rank in ranks))
+
+
+def _bind(
+    cascade: Cascade, inputs: Mapping[str, Any], sizes: dict[str, int]
+) -> tuple[dict[str, Array], dict[str, int]]:
+    """Arrays of the input tensors in declared shape, and the rank sizes that they and ``sizes`` tell."""
+    names = _given_names(cascade, inputs)
+    known = {r for d in cascade.declarations for r in d.ranks} | {r for e in cascade.einsums for r in e.ranks}
+    known |= set(cascade.iterative_ranks) | {r for p in cascade.partitions for r in (p.rank, *p.parts)}
+    for rank in sizes:
+        if rank not in known:
+            raise unknown("rank", rank, known)
+    dtype = _dtype(inputs)
+    source = dict.fromkeys(sizes, "the sizes given")
+    sizes = complete_sizes(cascade, sizes)
+    arrays: dict[str, Array] = {}
+    for tensor, name in names.items():
+        arrays[tensor] = np.asarray(inputs[name], dtype=dtype)
+        ranks = cascade.ranks_of[tensor]
+        ranks = ranks if tensor == name else _plain_ranks(cascade, ranks)
+        _note_shape(name, ranks, arrays[tensor], sizes, source)
+    sizes = complete_sizes(cascade, sizes)
+    for tensor, name in names.items():
+        if tensor != name:
+            arrays[tensor] = _tile(cascade, tensor, arrays[tensor], sizes)
+    return arrays, sizes
+
+
+def _given_names(cascade: Cascade, inputs: Mapping[str, Any]) -> dict[str, str]:
+    """The name under which each input is given: its own, or that of the plain tensor that it views."""
+    plain_of = dict(cascade.views)
+    needed = [t for t in cascade.inputs if plain_of.get(t) not in cascade.ranks_of]
+    accepted = {name for t in needed for name in (t, plain_of.get(t, t))}
+    for name in inputs:
+        if name not in accepted:
+            raise unknown("input", str(name), accepted)
+    names = {}
+    for tensor in needed:
+        spellings = dict.fromkeys((tensor, plain_of.get(tensor, tensor)))
+        found = [name for name in spellings if name in inputs]
+        if len(found) == 2:
+            raise InputError(f"both {tensor} and {found[1]} are given", hint=f"{tensor} is a view: give one")
+        if not found:
+            ranks = cascade.ranks_of[tensor]
+            shapes = (ranks if n == tensor else _plain_ranks(cascade, ranks) for n in spellings)
+            raise InputError(
+                f"input {tensor} is missing",
+                hint=f"cascade '{cascade.name}' reads "
+                + " or ".join(f"{n}[{', '.join(r)}]" for n, r in zip(spellings, shapes, strict=True))
+                + f"; given: {', '.join(inputs) or 'nothing'}",
+            )
+        names[tensor] = found[0]
+    return names
+
+
+def _dtype(inputs: Mapping[str, Any]) -> np.dtype[Any]:
+    """The floating-point type that the inputs promote to; float64 for integers and for no inputs."""
+    kinds = []
+    for name, value in inputs.items():
+        try:
+            kinds.append(np.asarray(value).dtype)
+        except ValueError as error:
+            raise InputError(f"input {name} is not an array", hint=str(error)) from None
+        if kinds[-1].kind not in "biuf":
+            raise InputError(f"input {name} holds values of type {kinds[-1]}", hint="real numbers are needed")
+    dtype = np.result_type(*kinds) if kinds else np.dtype(np.float64)
+    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+
+
+def _note_shape(
+    name: str, ranks: tuple[str, ...], array: Array, sizes: dict[str, int], source: dict[str, str]
+) -> None:
+    """Record the rank sizes that an array shows; refuse those that contradict what is known."""
+    declared = f"{name}[{', '.join(ranks)}]"
+    if array.ndim != len(ranks):
+        raise InputError(
+            f"input {name} has {array.ndim} axes, shape {array.shape}; expected {len(ranks)}",
+            hint=f"it is declared {declared}",
+        )
+    for rank, size in zip(ranks, array.shape, strict=True):
+        if size < 1:
+            raise InputError(
+                f"rank {rank} of input {name} is empty: shape {array.shape}", hint=f"it is {declared}"
+            )
+        if sizes.setdefault(rank, size) != size:
+            raise InputError(
+                f"rank {rank} of input {name} has size {size}; expected {sizes[rank]}, "
+                f"as {source.get(rank, 'its partition')} says",
+                hint=f"{declared} was given with shape {array.shape}",
+            )
+        source.setdefault(rank, f"input {name}")
+
+
+def _tile(cascade: Cascade, tensor: str, array: Array, sizes: Mapping[str, int]) -> Array:
+    """Cut a plain array into the parts that the tensor is declared with."""
+    declared = cascade.ranks_of[tensor]
+    parts_of = {p.rank: p.parts for p in cascade.partitions if set(p.parts) & set(declared)}
+    parts = [part for rank in _plain_ranks(cascade, declared) for part in parts_of.get(rank, (rank,))]
+    if sorted(parts) != sorted(declared):
+        raise InputError(f"{tensor} has ranks {declared}, which no plain tensor can be cut into")
+    missing = [part for part in parts if part not in sizes]
+    if missing:
+        raise InputError(
+            f"rank {missing[-1]} has no size, so {tensor}[{', '.join(declared)}] cannot be cut",
+            hint=f"give sizes={{'{missing[-1]}': ...}}",
+        )
+    tiled = array.reshape([sizes[part] for part in parts])
+    return tiled.transpose([parts.index(rank) for rank in declared])
+
+
+# ---------------------------------------------------------------- checks before anything is computed
+
+
+def _check_form(cascade: Cascade, einsum: Einsum) -> None:
+    """Refuse an Einsum that names what is not declared or leaves a rank neither kept nor reduced."""
+    for access in (einsum.output, *einsum.inputs):
+        if access.tensor not in cascade.ranks_of:
+            raise unknown("tensor", access.tensor, cascade.ranks_of, location=einsum.location)
+        ranks = cascade.ranks_of[access.tensor]
+        if len(access.subscripts) != len(ranks):
+            raise InputError(
+                f"{access.tensor} has {len(access.subscripts)} subscripts; expected {len(ranks)}",
+                location=einsum.location,
+                hint=f"it is declared {access.tensor}[{', '.join(ranks)}]",
+            )
+    operations(einsum)
+    kept, right = einsum.output.ranks, {r for a in einsum.inputs for r in a.ranks}
+    if len(set(kept)) < len(kept):
+        raise InputError(f"{einsum.name} is written at one rank's variable twice", location=einsum.location)
+    for rank in einsum.ranks:
+        if (rank in kept) + einsum.reduced_ranks.count(rank) != 1:
+            raise InputError(
+                f"rank {rank} of {einsum.name} must be either on the left or reduced once",
+                location=einsum.location,
+            )
+    for reduction in einsum.reductions:
+        if reduction.operator not in OPERATORS or not OPERATORS[reduction.operator].reduces:
+            raise unknown(
+                "reduction",
+                reduction.operator,
+                [o for o, op in OPERATORS.items() if op.reduces],
+                location=einsum.location,
+            )
+        if reduction.rank not in right:
+            raise InputError(
+                f"{einsum.name} reduces rank {reduction.rank}, which it does not walk over",
+                location=einsum.location,
+            )
+
+
+def _first_gap(read: range, written: list[range]) -> int | None:
+    """First entry of ``read`` that none of the ranges writes."""
+    position = read.start
+    for place in sorted(written, key=lambda w: w.start):
+        if place.start <= position:
+            position = max(position, place.stop)
+    return position if position < read.stop else None
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+class _Machine:
+    """The tensors computed so far, and what is needed to compute the next.
+
+    ``binding`` is the current value of each iterative rank that a loop around a step walks over.
+    """
+
+    def __init__(self, cascade: Cascade, sizes: Mapping[str, int], inputs: dict[str, Array]) -> None:
+        self.cascade = cascade
+        self.sizes = sizes
+        self.values = dict(inputs)
+        self.dtype = np.result_type(*inputs.values()) if inputs else np.dtype(np.float64)
+        self.written: dict[str, list[tuple[range, ...]]] = {
+            t: [tuple(range(n) for n in array.shape)] for t, array in inputs.items()
+        }
+        self.check()
+
+    def check(self) -> None:
+        """Refuse ranks without a size, and reads of entries that no Einsum writes."""
+        for einsum in self.cascade.einsums:
+            _check_form(self.cascade, einsum)
+            places = tuple(self.places(einsum, einsum.output))
+            self.written.setdefault(einsum.name, []).append(places)
+            for place, subscript in zip(places, einsum.output.subscripts, strict=True):
+                if place.start < 0 or isinstance(subscript, Size):
+                    raise InputError(
+                        f"{einsum.name} is written outside its ranks",
+                        location=einsum.location,
+                        hint="write at a variable, a variable shifted upwards, or a constant of 0 or more",
+                    )
+        for tiled, plain in self.cascade.views:
+            if plain in self.cascade.ranks_of:
+                ranks = self.cascade.ranks_of[tiled]
+                if self.cascade.ranks_of[plain] != _plain_ranks(self.cascade, ranks):
+                    raise InputError(f"{tiled}[{', '.join(ranks)}] is no view of {plain}")
+                self.written[tiled] = [tuple(range(self.size(rank, tiled)) for rank in ranks)]
+        for einsum in self.cascade.einsums:
+            for access in einsum.inputs:
+                for axis, place in enumerate(self.places(einsum, access)):
+                    gap = _first_gap(place, [w[axis] for w in self.written[access.tensor]])
+                    if gap is not None:
+                        at = f"{self.cascade.ranks_of[access.tensor][axis].lower()} = {gap}"
+                        raise InputError(
+                            f"{einsum.name} reads {access.tensor} at {at}, where it has no value",
+                            location=einsum.location,
+                            hint=f"write {access.tensor} there in init, or read it only where it is written",
+                        )
+
+    def places(self, einsum: Einsum, access: Access) -> Iterator[range]:
+        """Yield the entries that an access touches on each axis, over the whole iteration space."""
+        for subscript in access.subscripts:
+            if isinstance(subscript, Const):
+                yield range(subscript.value, subscript.value + 1)
+                continue
+            size = self.size(subscript.rank, einsum.name, einsum.location)
+            if isinstance(subscript, Size):
+                yield range(size, size + 1)
+            else:
+                yield range(subscript.shift, subscript.shift + size)
+
+    def size(self, rank: str, user: str, location: Location | None = None) -> int:
+        """Size of a rank, for what uses it."""
+        if rank not in self.sizes:
+            hint = f"no input shows it: give sizes={{'{rank}': ...}}"
+            raise InputError(f"rank {rank} of {user} has no size", location=location, hint=hint)
+        return self.sizes[rank]
+
+    def execute(self, plan: Plan, binding: Mapping[str, int]) -> None:
+        """Run the steps of a plan, loops included."""
+        for step in plan:
+            if isinstance(step, Loop):
+                for value in range(self.sizes[step.rank]):
+                    self.execute(step.steps, {**binding, step.rank: value})
+            else:
+                einsum = self.cascade.einsums[step]
+                self.store(einsum, self.reduce(einsum, binding), binding)
+
+    def index(self, access: Access, binding: Mapping[str, int]) -> tuple[int | slice, ...]:
+        """NumPy index of an access: a number where a subscript is fixed, a slice where it is free."""
+        found: list[int | slice] = []
+        for subscript in access.subscripts:
+            if isinstance(subscript, Const):
+                found.append(subscript.value)
+            elif isinstance(subscript, Size):
+                found.append(self.sizes[subscript.rank])
+            elif subscript.rank in binding:
+                found.append(binding[subscript.rank] + subscript.shift)
+            else:
+                found.append(slice(subscript.shift, subscript.shift + self.sizes[subscript.rank]))
+        return tuple(found)
+
+    def tensor(self, name: str) -> Array:
+        """The values of a tensor; a view of a declared tensor is cut from it when first read."""
+        if name not in self.values:
+            plain = self.values[dict(self.cascade.views)[name]]
+            self.values[name] = _tile(self.cascade, name, plain, self.sizes)
+        return self.values[name]
+
+    def value(self, expression: Expression, binding: Mapping[str, int]) -> Value:
+        """Evaluate an expression over the free ranks that it walks over."""
+        if isinstance(expression, Number):
+            return np.asarray(expression.value, dtype=self.dtype), ()
+        if isinstance(expression, Access):
+            array = np.asarray(self.tensor(expression.tensor)[self.index(expression, binding)])
+            ranks = tuple(r for r in expression.ranks if r not in binding)
+            distinct = tuple(dict.fromkeys(ranks))
+            if ranks != distinct:
+                diagonal: list[Any] = [array, [distinct.index(r) for r in ranks], [*range(len(distinct))]]
+                array = np.einsum(*diagonal)
+            return array, distinct
+        operands = [self.value(operand, binding) for operand in expression.operands]
+        ranks = tuple(dict.fromkeys(r for _, own in operands for r in own))
+        operator = OPERATORS[expression.operator]
+        return np.asarray(operator.numpy(*(_align(operand, ranks) for operand in operands))), ranks
+
+    def reduce(self, einsum: Einsum, binding: Mapping[str, int]) -> Value:
+        """Evaluate an Einsum's expression and fold its reductions in the order written."""
+        reductions = list(einsum.reductions)
+        factors = list(_factors(einsum.expression))
+        summed = list(takewhile(lambda reduction: reduction.operator == "add", reductions))
+        if len(factors) > 1 and summed:
+            array, ranks = _contract([self.value(f, binding) for f in factors], {r.rank for r in summed})
+            reductions = reductions[len(summed) :]
+        else:
+            array, ranks = self.value(einsum.expression, binding)
+        for reduction in reductions:
+            operator = OPERATORS[reduction.operator]
+            axis = ranks.index(reduction.rank)
+            ufunc: Any = operator.numpy
+            array = ufunc.reduce(array, axis=axis, initial=operator.identity)
+            ranks = (*ranks[:axis], *ranks[axis + 1 :])
+        return array, ranks
+
+    def store(self, einsum: Einsum, value: Value, binding: Mapping[str, int]) -> None:
+        """Write a result into its tensor, which is made, full of NaN, when first written."""
+        tensor = einsum.name
+        if tensor not in self.values:
+            places = zip(*self.written[tensor], strict=True)
+            shape = [max(place.stop for place in axis) for axis in places]
+            if math.prod(shape) > _MAX_VALUES:
+                raise InputError(f"{tensor} has {math.prod(shape)} values", hint="choose smaller rank sizes")
+            self.values[tensor] = np.full(shape, np.nan, dtype=self.dtype)
+        free = tuple(r for r in einsum.output.ranks if r not in binding)
+        self.values[tensor][self.index(einsum.output, binding)] = _align(value, free)
+
+
+def _align(value: Value, ranks: tuple[str, ...]) -> Array:
+    """Permute an array's axes to the order of ``ranks``, with an axis of length 1 where it lacks one."""
+    array, own = value
+    permuted = array.transpose([own.index(r) for r in ranks if r in own])
+    return permuted[tuple(slice(None) if r in own else None for r in ranks)]
+
+
+def _factors(expression: Expression) -> Iterator[Expression]:
+    """Factors of a product, however it is bracketed."""
+    if isinstance(expression, Apply) and expression.operator == "mul":
+        for operand in expression.operands:
+            yield from _factors(operand)
+    else:
+        yield expression
+
+
+def _contract(factors: list[Value], summed: set[str]) -> Value:
+    """Sum of the factors' product over some ranks, without building the product."""
+    ranks = list(dict.fromkeys(r for _, own in factors for r in own))
+    kept = [axis for axis, rank in enumerate(ranks) if rank not in summed]
+    operands: list[Any] = []
+    for array, own in factors:
+        operands += [array, [ranks.index(r) for r in own]]
+    result = np.einsum(*operands, kept, optimize="greedy")
+    return np.asarray(result), tuple(ranks[axis] for axis in kept)

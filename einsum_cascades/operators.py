@@ -1,0 +1,70 @@
+"""The closed table of operators that an Einsum may apply, and the class of hardware work that each is.
+
+The work class is what an architecture prices: a PE states how many cycles one operation of a class takes.
+A sum-reduced product is one multiply-accumulate, so ``mul`` and a following ``add`` reduction count as one ``mac``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+WorkClass = Literal["mac", "add", "max", "exp", "divide"]
+WORK_CLASSES: tuple[WorkClass, ...] = ("mac", "add", "max", "exp", "divide")
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator.
+
+    Attributes:
+        name: the name used in text, such as ``max`` or ``exp``.
+        arity: number of operands.
+        symbol: how it is written between or before its operands, in text.
+        numpy: the element-wise NumPy function.
+        identity: neutral element of a reduction, or None when it cannot reduce.
+        work_class: what the hardware is asked to do.
+        commutative, associative: algebraic laws; an operator needs both, and an identity, to reduce.
+    """
+
+    name: str
+    arity: int
+    symbol: str
+    numpy: Callable[..., Any]
+    work_class: WorkClass
+    identity: float | None = None
+    commutative: bool = False
+    associative: bool = False
+
+    @property
+    def reduces(self) -> bool:
+        """Whether a rank can be reduced with it."""
+        return self.identity is not None and self.commutative and self.associative
+
+
+def _sigmoid(x: Any) -> Any:
+    return np.exp(-np.logaddexp(0.0, -x))
+
+
+def _operators() -> tuple[Operator, ...]:
+    law = {"commutative": True, "associative": True}
+    return (
+        Operator("add", 2, "+", np.add, "add", 0.0, **law),
+        Operator("sub", 2, "-", np.subtract, "add"),
+        Operator("mul", 2, "*", np.multiply, "mac", 1.0, **law),
+        Operator("div", 2, "/", np.divide, "divide"),
+        Operator("max", 2, "max", np.maximum, "max", -np.inf, **law),
+        Operator("min", 2, "min", np.minimum, "max", np.inf, **law),
+        Operator("neg", 1, "-", np.negative, "add"),
+        Operator("exp", 1, "exp", np.exp, "exp"),
+        Operator("log", 1, "log", np.log, "exp"),
+        Operator("sqrt", 1, "sqrt", np.sqrt, "divide"),
+        Operator("tanh", 1, "tanh", np.tanh, "exp"),
+        Operator("sigmoid", 1, "sigmoid", _sigmoid, "exp"),
+    )
+
+
+OPERATORS: dict[str, Operator] = {op.name: op for op in _operators()}

@@ -1,0 +1,269 @@
+"""Result tables on disk (CSV and Parquet) and in the terminal.
+
+The same table gives the same bytes: floats are written by their shortest form that reads back exactly,
+Parquet without library metadata. A file appears whole or not at all: it is written beside its place under
+a temporary name and moved there.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from einsum_cascades.errors import InputError, Location, nearest
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+    from rich.console import RenderableType
+
+FORMATS: Final = (".csv", ".parquet")
+
+_INTEGER = re.compile(r"-?[0-9]{1,4000}")
+_FLOAT = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|-?inf|nan")
+_NUMERIC_NAME = re.compile(
+    r".*_(bytes|s|j|mm2|um2|hz)|util_[12]d|fraction|seq_len|kv_len|pe_dim|published|ours|relative_error"
+)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is seen whole or not at all; missing folders are made.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot write '{path}': {error.strerror or error}", hint="choose a folder that can be written"
+        ) from error
+
+
+def write_table(df: DataFrame, path_stem: Path | str) -> tuple[Path, Path]:
+    """Write a table as ``<path_stem>.csv`` and ``<path_stem>.parquet``; its index is not kept.
+
+    Integers beyond 64 bits are exact in the CSV and rounded to float64 in the Parquet file.
+
+    Returns:
+        The two paths.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    stem = Path(path_stem)
+    paths = stem.with_name(stem.name + ".csv"), stem.with_name(stem.name + ".parquet")
+    for path, data in zip(paths, (format_csv(df).encode(), _parquet_bytes(df)), strict=True):
+        write_atomically(path, data)
+    return paths
+
+
+def read_table(path: Path | str) -> DataFrame:
+    """Read a table that ``write_table`` wrote, from either format.
+
+    Returns:
+        The table; columns of integers with gaps have the nullable dtype ``Int64``.
+
+    Raises:
+        InputError: the file is missing, of another kind, cut short or damaged.
+    """
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise InputError(
+            f"'{path}' is not a result table", hint=f"expected a file ending in {' or '.join(FORMATS)}"
+        )
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error), hint=_neighbours(path)) from error
+    if path.suffix == ".parquet":
+        return _read_parquet(data, path)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _damaged(path, f"byte 0x{data[error.start]:02x} is not UTF-8 text", line=line) from error
+    return parse_csv(text, str(path))
+
+
+def format_csv(df: DataFrame) -> str:
+    """Return a table as CSV text that ``parse_csv`` reads back exactly; its index is not kept."""
+    text: str = df.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:  # Python's csv writer leaves a lone carriage return unquoted before 3.13
+        text = df.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return text
+
+
+def parse_csv(text: str, name: str) -> DataFrame:
+    """Parse a CSV table whose leading lines may be ``#`` comments.
+
+    Floats read back exactly; empty fields are missing values.
+
+    Args:
+        text: the whole file.
+        name: what to call it in messages.
+
+    Raises:
+        InputError: no header, a repeated column, a row of another width, a last line without its end, or
+            text where a column's name promises a number.
+    """
+    import pandas as pd
+
+    body = text.splitlines(keepends=True)
+    skipped = next((i for i, line in enumerate(body) if not line.startswith("#")), len(body))
+    if not body[skipped:]:
+        raise _damaged(name, "the table is empty", hint="expected a header line with column names")
+    if not body[-1].endswith("\n"):
+        raise _damaged(
+            name, "the last line has no end: the file was cut short", line=len(body), text=body[-1]
+        )
+    lines, rows = _csv_rows(io.StringIO("".join(body[skipped:]), newline=""), name, skipped)
+    header = rows[0]
+    if len(set(header)) < len(header) or "" in header:
+        raise _damaged(name, "a column name is empty or stands twice", line=skipped + 1, text=body[skipped])
+    for line, row in zip(lines, rows, strict=True):
+        if len(row) != len(header):
+            raise _damaged(
+                name, f"expected {len(header)} fields, found {len(row)}", line=line, text=",".join(row)
+            )
+    columns = {}
+    for number, column in enumerate(header):
+        values = [row[number] for row in rows[1:]]
+        if _NUMERIC_NAME.fullmatch(column):
+            _check_numbers(values, column, name, lines[1:])
+        columns[column] = _typed(values)
+    return pd.DataFrame(columns)
+
+
+def summary(tables: Mapping[str, DataFrame], headline: DataFrame) -> RenderableType:
+    """Return the terminal's summary: headline figures, then each table's largest deviation.
+
+    Args:
+        tables: the result tables, as ``fusemax.comparison.compare`` takes them.
+        headline: what ``fusemax.comparison.headline`` returned for them.
+    """
+    from rich.table import Table
+
+    from fusemax.comparison import deviations
+
+    view = Table(title="Published evaluation, reproduced", title_justify="left")
+    view.add_column("metric", no_wrap=True)
+    for column in ("published", "ours", "error"):
+        view.add_column(column, justify="right", no_wrap=True)
+    for row in headline.to_dict("records"):
+        view.add_row(
+            str(row["metric"]).replace("_", " "),
+            _figure(row["published"]),
+            _figure(row["ours"]),
+            _percent(row["relative_error"]),
+        )
+    view.add_section()
+    for row in deviations(tables).to_dict("records"):
+        label = f"{row['table']}.{row['metric']}, largest of {row['rows']}"
+        view.add_row(label, "", "", _percent(row["relative_error"]))
+    return view
+
+
+def _figure(value: float) -> str:
+    return "–" if value != value else f"{value:.4g}" if abs(value) < 1000 else f"{value:.1f}"
+
+
+def _percent(value: float) -> str:
+    if value != value:
+        return "–"
+    return "0" if value == 0 else f"{value:+.2%}" if abs(value) >= 5e-5 else f"{value:+.0e}"
+
+
+def _csv_rows(stream: io.StringIO, name: str, skipped: int) -> tuple[list[int], list[list[str]]]:
+    """Return the rows and the line at which each ends."""
+    reader = csv.reader(stream, strict=True)
+    lines: list[int] = []
+    rows: list[list[str]] = []
+    try:
+        for row in reader:
+            rows.append(row)
+            lines.append(skipped + reader.line_num)
+    except csv.Error as error:
+        raise _damaged(name, str(error), line=skipped + reader.line_num) from error
+    return lines, rows
+
+
+def _check_numbers(values: Sequence[str], column: str, name: str, lines: Sequence[int]) -> None:
+    for value, line in zip(values, lines, strict=True):
+        if value and not (_INTEGER.fullmatch(value) or _FLOAT.fullmatch(value)):
+            shown = value if len(value) <= 40 else value[:37] + "..."
+            raise _damaged(name, f"'{shown}' in column '{column}' is not a number", line=line)
+
+
+def _typed(values: list[str]) -> Series[Any]:
+    """Return a column as integers, floats, truth values or text: the first that fits all its values."""
+    import pandas as pd
+
+    present = [v for v in values if v]
+    if present and all(map(_INTEGER.fullmatch, present)):
+        integers = [int(v) if v else None for v in values]
+        if any(i is not None and not -(2**63) <= i < 2**63 for i in integers):
+            return pd.Series(integers, dtype=object)
+        return pd.Series(integers, dtype="int64" if len(present) == len(values) else "Int64")
+    if all(map(_FLOAT.fullmatch, present)):
+        return pd.Series([float(v) if v else float("nan") for v in values], dtype="float64")
+    if present == values and set(values) <= {"True", "False"}:
+        return pd.Series([v == "True" for v in values], dtype="bool")
+    return pd.Series([v or None for v in values], dtype="str")
+
+
+def _parquet_bytes(df: DataFrame) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def column(values: Series[Any]) -> Any:
+        try:
+            return pa.Array.from_pandas(values)
+        except (OverflowError, pa.ArrowInvalid):
+            return pa.Array.from_pandas(values.astype("float64"))
+
+    table = pa.table({str(name): column(df[name]) for name in df.columns})
+    sink = io.BytesIO()
+    pq.write_table(table, sink, write_page_checksum=True)
+    return sink.getvalue()
+
+
+def _read_parquet(data: bytes, path: Path) -> DataFrame:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+        table.validate(full=True)
+        frame: DataFrame = table.to_pandas(ignore_metadata=True)
+        for field, column in zip(table.schema, table.columns, strict=True):
+            if pa.types.is_integer(field.type) and column.null_count:
+                frame[field.name] = pd.array(column.to_pylist(), dtype="Int64")
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        raise _damaged(path, str(error).splitlines()[0][:120] if str(error) else "unreadable") from error
+    return frame
+
+
+def _damaged(name: object, what: str, *, line: int = 0, text: str = "", hint: str = "") -> InputError:
+    return InputError(
+        f"cannot read this table: {what}",
+        location=Location(str(name), line, text=text.rstrip("\n")[:200]),
+        hint=hint or "write it again, for instance with 'fusemax reproduce'",
+    )
+
+
+def _neighbours(path: Path) -> str:
+    known = [p.name for p in path.parent.glob("*") if p.suffix in FORMATS] if path.parent.is_dir() else []
+    return nearest(path.name, known)

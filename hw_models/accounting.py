@@ -1,0 +1,93 @@
+"""The two ways of counting: as the published evaluation did, slips included, and as the hardware would.
+
+Source of the slips: the FuseMax artifact (Nayak et al., MICRO 2024) and the toolchain it drives (Timeloop, Accelergy).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from einsum_cascades.errors import unknown
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """One explicit choice for each place where the published evaluation and the hardware part ways.
+
+    Attributes:
+        name: ``published`` or ``physical``.
+        phase_subtraction_cycles: whether the subtraction inside ``exp(x - max)`` takes a cycle of its own
+            where softmax runs as a phase (strategies ``unfused`` and ``flat``); tiles always count it.
+        tile_capacity_bytes: the capacity by which tiles are sized where score tiles pass through the
+            buffer, if smaller than the buffer; None for the buffer itself.
+        exp_unit_energy_in_tiles: whether exponentials on a dedicated unit cost energy in tiled cascades.
+        all_register_files: whether each PE's register file is charged, or one PE's and one lane's.
+        partition_size_bits: width of the integers in which the size of a tensor, for free first reads,
+            is computed and wraps around; None for exact integers.
+        spilled_accesses_in_buffer: whether accesses that go to DRAM because a tile overflows the buffer are
+            charged at the buffer as well.
+        drain_reads: whether an output that leaves the buffer for DRAM is read from the buffer.
+        leakage: whether memories leak while the chip runs.
+    """
+
+    name: str
+    phase_subtraction_cycles: bool
+    tile_capacity_bytes: int | None
+    exp_unit_energy_in_tiles: bool
+    all_register_files: bool
+    partition_size_bits: int | None
+    spilled_accesses_in_buffer: bool
+    drain_reads: bool
+    leakage: bool
+
+    def free_first_reads(self, size: int, tile: int) -> int:
+        """Return how many first reads of an output are free: nothing is there to read yet.
+
+        The published evaluation computes this number from the product of the tensor's size and the tile that the
+        memory holds, in 64-bit integers that wrap around, so that some free reads are charged after all.
+
+        Args:
+            size: values of the tensor.
+            tile: values of the tensor that the memory holds at a time.
+        """
+        if self.partition_size_bits is None:
+            return size
+        return (size * tile % 2**self.partition_size_bits) // tile
+
+
+PUBLISHED = Accounting(
+    name="published",
+    phase_subtraction_cycles=False,
+    tile_capacity_bytes=16 * 2**20,
+    exp_unit_energy_in_tiles=False,
+    all_register_files=False,
+    partition_size_bits=64,
+    spilled_accesses_in_buffer=True,
+    drain_reads=False,
+    leakage=False,
+)
+
+PHYSICAL = Accounting(
+    name="physical",
+    phase_subtraction_cycles=True,
+    tile_capacity_bytes=None,
+    exp_unit_energy_in_tiles=True,
+    all_register_files=True,
+    partition_size_bits=None,
+    spilled_accesses_in_buffer=False,
+    drain_reads=True,
+    leakage=True,
+)
+
+ACCOUNTINGS: dict[str, Accounting] = {a.name: a for a in (PUBLISHED, PHYSICAL)}
+
+
+def accounting_named(name: str) -> Accounting:
+    """Return an accounting by name.
+
+    Raises:
+        InputError: no accounting has that name.
+    """
+    if name not in ACCOUNTINGS:
+        raise unknown("accounting", name, ACCOUNTINGS)
+    return ACCOUNTINGS[name]

@@ -1,0 +1,54 @@
+"""What fits on chip: the one exact integer function that strategies, searches and tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from math import isqrt
+
+from einsum_cascades.errors import InputError
+
+
+def live_bytes(tiles: Iterable[int], value_bytes: int) -> int:
+    """Return the bytes that tiles of so many values occupy together."""
+    return sum(tiles) * value_bytes
+
+
+def fits(live: int, capacity_bytes: int) -> bool:
+    """Whether live data fit."""
+    return live <= capacity_bytes
+
+
+def too_small(what: str, least_bytes: int, capacity_bytes: int) -> InputError:
+    """Return the error for a buffer in which no mapping fits."""
+    return InputError(
+        f"the global buffer of {capacity_bytes} bytes is too small for any {what} mapping",
+        hint=f"the smallest tile needs {least_bytes} bytes: raise global_buffer.bytes, or narrow the arrays",
+    )
+
+
+def largest_divisor(number: int, bound: int) -> int:
+    """Return the largest divisor of a positive number that is at most ``bound`` (1 or more)."""
+    if bound >= number:
+        return number
+    for candidate in range(bound, 0, -1):
+        if number % candidate == 0:
+            return candidate
+    raise ValueError(f"no divisor of {number} is at most {bound}")
+
+
+@lru_cache(maxsize=4096)
+def tile_counts(number: int, most: int = 16) -> tuple[int, ...]:
+    """Return divisors of a positive number, the largest first: how many steps a tile may take of it.
+
+    Prime factors above 2^16 are not looked for, and of more than ``most`` divisors an even selection with both ends
+    is returned, so that a search stays short for any size.
+    """
+    found = {1, number}
+    for candidate in range(2, min(isqrt(number), 2**16) + 1):
+        if number % candidate == 0:
+            found |= {candidate, number // candidate}
+    ordered = sorted(found, reverse=True)
+    if len(ordered) <= most:
+        return tuple(ordered)
+    return tuple(ordered[round(i * (len(ordered) - 1) / (most - 1))] for i in range(most))
