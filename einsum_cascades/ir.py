@@ -176,6 +176,13 @@ class Cascade:
     title: str = ""
     citation: str = ""
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.name, self.declarations, self.body, self.init, self.final, self.stop, self.partitions))
+
+    def __hash__(self) -> int:
+        return self._hash
+
     @property
     def einsums(self) -> tuple[Einsum, ...]:
         """All Einsums in the order of a run: init, body, final."""

@@ -28,19 +28,8 @@ MAX_LENGTH = 40_000
 MAX_NAME = 60
 MAX_RANKS = 32
 
-_KEYS = (
-    "name",
-    "title",
-    "citation",
-    "declaration",
-    "partition",
-    "views",
-    "init",
-    "expressions",
-    "final",
-    "stop",
-)
-_EINSUM_KEYS = ("declaration", "expressions", "partition", "views", "init", "final", "stop")
+_EINSUM_KEYS = ("declaration", "partition", "views", "init", "expressions", "final", "stop")
+_KEYS = ("name", "title", "citation", *_EINSUM_KEYS)
 LIBRARY = Path(__file__).parent / "library"
 _TENSOR = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RANK = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -228,7 +217,7 @@ def _views(
         if tiled not in ranks_of:
             raise unknown("tensor", tiled, ranks_of, location=key.location)
         if tiled in written:
-            raise key.error(f"'{tiled}' is computed, so it cannot be a view of an input")
+            raise key.error(f"'{tiled}' is computed, so it is no view of another tensor")
         if not _TENSOR.fullmatch(_name(plain)) or plain.string() == tiled:
             raise plain.error(f"expected the plain tensor that '{tiled}' is a view of, found {plain.kind}")
         tiles = ranks_of[tiled]
@@ -241,6 +230,11 @@ def _views(
                 raise key.error(
                     f"'{tiled}' must have all parts of '{partition.rank}': {parts}, in this order"
                 )
+        whole = {part: p.rank for p in split for part in p.parts}
+        ranks = tuple(dict.fromkeys(whole.get(r, r) for r in tiles))
+        if ranks_of.get(plain.string(), ranks) != ranks:
+            hint = f"its tiles '{tiled}' make it [{', '.join(ranks)}]"
+            raise plain.error(f"'{plain.string()}' is declared with other ranks", hint)
         found.append((tiled, plain.string()))
     return tuple(found)
 
@@ -287,7 +281,7 @@ def parse_cascade(text: str, file: str = "<text>") -> Cascade:
     check_iteration(body, stop, stop_node.location if stop_node else None)
     written = {p.einsum.name for p in (*init, *body, *final)}
     views = _views(parts.get("views"), declarations, partitions, written)
-    init, body, final = ordered(init, body, final)
+    init, body, final = ordered(init, body, final, dict(views))
     return Cascade(
         name=_text(top.get("name")) or Path(file).stem.strip("<>") or "cascade",
         declarations=declarations,

@@ -179,8 +179,9 @@ def arithmetic_intensity(cascade: Cascade, sizes: Mapping[str, int], *, value_by
         InputError: a rank has no size, or the cascade moves nothing.
     """
     complete = complete_sizes(cascade, sizes)
-    moved = 0
-    for tensor in (*cascade.inputs, *cascade.outputs):
+    moved, views = 0, dict(cascade.views)
+    inputs = [tensor for tensor in cascade.inputs if views.get(tensor) not in cascade.ranks_of]
+    for tensor in (*inputs, *cascade.outputs):
         missing = [rank for rank in cascade.ranks_of[tensor] if rank not in complete]
         if missing:
             raise InputError(f"rank {missing[0]} of {tensor} has no size", hint="give the size of every rank")

@@ -10,7 +10,7 @@ Source: Nayak et al., "FuseMax", MICRO 2024, section 2 (iterative ranks). The or
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from einsum_cascades.errors import InputError, Location
 from einsum_cascades.ir import Access, Const, Stop, Var
@@ -89,7 +89,7 @@ def _check_writes(init: Section, body: Section, final: Section) -> None:
             seen.append(output.access)
 
 
-def _needs(section: Section) -> list[dict[int, Written]]:
+def _needs(section: Section, views: Mapping[str, str]) -> list[dict[int, Written]]:
     """Return, for each Einsum, those that it needs and the read that makes it so."""
     writers: dict[str, list[tuple[int, Access]]] = {}
     for index, parsed in enumerate(section):
@@ -98,8 +98,9 @@ def _needs(section: Section) -> list[dict[int, Written]]:
     for parsed in section:
         need: dict[int, Written] = {}
         for read in parsed.inputs:
-            for index, output in writers.get(read.access.tensor, ()):
-                if not earlier_ranks(read.access, output):
+            tensor = read.access.tensor
+            for index, output in writers.get(views.get(tensor, tensor), ()):
+                if tensor in views or not earlier_ranks(read.access, output):
                     need.setdefault(index, read)
         needs.append(need)
     return needs
@@ -120,8 +121,8 @@ def _circle(section: Section, needs: list[dict[int, Written]], left: set[int]) -
     )
 
 
-def _sorted(section: Section) -> Section:
-    needs = _needs(section)
+def _sorted(section: Section, views: Mapping[str, str]) -> Section:
+    needs = _needs(section, views)
     users: list[list[int]] = [[] for _ in section]
     for index, need in enumerate(needs):
         for other in need:
@@ -141,14 +142,15 @@ def _sorted(section: Section) -> Section:
     return tuple(section[i] for i in order)
 
 
-def _check_reads(section: Section, later: Sequence[Section], known: set[str]) -> None:
+def _check_reads(section: Section, later: Section, known: set[str], views: Mapping[str, str]) -> None:
     """Raise for a read of a tensor that only a later section writes."""
-    late = {p.einsum.name for other in later for p in other} - known - {p.einsum.name for p in section}
+    late = {p.einsum.name for p in later} - known - {p.einsum.name for p in section}
     for parsed in section:
         for read in parsed.inputs:
-            if read.access.tensor in late:
+            tensor = views.get(read.access.tensor, read.access.tensor)
+            if tensor in late:
                 raise InputError(
-                    f"'{read.access.tensor}' is read before it is written",
+                    f"'{tensor}' is read before it is written",
                     location=parsed.place(*read.span),
                     hint="Einsums run in the order init, expressions, final",
                 )
@@ -169,17 +171,21 @@ def _check_first_values(init: Section, body: Section) -> None:
                 )
 
 
-def ordered(init: Section, body: Section, final: Section) -> tuple[Section, Section, Section]:
+def ordered(
+    init: Section, body: Section, final: Section, views: Mapping[str, str]
+) -> tuple[Section, Section, Section]:
     """Put the Einsums of each section in an order that can run; one that is right is kept.
+
+    Args:
+        init, body, final: the sections, each run after the one before.
+        views: the plain tensor of each tiled one; reading the tiles needs all of it.
 
     Raises:
         InputError: a tensor is written twice, or read before it is written, or Einsums form a circle.
     """
     _check_writes(init, body, final)
     first = {p.einsum.name for p in init}
-    second = first | {p.einsum.name for p in body}
     _check_first_values(init, body)
-    _check_reads(init, (body, final), set())
-    _check_reads(body, (final,), first)
-    _check_reads(final, (), second)
-    return _sorted(init), _sorted(body), _sorted(final)
+    _check_reads(init, body + final, set(), views)
+    _check_reads(body, final, first, views)
+    return _sorted(init, views), _sorted(body, views), _sorted(final, views)

@@ -27,7 +27,9 @@ def activity_of(mapping: Mapping, accounting: Accounting) -> Activity:
     )
 
 
-def einsum_activity(mapped: MappedEinsum, accounting: Accounting, spilled: dict[str, Fraction]) -> EinsumActivity:
+def einsum_activity(
+    mapped: MappedEinsum, accounting: Accounting, spilled: dict[str, Fraction]
+) -> EinsumActivity:
     """Return what one mapped Einsum does."""
     first_reads = accounting.free_first_reads if accounting.partition_size_bits else every_first_read
     counts = mapped.shape.compiled.counts(mapped.extents, first_reads)
@@ -81,7 +83,9 @@ def _spill(
         elif count.memory == "dram":
             found.append(_scaled(true, 1 - part, "dram"))
         else:
-            found.append(count if accounting.spilled_accesses_in_buffer else _scaled(true, 1 - part, count.memory))
+            found.append(
+                count if accounting.spilled_accesses_in_buffer else _scaled(true, 1 - part, count.memory)
+            )
             found.append(_scaled(true._replace(fills=0, drains=0), part, "dram"))
     return tuple(found)
 

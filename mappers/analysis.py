@@ -83,6 +83,9 @@ class CompiledNest:
             steps.append(steps[-1] * extent if temporal else steps[-1])
         values = 0
         for chain in self.chains:
+            if not chain.boundaries:
+                values += next(c.reads + c.updates for c in self.counts(extents) if c.tensor == chain.tensor)
+                continue
             boundary = chain.boundaries[0]
             moved = self._times(boundary, extents, steps) * prod([extents[i] for i in boundary.outer])
             values += 2 * moved - prod([extents[i] for i in boundary.distinct]) if chain.output else moved
@@ -158,9 +161,17 @@ def compile_nest(
         chain = [h for h in holds if h.tensor == operand.tensor]
         depths = [h.depth for h in chain]
         if not chain or depths != sorted(depths) or depths[-1] > len(ranks):
-            raise ValueError(f"{operand.tensor} is held at depths {depths}: they start with its home and never decrease")
+            raise ValueError(
+                f"{operand.tensor} is held at depths {depths}: they start with its home and never decrease"
+            )
+        if any(depth < scope for depth in depths[1:]):
+            raise ValueError(
+                f"{operand.tensor} is held at depths {depths}, across tiles that the scope {scope} separates"
+            )
         shared = spatial_reduction if operand.output else multicast
-        boundaries = [_boundary(operand, o, i, ranks, spatial, shared) for o, i in zip(depths, depths[1:], strict=False)]
+        boundaries = [
+            _boundary(operand, o, i, ranks, spatial, shared) for o, i in zip(depths, depths[1:], strict=False)
+        ]
         chains.append(
             _Chain(
                 operand.tensor,

@@ -42,8 +42,10 @@ def offered(einsum: Einsum, first: ArrayName, architecture: Architecture) -> Arr
             return name
     raise InputError(
         f"no array of {architecture.name} offers all that {einsum.name} needs: {', '.join(sorted(set(work)))}",
-        hint="array_2d offers " + ", ".join(architecture.array_2d.unit_of)
-        + "; array_1d offers " + ", ".join(architecture.array_1d.unit_of),
+        hint="array_2d offers "
+        + ", ".join(architecture.array_2d.unit_of)
+        + "; array_1d offers "
+        + ", ".join(architecture.array_1d.unit_of),
     )
 
 

@@ -30,7 +30,11 @@ from mappers.phases import phase_cycles
 INSTANCES = "*"
 
 # Which of left, right and output the buffer holds; what it does not hold streams.
-_HELD = tuple((left, right, out) for out in (False, True) for left, right in ((True, True), (False, True), (True, False)))
+_HELD = tuple(
+    (left, right, out)
+    for out in (False, True)
+    for left, right in ((True, True), (False, True), (True, False))
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ def product_of(einsum: Einsum, cascade: Cascade, order: tuple[tuple[str, int], .
     chosen = (largest(left - right), largest(right - left), largest((left | right) - out))
     accesses = [*einsum.inputs, einsum.output]
     operands = tuple(
-        Operand(a.tensor, (INSTANCES, *_joined(a, einsum, cascade)), output=a is einsum.output) for a in accesses
+        Operand(a.tensor, (INSTANCES, *_joined(a, einsum, cascade)), output=a is einsum.output)
+        for a in accesses
     )
     others = tuple(r for r in sorted(left | right | out) if r not in chosen)
     return Product(einsum.name, (operands[0], operands[1], operands[2]), chosen, others)
@@ -73,7 +78,9 @@ def _joined(access: Access, einsum: Einsum, cascade: Cascade) -> tuple[str, ...]
     ranks = list(access.ranks)
     for partition in cascade.partitions:
         parts = set(partition.parts)
-        if all(parts & set(a.ranks) in (parts, set()) for a in (*einsum.inputs, einsum.output)) and parts & set(ranks):
+        if all(
+            parts & set(a.ranks) in (parts, set()) for a in (*einsum.inputs, einsum.output)
+        ) and parts & set(ranks):
             ranks = [r for r in ranks if r not in parts] + [partition.rank]
     return tuple(ranks)
 
@@ -127,8 +134,8 @@ class ContractionSearch:
     accounting: Accounting
     value_bytes: int
 
-    def best(self) -> tuple[MappedEinsum, int]:
-        """Return the best nest and the bytes it holds in the buffer.
+    def best(self) -> Candidate:
+        """Return the best nest.
 
         Raises:
             InputError: no tile fits the buffer.
@@ -139,8 +146,7 @@ class ContractionSearch:
         cycles = min(self._cycles(c.along) for c in choices)
         choices = [c for c in choices if self._cycles(c.along) == cycles]
         refined = [r for c in choices for r in self._refined(c) if self._speed(r) <= goal]
-        chosen = min(refined, key=self._energy_j)
-        return self.mapped(chosen), self._live(chosen)
+        return min(refined, key=self._energy_j)
 
     def _fastest(self) -> list[tuple[float, int, Candidate]]:
         """Return candidates with at most one input streamed, by latency and then traffic, for each way along."""
@@ -164,7 +170,9 @@ class ContractionSearch:
                     if values == compulsory:
                         settled = min(settled, cycles)
                         break
-            smallest = smallest or self._live(Candidate(along, along[0], along[0], (1, 1, 1), (False, True, False)))
+            smallest = smallest or self.live_bytes(
+                Candidate(along, along[0], along[0], (1, 1, 1), (False, True, False))
+            )
         if not found:
             raise too_small("unfused", smallest, self.architecture.global_buffer.bytes)
         return sorted(found, key=lambda f: f[:2])
@@ -221,11 +229,14 @@ class ContractionSearch:
         summed = self._steps(candidate.along)[2]
         return summed == 1 or (candidate.tile[2] == summed and candidate.on == self.product.ranks[2])
 
-    def _live(self, candidate: Candidate) -> int:
+    def live_bytes(self, candidate: Candidate) -> int:
+        """Return the bytes that a candidate holds in the buffer."""
         spatial = self._spatial(candidate.along)
         size = {r: t * spatial.get(r, 1) for r, t in zip(self.product.ranks, candidate.tile, strict=True)}
         tiles = [prod([size[r] for r in o.ranks if r in size]) for o in self.product.operands]
-        return live_bytes([t for t, held in zip(tiles, candidate.held, strict=True) if held], self.value_bytes)
+        return live_bytes(
+            [t for t, held in zip(tiles, candidate.held, strict=True) if held], self.value_bytes
+        )
 
     def _candidates(self, along: tuple[str, str], held: tuple[bool, bool, bool]) -> Iterator[Candidate]:
         """Yield nests whose tiles cannot grow, the largest first, with each tensor in turn stationary off chip."""
@@ -250,19 +261,20 @@ class ContractionSearch:
         rank = self.product.ranks[2]
 
         def fit(tile: tuple[int, int, int]) -> bool:
-            return fits(self._live(Candidate(along, rank, rank, tile, held)), capacity)
+            return fits(self.live_bytes(Candidate(along, rank, rank, tile, held)), capacity)
 
         steps = self._steps(along)
         if fit(steps):
             yield steps
             return
         options = [tile_counts(n) for n in steps]
+        kept: list[tuple[int, int, int]] = []
         for left in options[0]:
             for summed in options[2]:
-                for right in options[1]:
-                    if fit((left, right, summed)):
-                        yield left, right, summed
-                        break
+                right = next((r for r in options[1] if fit((left, r, summed))), 0)
+                if right and not any(a >= left and b >= right and c >= summed for a, b, c in kept):
+                    kept.append((left, right, summed))
+                    yield left, right, summed
 
     def _extents(self, candidate: Candidate) -> tuple[int, ...]:
         ranks = self.product.ranks
@@ -290,3 +302,51 @@ class ContractionSearch:
             self._cycles_per_point,
             prod(self.sizes.values()),
         )
+
+
+@lru_cache(maxsize=4096)
+def _searched(
+    product: Product,
+    sizes: tuple[tuple[str, int], ...],
+    architecture: Architecture,
+    accounting: Accounting,
+    value_bytes: int,
+) -> Candidate:
+    return ContractionSearch(product, dict(sizes), architecture, accounting, value_bytes).best()
+
+
+def best_contraction(
+    product: Product,
+    sizes: dict[str, int],
+    architecture: Architecture,
+    accounting: Accounting,
+    value_bytes: int,
+) -> tuple[MappedEinsum, int]:
+    """Return the best nest of a product and the bytes it holds in the buffer.
+
+    Products that differ only in names are searched once.
+
+    Raises:
+        InputError: no tile fits the buffer.
+    """
+    shorts = ("l", "r", "s", *(f"o{i}" for i in range(len(product.others))), INSTANCES)
+    plain = dict(zip((*product.ranks, *product.others, INSTANCES), shorts, strict=True))
+    operands = tuple(
+        Operand(name, tuple(sorted(plain[r] for r in o.ranks)), o.output)
+        for name, o in zip(("left", "right", "result"), product.operands, strict=True)
+    )
+    renamed = Product(
+        "product",
+        (operands[0], operands[1], operands[2]),
+        ("l", "r", "s"),
+        tuple(plain[r] for r in product.others),
+    )
+    found = _searched(
+        renamed, tuple((plain[r], n) for r, n in sizes.items()), architecture, accounting, value_bytes
+    )
+    back = {short: rank for rank, short in plain.items()}
+    chosen = replace(
+        found, along=(back[found.along[0]], back[found.along[1]]), off=back[found.off], on=back[found.on]
+    )
+    search = ContractionSearch(product, sizes, architecture, accounting, value_bytes)
+    return search.mapped(chosen), search.live_bytes(chosen)

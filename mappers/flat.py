@@ -46,16 +46,17 @@ def _table() -> dict[_Key, FlatChoice]:
 def tabulated(problem: FlatProblem) -> FlatChoice | None:
     """Return the published choice for a problem, if there is one: the same machine, the same shape, square attention."""
     array, sizes = problem.architecture.array_2d, problem.sizes
-    if [tuple(o.tensor for o in p.operands) for p in problem.products] != [("Q", "K", "QK"), ("A", "V", "AV")]:
+    if [tuple(o.tensor for o in p.operands) for p in problem.products] != [
+        ("Q", "K", "QK"),
+        ("A", "V", "AV"),
+    ]:
         return None
     if array.rows != array.columns or sizes["E"] != sizes["F"] or sizes["M"] != sizes["P"]:
         return None
     return _table().get((array.rows, problem.architecture.global_buffer.bytes, sizes["E"], sizes["P"]))
 
 
-def flat(
-    cascade: Cascade, workload: Workload, architecture: Architecture, accounting: Accounting
-) -> Mapping:
+def flat(cascade: Cascade, workload: Workload, architecture: Architecture, accounting: Accounting) -> Mapping:
     """Map a cascade as FLAT does, with the published choice where there is one, else with the best found.
 
     Raises:

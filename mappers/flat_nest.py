@@ -81,9 +81,7 @@ class FlatProblem:
                 f"{cascade.name} on {architecture.name} has no contraction for the 2D array",
                 hint="FLAT fuses matrix products with what lies between them; try the mapper unfused",
             )
-        return cls(
-            cascade, architecture, accounting, workload.value_bytes, roles, sizes, products
-        )
+        return cls(cascade, architecture, accounting, workload.value_bytes, roles, sizes, products)
 
     @cached_property
     def groups(self) -> tuple[PhaseGroup, ...]:
@@ -153,9 +151,14 @@ class FlatProblem:
         time = next((r for r in product.ranks if r not in still.ranks), product.ranks[2])
         outer, inner = self._spatial_order([r for r in product.ranks if r != time])
         array = self.architecture.array_2d
-        size = {r: min(self.sizes[r], choice.fused) if r == self.roles.column else self.sizes[r] for r in product.ranks}
+        size = {
+            r: min(self.sizes[r], choice.fused) if r == self.roles.column else self.sizes[r]
+            for r in product.ranks
+        }
         columns, rows = min(size[outer], array.columns), min(size[inner], array.rows)
-        groups = -(-self.sizes[self.roles.column] // choice.fused) if self.roles.column in product.ranks else 1
+        groups = (
+            -(-self.sizes[self.roles.column] // choice.fused) if self.roles.column in product.ranks else 1
+        )
         loops = [
             *((r, self.sizes[r], False) for r in (INSTANCES, *product.others)),
             (self.roles.column, groups, False),

@@ -100,7 +100,9 @@ class FusedPlan:
         )
 
     def _drain_cycles(self, extents: dict[str, int]) -> int:
-        return self.drains * extents[ROWS] * prod([extents[k] for k in self._visit_keys]) if self.drains else 0
+        return (
+            self.drains * extents[ROWS] * prod([extents[k] for k in self._visit_keys]) if self.drains else 0
+        )
 
     @cached_property
     def _visit_keys(self) -> Keys:
@@ -123,7 +125,11 @@ class FusedPlan:
 
     def _extents(self, workload: Workload, architecture: Architecture) -> dict[str, int]:
         roles = self.roles
-        rows, columns, lanes = architecture.array_2d.rows, architecture.array_2d.columns, architecture.array_1d.pes
+        rows, columns, lanes = (
+            architecture.array_2d.rows,
+            architecture.array_2d.columns,
+            architecture.array_1d.pes,
+        )
         extents = {
             INSTANCES: workload.instances,
             ROWS: rows,

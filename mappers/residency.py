@@ -89,7 +89,9 @@ class Residency:
     def _streams(self, einsum: Einsum, tensor: str) -> bool:
         """Whether the Einsum can take the tensor's values as they come: it waits for no reduction over them."""
         return not any(
-            self._folds(a.tensor, tensor) for a in einsum.inputs if a.tensor != tensor and a.tensor in self.section
+            self._folds(a.tensor, tensor)
+            for a in einsum.inputs
+            if a.tensor != tensor and a.tensor in self.section
         )
 
     def _folds(self, result: str, tensor: str, seen: frozenset[str] = frozenset()) -> bool:

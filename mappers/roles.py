@@ -53,7 +53,8 @@ def find_roles(cascade: Cascade) -> Roles:
     row = row_rank(cascade)
     if row is None:
         raise InputError(
-            f"cascade {cascade.name} reduces no rank, so it has no tiles to fuse", hint="use the mapper unfused"
+            f"cascade {cascade.name} reduces no rank, so it has no tiles to fuse",
+            hint="use the mapper unfused",
         )
     family = cascade.family(row)
     family_set = {*family, row}
@@ -64,7 +65,8 @@ def find_roles(cascade: Cascade) -> Roles:
     columns = [r for r in others if r not in batches and r not in reduced]
     if not columns:
         raise InputError(
-            f"cascade {cascade.name} has no rank to lay beside {row} on an array", hint="use the mapper unfused"
+            f"cascade {cascade.name} has no rank to lay beside {row} on an array",
+            hint="use the mapper unfused",
         )
     column = max(columns, key=lambda r: carriers(cascade, r))
     return Roles(

@@ -42,7 +42,9 @@ def epochs(residency: Residency, *, interleaved: bool) -> tuple[Epochs, int]:
     return tuple(tuple(e) for e in result if e), drains
 
 
-def _tile_epochs(einsums: list[Einsum], residency: Residency, interleaved: bool) -> tuple[list[list[str]], int]:
+def _tile_epochs(
+    einsums: list[Einsum], residency: Residency, interleaved: bool
+) -> tuple[list[list[str]], int]:
     stage = _stages(einsums, residency)
     waited = _waited_for(einsums, residency)
     last = max((s for s in stage.values() if s % 2 == 0), default=0)
@@ -63,7 +65,9 @@ def _beside(
     if slot < last:
         return slot + 1
     if not interleaved:
-        inner = set(einsum.ranks) - residency.roles.family - {residency.roles.column, *residency.roles.batches}
+        inner = (
+            set(einsum.ranks) - residency.roles.family - {residency.roles.column, *residency.roles.batches}
+        )
         for access in einsum.inputs:
             fresh = access.tensor in stage and not carried(access, einsum, residency.cascade)
             if fresh and residency.arrays[access.tensor] == "array_2d" and inner & set(access.ranks):

@@ -10,7 +10,7 @@ from einsum_cascades.workload import Workload
 from hw_models.accounting import Accounting
 from hw_models.architecture import Architecture
 from mappers.capacity import fits
-from mappers.contraction import INSTANCES, ContractionSearch, product_of
+from mappers.contraction import INSTANCES, best_contraction, product_of
 from mappers.mapping import MappedEinsum, Mapping, ScheduledPhase
 from mappers.phases import phase_groups, rank_sizes
 from mappers.rows import row_sections
@@ -67,5 +67,5 @@ def _contraction(
         joined[partition.rank] = workload.size(partition.rank)
     product = product_of(einsum, cascade, tuple(sorted(joined.items())))
     used = {INSTANCES: sizes[INSTANCES], **{r: joined[r] for r in (*product.ranks, *product.others)}}
-    mapped, live = ContractionSearch(product, used, architecture, accounting, workload.value_bytes).best()
+    mapped, live = best_contraction(product, used, architecture, accounting, workload.value_bytes)
     return (mapped,), live

@@ -69,7 +69,9 @@ class VectorPhase:
         array = architecture.array(array_name)
         lanes = array.pes if array_name == "array_1d" else array.columns
         along = self._along(einsum, sizes)
-        ordered = [r for r in einsum.ranks if r not in self.family] + [r for r in self.family if r in einsum.ranks]
+        ordered = [r for r in einsum.ranks if r not in self.family] + [
+            r for r in self.family if r in einsum.ranks
+        ]
         loops: list[tuple[str, int, bool]] = [(INSTANCES, sizes[INSTANCES], False)]
         fiber = len(ordered) + 1
         for rank in ordered:
@@ -83,8 +85,12 @@ class VectorPhase:
         fiber = min(fiber, len(loops))
         operands, holds = self._operands(einsum, fiber, len(loops), array_name)
         shape = NestShape.of(
-            operands, tuple(r for r, _, _ in loops), tuple(s for _, _, s in loops), holds,
-            multicast=array.multicast, spatial_reduction=array.spatial_reduction,
+            operands,
+            tuple(r for r, _, _ in loops),
+            tuple(s for _, _, s in loops),
+            holds,
+            multicast=array.multicast,
+            spatial_reduction=array.spatial_reduction,
         )
         work = tuple(Counter(work_classes(einsum)).items())
         points = sizes[INSTANCES] * prod([sizes[r] for r in einsum.ranks])
@@ -126,7 +132,9 @@ class VectorPhase:
         if access.tensor in self.on_chip:
             return (BUFFER, array)
         first = self._first_readers(access.tensor)
-        brings = einsum.name == first[0] or (not self.fibers_fit and self._by_row(access) and einsum.name in first)
+        brings = einsum.name == first[0] or (
+            not self.fibers_fit and self._by_row(access) and einsum.name in first
+        )
         return (DRAM, BUFFER, array) if brings else (BUFFER, array)
 
     def _first_readers(self, tensor: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Dependencies, and their graph in networkx and DOT."""
 
 import re
+from dataclasses import replace
 
 import networkx as nx
 import pytest
@@ -89,9 +90,9 @@ def test_a_view_of_a_computed_tensor_depends_on_it():
     cascade = parse_cascade("""
         declaration: {X: [M], K: [M], BK: [M1, M0], Y: []}
         partition: {M: [M1, M0]}
-        views: {BK: K}
         expressions: ["K[m] = X[m] * X[m]", "Y = BK[m1, m0]"]
     """)
+    cascade = replace(cascade, views=(("BK", "K"),))
     assert edges(cascade) == {("X", "K", "X", False), ("K", "Y", "BK", False)}
     assert [(d.producer, d.consumer) for d in dependencies(cascade)] == [(0, 1)]
 

@@ -328,11 +328,11 @@ def test_a_view_of_a_computed_tensor():
     cascade = parse_cascade("""
         declaration: {X: [D, M], WK: [D, E], K: [E, M], BK: [E, M1, M0], Y: [E, M1]}
         partition: {M: [M1, M0]}
-        views: {BK: K}
         expressions:
           - "Y[e, m1] = BK[e, m1, m0] :: reduce(m0) max"
           - K[e, m] = X[d, m] * WK[d, e]
     """)
+    cascade = replace(cascade, views=(("BK", "K"),))
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=(3, 6)), rng.normal(size=(3, 2))
     out = run(cascade, {"X": x, "WK": w}, sizes={"M0": 2})

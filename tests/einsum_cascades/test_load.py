@@ -1,9 +1,13 @@
 """Whole cascades: the library, TeAAL's shape, the order of Einsums."""
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from einsum_cascades.errors import InputError
-from einsum_cascades.ir import Const, Partition, Reduction, Size, Stop
+from einsum_cascades.ir import Access, Const, Declaration, Partition, Reduction, Size, Stop
 from einsum_cascades.load import library_names, load_cascade, parse_cascade
 
 TEAAL = """
@@ -113,9 +117,21 @@ def test_a_single_expression_needs_no_list():
 def test_einsums_are_put_in_an_order_that_can_run():
     cascade = cascade_of("Z[k] = A[k] * Y", "Y = A[k] * B[k]")
     assert [e.name for e in cascade.body] == ["Y", "Z"]
-    shuffled = load_cascade("attention-1-pass")
-    lines = [str(e.location.line) for e in shuffled.body if e.location]
-    assert lines == sorted(lines, key=int)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.sampled_from(library_names()))
+def test_any_order_of_the_library_can_run(data, name):
+    cascade = load_cascade(name)
+    shuffled = replace(cascade, body=tuple(data.draw(st.permutations(cascade.body))))
+    read = parse_cascade(str(shuffled))
+    assert set(read.body) == set(cascade.body)
+    done: set[Access] = {e.output for e in read.init}
+    later = {e.output for e in read.body}
+    for einsum in read.body:
+        later.discard(einsum.output)
+        assert not later.intersection(einsum.inputs) - done
+        done.add(einsum.output)
 
 
 def test_an_iterative_tensor_may_be_read_before_it_is_written():
@@ -126,6 +142,22 @@ def test_an_iterative_tensor_may_be_read_before_it_is_written():
     more = "init: ['Y[0] = 0', 'Y[1] = 1']\nstop: ['i >= 6']\n"
     cascade = cascade_of("Y[i+2] = Y[i] + Y[i+1]", declaration="Y: [I]", more=more)
     assert cascade.stop == (Stop("I", Const(6)),)
+
+
+def test_a_view_of_a_computed_tensor_comes_after_it():
+    declaration = "X: [M], K: [M], BK: [M1, M0], Y: []"
+    more = "partition: {M: [M1, M0]}\nviews: {BK: K}\n"
+    cascade = cascade_of("Y = BK[m1, m0]", "K[m] = exp(X[m])", declaration=declaration, more=more)
+    assert [e.name for e in cascade.body] == ["K", "Y"]
+
+
+def test_a_declared_plain_tensor_has_the_ranks_of_its_tiles():
+    text = load_cascade("attention-2-pass")
+    declared = replace(text, declarations=(*text.declarations, Declaration("K", ("E", "M"))))
+    assert parse_cascade(str(declared)).ranks_of["K"] == ("E", "M")
+    declared = replace(text, declarations=(*text.declarations, Declaration("K", ("M", "E"))))
+    with pytest.raises(InputError, match=r"'K' is declared with other ranks[\s\S]*\[E, M\]"):
+        parse_cascade(str(declared))
 
 
 def test_load_from_a_file(tmp_path):

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -240,9 +241,9 @@ def test_a_view_of_a_computed_tensor():
     cascade = parse_cascade("""
         declaration: {X: [M], K: [M], BK: [M1, M0], G: [], Y: []}
         partition: {M: [M1, M0]}
-        views: {BK: K}
         expressions: ["K[m] = X[m] * X[m]", "G = K[m]", "Y = BK[m1, m0] * G"]
     """)
+    cascade = replace(cascade, views=(("BK", "K"),))
     analysis = analyse_passes(cascade)
     assert analysis.passes == 2
     assert analysis.einsum_pass == {"K": 1, "G": 1, "Y": 2}

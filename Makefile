@@ -1,0 +1,58 @@
+# Everything here runs on a machine that has only make and Python 3.11 or newer.
+#   make reproduce           the whole published evaluation, into results/
+#   make test                the default test suite
+#   make PYTHON=... test     with the Python of your choice
+
+SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11))
+CANDIDATES := python3 python python3.14 python3.13 python3.12 python3.11
+PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(SUPPORTED)' >/dev/null 2>&1 && { echo $$p; exit; }; done; echo python3)
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SOURCES := einsum_cascades fusemax hw_models kernels mappers
+
+.PHONY: help install reproduce test slow check notebooks wheel clean
+
+help:
+	@echo "make reproduce   regenerate the published evaluation into results/"
+	@echo "make test        the default test suite"
+	@echo "make slow        the slow tests: wheel, notebooks, long searches"
+	@echo "make check       ruff and mypy --strict"
+	@echo "make notebooks   execute the notebooks in place"
+	@echo "make wheel       build the wheel into dist/"
+	@echo "make clean       remove all that make has made"
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@python='$(PYTHON)'; "$$python" -c '$(SUPPORTED)' || { \
+	    echo "fusemax needs Python 3.11 or newer, and '$$python' is not one: make PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; }; \
+	test -x $(BIN)/python || "$$python" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,dev]'
+	@touch $@
+
+reproduce: $(INSTALLED)
+	$(BIN)/fusemax reproduce --out results
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+notebooks: $(INSTALLED)
+	$(BIN)/python tests/support/notebooks.py notebooks/*.ipynb
+
+wheel: $(INSTALLED)
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) build dist results *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find $(SOURCES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
