@@ -6,13 +6,13 @@ from collections.abc import Mapping as Table
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, Final
 
-from einsum_cascades.errors import InputError
+from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.ir import Cascade
 from einsum_cascades.load import load_cascade
-from einsum_cascades.models import load_model, model_from_hf_config
 from einsum_cascades.workload import Workload
+from fusemax.workloads import workload_of
 from hw_models.accounting import Accounting, accounting_named
 from hw_models.architecture import Architecture
 from hw_models.cost import Cost, cost
@@ -22,6 +22,17 @@ from mappers.mapping import Mapping
 from mappers.strategies import strategy_named
 
 Name = str | PathLike[str]
+
+DTYPE_BITS: Final = {
+    "bfloat16": 16,
+    "float16": 16,
+    "int16": 16,
+    "float8": 8,
+    "int8": 8,
+    "float32": 32,
+    "float64": 64,
+}
+"""Types of values by name, and their width."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,8 @@ def evaluate(
     workload: Workload | None = None,
     accounting: str | Accounting = "published",
     set_arch: Sequence[str] = (),
+    causal: bool = False,
+    dtype: str | None = None,
 ) -> Evaluation:
     """Evaluate any cascade on any machine.
 
@@ -120,9 +133,11 @@ def evaluate(
         mapper: name of a strategy.
         seq_len, kv_len: queries P and keys M; keys default to queries.
         batch, heads, head_dim, value_dim: B, H, E and F; F defaults to E.
-        sizes: further rank sizes, which also replace those of the same name.
+        sizes: further rank sizes, which also replace a model's.
         accounting: ``published`` or ``physical``.
         set_arch: what-ifs such as ``array_2d.rows=128``.
+        causal: whether queries see only the keys before them; no cascade here knows such a mask yet.
+        dtype: type of the values, whose width must be the machine's.
 
     Raises:
         InputError: anything unusable, with what would be right.
@@ -135,67 +150,42 @@ def evaluate(
     else:
         machine = load_architecture(str(arch), set_arch)
     counted = accounting if isinstance(accounting, Accounting) else accounting_named(accounting)
-    work = workload or workload_of(
-        model=model,
-        hf_config=hf_config,
-        seq_len=seq_len,
-        kv_len=kv_len,
-        batch=batch,
-        heads=heads,
-        head_dim=head_dim,
-        value_dim=value_dim,
-        sizes=sizes,
-    )
-    return evaluate_on(found_cascade, machine, mapper, work, counted)
+    if causal:
+        raise InputError(
+            f"cascade '{found_cascade.name}' has no causal mask", hint="leave --causal out: every key counts"
+        )
+    if dtype is not None:
+        check_dtype(dtype, machine)
+    described: dict[str, Any] = {
+        "model": model,
+        "hf_config": hf_config,
+        "seq_len": seq_len,
+        "kv_len": kv_len,
+        "batch": batch,
+        "heads": heads,
+        "head_dim": head_dim,
+        "value_dim": value_dim,
+        "sizes": sizes,
+    }
+    if workload is None:
+        workload = workload_of(found_cascade, **described)
+    elif beside := [key for key, value in described.items() if value is not None]:
+        raise InputError(f"{beside[0]} is given beside a ready workload", hint="give one of them")
+    return evaluate_on(found_cascade, machine, mapper, workload, counted)
 
 
-def workload_of(
-    *,
-    model: Name | None = None,
-    hf_config: Name | None = None,
-    seq_len: int | None = None,
-    kv_len: int | None = None,
-    batch: int | None = None,
-    heads: int | None = None,
-    head_dim: int | None = None,
-    value_dim: int | None = None,
-    sizes: Table[str, int] | None = None,
-) -> Workload:
-    """Return the workload that the arguments of ``evaluate`` describe.
+def check_dtype(dtype: str, machine: Architecture) -> None:
+    """Check that a type's values are as wide as those that a machine works on.
 
     Raises:
-        InputError: sizes are missing, contradict each other or are not whole numbers of 1 or more.
+        InputError: they are not, or no type has that name.
     """
-    if model is not None and hf_config is not None:
-        raise InputError("both a model and a Hugging Face config are given", hint="give one of them")
-    if model is not None or hf_config is not None:
-        given = {"heads": heads, "head_dim": head_dim, "value_dim": value_dim}
-        clash = [k for k, v in given.items() if v is not None]
-        if clash:
-            raise InputError(f"{clash[0]} is given beside a model, which has its own", hint="give one of them")
-        if seq_len is None:
-            raise InputError("the sequence length is missing", hint="give seq_len (--seq-len N)")
-        found = model_from_hf_config(str(hf_config)) if model is None else load_model(str(model))
-        base = found.attention(seq_len, kv_len=kv_len, batch=batch)
-    else:
-        needed = {"heads": heads, "head_dim": head_dim, "seq_len": seq_len}
-        missing = [k for k, v in needed.items() if v is None]
-        if sizes and len(missing) == 3 and value_dim is None and kv_len is None:
-            return Workload(tuple(sizes.items()), batch=1 if batch is None else batch)
-        if missing:
-            flags = ", ".join("--" + k.replace("_", "-") for k in missing)
-            raise InputError(
-                f"the workload lacks {', '.join(missing)}", hint=f"give {flags}, or --model NAME --seq-len N"
-            )
-        base = Workload.attention(
-            batch=1 if batch is None else batch,
-            heads=heads or 0,
-            head_dim=head_dim or 0,
-            seq_len=seq_len or 0,
-            value_dim=value_dim,
-            kv_len=kv_len,
+    if dtype not in DTYPE_BITS:
+        raise unknown("dtype", dtype, DTYPE_BITS)
+    bits = 8 * machine.value_bytes
+    if DTYPE_BITS[dtype] != bits:
+        fitting = ", ".join(name for name, width in DTYPE_BITS.items() if width == bits)
+        raise InputError(
+            f"'{dtype}' has {DTYPE_BITS[dtype]} bits, {machine.name} works on {bits}-bit values",
+            hint=f"of {bits} bits: {fitting}",
         )
-    if sizes:
-        merged = {**base.as_dict(), **sizes}
-        return Workload(tuple(merged.items()), base.batch, base.heads, base.value_bytes, base.name)
-    return base

@@ -26,6 +26,11 @@ SEQ_LENS = tuple(4**n * 1024 for n in range(6))
 PARETO_MODEL, PARETO_SEQ_LEN = "BERT", 256 * 1024
 PARETO_DIMS = tuple(16 * 2**n for n in range(6))
 LINEAR_CASCADE, LINEAR_MAPPER = "linear-layers", "unfused"
+LINEAR_ARRAYS = {"flat-cloud": "flat", "fusemax-cloud": "fusemax"}
+"""What the published table ``linear`` calls the machines."""
+
+EINSUM_LABELS = {"BQK": "QK"}
+"""What the published table ``utilization_2d`` calls Einsums of the 1-pass cascade: the scores have one name there."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ def reproduce(
         progress: called with a label after each evaluation.
 
     Returns:
-        The tables ``attention``, ``utilization_2d``, ``end_to_end`` and ``pareto``.
+        The tables ``attention``, ``utilization_2d``, ``end_to_end``, ``pareto`` and ``linear`` (the linear layers
+        alone, by array).
     """
     import pandas as pd
 
@@ -82,6 +88,7 @@ def reproduce(
             [_end_to_end_row(c, m, n, e, linear[c.architecture, m, n]) for c, m, n, e in attention]
         ),
         "pareto": pd.DataFrame(list(_pareto(counted, report))),
+        "linear": pd.DataFrame([_linear_row(a, m, n, e) for (a, m, n), e in linear.items()]),
     }
 
 
@@ -183,9 +190,20 @@ def _einsum_rows(
                 "config": configuration.name,
                 "model": model,
                 "seq_len": seq_len,
-                "einsum": einsum.name,
+                "einsum": EINSUM_LABELS.get(einsum.name, einsum.name),
                 "fraction": einsum.share,
             }
+
+
+def _linear_row(architecture: str, model: str, seq_len: int, found: Evaluation) -> dict[str, Any]:
+    return {
+        "array": LINEAR_ARRAYS[architecture],
+        "model": model,
+        "seq_len": seq_len,
+        "dram_bytes": found.cost.dram_bytes,
+        "latency_s": found.cost.latency_s,
+        "energy_j": found.cost.energy_j,
+    }
 
 
 def _end_to_end_row(

@@ -62,7 +62,7 @@ def find_roles(cascade: Cascade) -> Roles:
     row_inputs = [set(cascade.ranks_of[t]) for t in cascade.inputs if family_set & set(cascade.ranks_of[t])]
     batches = tuple(r for r in others if _independent(cascade, r) and all(r in ranks for ranks in row_inputs))
     reduced = {r for e in cascade.einsums for r in e.reduced_ranks}
-    columns = [r for r in others if r not in batches and r not in reduced]
+    columns = [r for r in others if r not in batches and r not in reduced] or list(batches)
     if not columns:
         raise InputError(
             f"cascade {cascade.name} has no rank to lay beside {row} on an array",
@@ -73,7 +73,7 @@ def find_roles(cascade: Cascade) -> Roles:
         row_outer=family[:-1] if len(family) > 1 else family,
         row=family[-1],
         column=column,
-        batches=batches,
+        batches=tuple(r for r in batches if r != column),
         source=next((p.rank for p in cascade.partitions if row in p.parts), row),
         split=len(family) > 1,
     )

@@ -1,0 +1,132 @@
+"""The workload that a user describes: by a model, by an attention layer's sizes, or rank by rank.
+
+Sizes go up to 2^50, so that every count stays exact and every figure in SI units finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Final
+
+from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.ir import Cascade
+from einsum_cascades.models import Model, load_model, model_from_hf_config
+from einsum_cascades.workload import Workload
+
+LARGEST: Final = 2**50
+RANK_OF: Final = {"head_dim": "E", "value_dim": "F", "kv_len": "M", "seq_len": "P"}
+"""The rank of an attention cascade that each argument sizes."""
+
+Name = str | PathLike[str]
+
+
+def workload_of(
+    cascade: Cascade,
+    *,
+    model: Name | None = None,
+    hf_config: Name | None = None,
+    seq_len: int | None = None,
+    kv_len: int | None = None,
+    batch: int | None = None,
+    heads: int | None = None,
+    head_dim: int | None = None,
+    value_dim: int | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> Workload:
+    """Return the workload that the arguments of ``evaluate`` describe.
+
+    Raises:
+        InputError: sizes are missing, contradict each other, or are not whole numbers from 1 to 2^50.
+    """
+    dims = {"heads": heads, "head_dim": head_dim, "value_dim": value_dim}
+    lengths = {"seq_len": seq_len, "kv_len": kv_len}
+    given = {k: v for k, v in {"batch": batch, **dims, **lengths}.items() if v is not None}
+    extra = dict(sizes or {})
+    _check_sizes(given, extra, cascade)
+    if model is not None and hf_config is not None:
+        raise InputError("both a model and a Hugging Face config are given", hint="give one of them")
+    if model is not None or hf_config is not None:
+        for key in (k for k in dims if k in given):
+            raise InputError(
+                f"{_flag(key)} is given beside a model, which has its own",
+                hint=f"leave it out, or leave the model out{_set_hint(key)}",
+            )
+        if seq_len is None:
+            raise InputError("the sequence length is missing", hint=f"give {_flag('seq_len')} N")
+        found = model_from_hf_config(str(hf_config)) if model is None else load_model(str(model))
+        base = _layer(found, cascade, seq_len, kv_len, batch)
+    elif extra and not given.keys() & RANK_OF.keys():
+        base = Workload((), given.get("batch", 1), given.get("heads", 1))
+    else:
+        base = _attention(given)
+    return Workload(
+        tuple({**base.as_dict(), **extra}.items()), base.batch, base.heads, base.value_bytes, base.name
+    )
+
+
+def settable_ranks(cascade: Cascade) -> tuple[str, ...]:
+    """Return the ranks whose size a workload gives; the parts of a split rank follow from it.
+
+    Of a rank split into three or more parts, those between the first and the last are given as well.
+    """
+    parts = {part for p in cascade.partitions for part in (p.parts[0], p.parts[-1])}
+    ranks = [r for d in cascade.declarations for r in d.ranks] + [p.rank for p in cascade.partitions]
+    return tuple(dict.fromkeys(r for r in ranks if r not in parts))
+
+
+def _check_sizes(given: Mapping[str, int], extra: Mapping[str, int], cascade: Cascade) -> None:
+    settable = settable_ranks(cascade)
+    for rank in extra:
+        if rank not in settable:
+            raise unknown(f"rank of {cascade.name}", rank, settable)
+    for key, rank in RANK_OF.items():
+        if key in given and rank in extra:
+            raise InputError(
+                f"the size of {rank} is given twice: {_flag(key)} {given[key]} and --set {rank}={extra[rank]}",
+                hint="give one of them",
+            )
+    for name, size in ((*((_flag(k), v) for k, v in given.items()), *extra.items())):
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= LARGEST:
+            shown = repr(size) if not isinstance(size, int) or size.bit_length() < 200 else "of over 60 digits"
+            raise InputError(
+                f"the size {name} is {shown}", hint="a whole number from 1 to 2^50 is expected"
+            )
+
+
+def _layer(model: Model, cascade: Cascade, seq_len: int, kv_len: int | None, batch: int | None) -> Workload:
+    """Return the first of a model's layers, attention and linear, that sizes all ranks of the cascade."""
+    attention = model.attention(seq_len, kv_len=kv_len, batch=batch)
+    needed = set(settable_ranks(cascade))
+    if kv_len is None and not needed <= attention.as_dict().keys():
+        linear = model.linear_layers(seq_len, batch=batch)
+        if needed <= linear.as_dict().keys():
+            return linear
+    return attention
+
+
+def _attention(given: Mapping[str, int]) -> Workload:
+    missing = [key for key in ("heads", "head_dim", "seq_len") if key not in given]
+    if missing:
+        flags = ", ".join(map(_flag, missing))
+        raise InputError(
+            f"the workload lacks {flags}",
+            hint=f"give {_flag('model')} NAME {_flag('seq_len')} N, or an attention layer's sizes, "
+            "or the size of each rank with --set RANK=SIZE",
+        )
+    return Workload.attention(
+        batch=given.get("batch", 1),
+        heads=given["heads"],
+        head_dim=given["head_dim"],
+        seq_len=given["seq_len"],
+        value_dim=given.get("value_dim"),
+        kv_len=given.get("kv_len"),
+    )
+
+
+def _flag(key: str) -> str:
+    return "--" + key.replace("_", "-")
+
+
+def _set_hint(key: str) -> str:
+    return f", or change it with --set {RANK_OF[key]}=SIZE" if key in RANK_OF else ""

@@ -1,0 +1,246 @@
+"""The repository as a package: floors, circles, declared dependencies, quick imports, and the wheel."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import importlib
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("einsum_cascades", "hw_models", "kernels", "mappers", "fusemax")
+FLOOR = {room: floor for floor, room in enumerate(ROOMS, start=1)}
+HEAVY = ("sympy", "pandas", "networkx", "pyarrow", "matplotlib")
+DATA_SUFFIXES = {".yaml", ".csv", ".lark", ".json", ".mplstyle", ".typed", ".html", ".css"}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the five rooms by its dotted name."""
+    found = {}
+    for path in sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def _for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def _walk(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node that runs: what only type checkers read is left out."""
+    for child in ast.iter_child_nodes(node):
+        if not _for_type_checkers(child):
+            yield child
+            yield from _walk(child)
+
+
+def imported(path: Path, *, type_checking: bool) -> set[str]:
+    """What a file imports anywhere, as dotted names; ``from package import module`` is the module."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in ast.walk(tree) if type_checking else _walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in MODULES else str(node.module))
+    return found
+
+
+def test_every_room_imports() -> None:
+    for room in ROOMS:
+        assert importlib.import_module(room).__doc__, f"{room} says nothing of what it is"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_down_the_floors(name: str) -> None:
+    room = name.partition(".")[0]
+    for target in imported(MODULES[name], type_checking=True):
+        other = target.partition(".")[0]
+        assert FLOOR.get(other, 0) <= FLOOR[room], f"{name} imports {target}, which stands on a higher floor"
+
+
+def test_no_import_circles_between_files() -> None:
+    graph = {name: imported(path, type_checking=False) & MODULES.keys() for name, path in MODULES.items()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as circle:
+        pytest.fail("imports form a circle: " + " -> ".join(reversed(circle.args[1])))
+
+
+def test_tests_import_no_test_packages() -> None:
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def declared() -> set[str]:
+    """Import names of the declared runtime dependencies."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {re.match(r"[\w.-]+", requirement)[0] for requirement in project["dependencies"]}  # type: ignore[index]
+    return {name.replace("-", "_") for name in names}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_third_party_imports_are_declared(name: str) -> None:
+    allowed = declared()
+    for target in imported(MODULES[name], type_checking=True):
+        top = target.partition(".")[0]
+        if top in FLOOR or top in sys.stdlib_module_names:
+            continue
+        parts = target.split(".")
+        prefixes = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+        assert prefixes & allowed, f"{name} imports {target}, which pyproject.toml does not declare"
+
+
+def test_every_dependency_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+    assert all(re.fullmatch(r"[a-z0-9.-]+==[A-Za-z0-9.]+", line) for line in lines)
+    pinned = {line.partition("==")[0] for line in lines}
+    for requirement in itertools.chain.from_iterable(groups):
+        name = re.split(r"[<>=!~ \[;]", requirement)[0]
+        assert re.sub(r"[-_.]+", "-", name).lower() in pinned, f"{name} is not in constraints.txt"
+
+
+@pytest.mark.parametrize("module", ["fusemax", "fusemax.cli"])
+def test_import_is_light(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def data_files() -> set[str]:
+    """Everything in the rooms that is not Python: YAML, CSV, the grammar."""
+    found = (
+        p for room in ROOMS for p in (ROOT / room).rglob("*") if p.is_file() and "__pycache__" not in p.parts
+    )
+    return {p.relative_to(ROOT).as_posix() for p in found if p.suffix in DATA_SUFFIXES}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(folder),
+        str(ROOT),
+    ]
+    subprocess.run(pip, check=True, stdin=subprocess.DEVNULL)
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+class Installed:
+    """A new virtual environment that holds the wheel and what it declares, used from a folder of its own."""
+
+    def __init__(self, folder: Path, wheel: Path) -> None:
+        self.bin = folder / "venv" / "bin"
+        self.work = folder / "elsewhere"
+        self.work.mkdir()
+        venv.create(folder / "venv", with_pip=True)
+        self.run("python", "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(wheel))
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Run one of the environment's programs; return what it prints."""
+        hidden = ("PYTHON", "VIRTUAL_ENV")
+        env = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+        done = subprocess.run(
+            [str(self.bin / program), *arguments],
+            cwd=self.work,
+            env=env | {"PATH": str(self.bin)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{program} {' '.join(arguments)}\n{done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Installed:
+    return Installed(tmp_path_factory.mktemp("installed"), wheel)
+
+
+@pytest.mark.slow
+def test_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert data_files() <= names
+    assert {p.relative_to(ROOT).as_posix() for p in MODULES.values()} <= names
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == set(ROOMS)
+
+
+@pytest.mark.slow
+def test_every_module_imports_with_the_declared_dependencies_only(installed: Installed) -> None:
+    code = f"""
+import importlib, sys
+for name in {sorted(MODULES)!r}:
+    module = importlib.import_module(name)
+    assert sys.prefix in (module.__file__ or ""), module.__file__
+print(len({sorted(MODULES)!r}))
+"""
+    assert installed.run("python", "-c", code).strip() == str(len(MODULES))
+
+
+@pytest.mark.slow
+def test_installed_commands_answer(installed: Installed) -> None:
+    assert "reproduce" in installed.run("fusemax", "--help")
+    assert "attention-1-pass" in installed.run("fusemax", "cascades")
+    assert "RNV" in installed.run("fusemax", "cascades", "attention-1-pass")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cascade", "arch", "mapper"),
+    [
+        ("attention-3-pass", "flat-cloud", "unfused"),
+        ("attention-3-pass", "flat-cloud", "flat"),
+        ("attention-1-pass", "fusemax-cloud", "fusemax-interleaved"),
+    ],
+)
+def test_installed_evaluate(installed: Installed, cascade: str, arch: str, mapper: str) -> None:
+    where = ("--cascade", cascade, "--arch", arch, "--mapper", mapper)
+    printed = installed.run("fusemax", "evaluate", *where, "--model", "BERT", "--seq-len", "4096", "--json")
+    found = json.loads(printed)
+    assert found["cascade"] == cascade
+    assert found["latency_s"] > 0
+    assert found["energy_j"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accounting", ["published", "physical"])
+def test_installed_reproduce(installed: Installed, accounting: str) -> None:
+    installed.run("fusemax", "reproduce", "--no-figures", "--out", accounting, "--accounting", accounting)
+    written = {path.name for path in (installed.work / accounting).rglob("*.csv")}
+    assert {
+        "attention.csv",
+        "utilization_2d.csv",
+        "end_to_end.csv",
+        "pareto.csv",
+        "comparison.csv",
+    } <= written
