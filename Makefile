@@ -48,7 +48,7 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 
 notebooks: $(INSTALLED)
-	$(BIN)/python tests/support/notebooks.py notebooks/*.ipynb
+	$(BIN)/python tests/support/notebook_runner.py notebooks/*.ipynb
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m build --wheel

@@ -1,6 +1,7 @@
 """The intermediate representation: a cascade of extended Einsums as frozen, hashable values.
 
-Source of the notation: Nayak et al., "FuseMax", MICRO 2024, sections 2 and 3; Odemuyiwa et al., "EDGE", arXiv 2404.11591.
+Source of the notation: Nayak et al., "FuseMax", MICRO 2024, sections 2 and 3; Odemuyiwa et al., "EDGE", 2024,
+arXiv 2404.11591.
 Rank names are upper case (``M0``); the variable that walks over a rank is its lower-case spelling (``m0``).
 """
 

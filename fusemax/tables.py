@@ -21,6 +21,7 @@ from einsum_cascades.errors import InputError, Location, nearest
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
     from rich.console import RenderableType
+    from rich.table import Table
 
 FORMATS: Final = (".csv", ".parquet")
 
@@ -49,6 +50,30 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise InputError(
             f"cannot write '{path}': {error.strerror or error}", hint="choose a folder that can be written"
         ) from error
+
+
+def check_folder(folder: Path) -> None:
+    """Check, before long work, that files can be written to a folder or to one made at its place.
+
+    Raises:
+        InputError: a file is in the way, or the place cannot be written.
+    """
+    shown = str(folder).replace("\0", "\N{REPLACEMENT CHARACTER}")
+    if "\0" in str(folder):
+        raise InputError(f"'{shown}' is no name of a folder")
+    try:
+        there = next((p for p in (folder, *folder.parents) if os.path.lexists(p)), None)
+        if there is None:
+            return
+        if not there.is_dir():
+            raise InputError(f"'{there}' is a file, not a folder", hint="choose another folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"cannot write in '{there}'", hint="choose a folder that can be written")
+        for part in folder.relative_to(there).parts:
+            if len(os.fsencode(part)) > os.pathconf(there, "PC_NAME_MAX"):
+                raise InputError(f"'{shown[:60]}...' is too long a name", hint="choose another folder")
+    except OSError as error:
+        raise InputError(f"cannot write in '{shown[:200]}': {error.strerror}") from error
 
 
 def write_table(df: DataFrame, path_stem: Path | str) -> tuple[Path, Path]:
@@ -146,24 +171,26 @@ def parse_csv(text: str, name: str) -> DataFrame:
     return pd.DataFrame(columns)
 
 
-def summary(tables: Mapping[str, DataFrame], headline: DataFrame) -> RenderableType:
+def summary(
+    tables: Mapping[str, DataFrame], headline: DataFrame, accounting: str = "published"
+) -> RenderableType:
     """Return the terminal's summary: headline figures, then each table's largest deviation.
 
     Args:
         tables: the result tables, as ``fusemax.comparison.compare`` takes them.
         headline: what ``fusemax.comparison.headline`` returned for them.
+        accounting: under which they were computed; the published figures are those of ``published``.
     """
-    from rich.table import Table
-
     from fusemax.comparison import deviations
 
-    view = Table(title="Published evaluation, reproduced", title_justify="left")
-    view.add_column("metric", no_wrap=True)
-    for column in ("published", "ours", "error"):
-        view.add_column(column, justify="right", no_wrap=True)
+    title, note = "Published evaluation, reproduced", None
+    if accounting != "published":
+        title = f"Published evaluation under the accounting '{accounting}'"
+        note = f"The published figures are the accounting 'published'; the error is the step to '{accounting}'."
+    view = _figures_view(title, ("published", "ours", "error"), note)
     for row in headline.to_dict("records"):
         view.add_row(
-            str(row["metric"]).replace("_", " "),
+            _words(row["metric"]),
             _figure(row["published"]),
             _figure(row["ours"]),
             _percent(row["relative_error"]),
@@ -173,6 +200,66 @@ def summary(tables: Mapping[str, DataFrame], headline: DataFrame) -> RenderableT
         label = f"{row['table']}.{row['metric']}, largest of {row['rows']}"
         view.add_row(label, "", "", _percent(row["relative_error"]))
     return view
+
+
+def conclusions_view(conclusions: DataFrame) -> RenderableType:
+    """Return a table of headline figures under both accountings.
+
+    Args:
+        conclusions: what ``fusemax.conclusions.conclusions`` returned.
+    """
+    view = _figures_view(
+        "How the conclusions move", ("publication", "published", "physical", "change"), None
+    )
+    for row in conclusions.to_dict("records"):
+        figures = (_figure(row[column]) for column in ("publication", "published", "physical"))
+        view.add_row(_words(row["metric"]), *figures, _percent(row["change"]))
+    return view
+
+
+def failures_view(failures: DataFrame, most: int = 20) -> RenderableType:
+    """Return a table of the published figures that are missed, the first ``most`` of them.
+
+    Args:
+        failures: what ``fusemax.checks.failures`` returned.
+        most: how many to show.
+    """
+    more = len(failures) - most
+    note = f"and {more} more" if more > 0 else None
+    title = f"{len(failures)} published figures missed"
+    view = _figures_view(title, ("published", "ours", "error", "allowed"), note)
+    for row in failures.head(most).to_dict("records"):
+        view.add_row(
+            " ".join(filter(None, (row["table"], row["row"], row["metric"]))),
+            _figure(row["published"]),
+            _figure(row["ours"]),
+            _percent(row["relative_error"]),
+            row["allowed"],
+        )
+    return view
+
+
+def _figures_view(title: str, columns: Sequence[str], note: str | None) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    view = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption=note,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    view.add_column("metric", no_wrap=True)
+    for column in columns:
+        view.add_column(column, justify="right", no_wrap=True)
+    return view
+
+
+def _words(metric: object) -> str:
+    return str(metric).replace("_", " ")
 
 
 def _figure(value: float) -> str:

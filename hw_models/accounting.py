@@ -52,7 +52,8 @@ class Accounting:
         """
         if self.partition_size_bits is None:
             return size
-        return (size * tile % 2**self.partition_size_bits) // tile
+        wrap: int = 1 << self.partition_size_bits
+        return (size * tile % wrap) // tile
 
 
 PUBLISHED = Accounting(

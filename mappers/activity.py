@@ -10,6 +10,9 @@ from hw_models.activity import Activity, Count, EinsumActivity, Phase
 from mappers.analysis import every_first_read
 from mappers.mapping import MappedEinsum, Mapping
 
+# Register accesses of the second and further actions at a point: two operands and a result each.
+WITHIN_POINT = "(within a point)"
+
 
 def activity_of(mapping: Mapping, accounting: Accounting) -> Activity:
     """Return what a mapping makes the machine do.
@@ -27,15 +30,16 @@ def activity_of(mapping: Mapping, accounting: Accounting) -> Activity:
     )
 
 
-def einsum_activity(
-    mapped: MappedEinsum, accounting: Accounting, spilled: dict[str, Fraction]
-) -> EinsumActivity:
+def einsum_activity(mapped: MappedEinsum, accounting: Accounting, spilled: dict[str, Fraction]) -> EinsumActivity:
     """Return what one mapped Einsum does."""
     first_reads = accounting.free_first_reads if accounting.partition_size_bits else every_first_read
     counts = mapped.shape.compiled.counts(mapped.extents, first_reads)
     if spilled:
         counts = _spill(counts, mapped.shape.compiled.counts(mapped.extents), spilled, accounting)
     points = prod(mapped.extents)
+    if mapped.actions_per_point > 1:
+        further = (mapped.actions_per_point - 1) * points
+        counts += (Count(mapped.array, WITHIN_POINT, reads=2 * further, updates=further),)
     return EinsumActivity(
         mapped.name,
         mapped.array,
@@ -83,9 +87,7 @@ def _spill(
         elif count.memory == "dram":
             found.append(_scaled(true, 1 - part, "dram"))
         else:
-            found.append(
-                count if accounting.spilled_accesses_in_buffer else _scaled(true, 1 - part, count.memory)
-            )
+            found.append(count if accounting.spilled_accesses_in_buffer else _scaled(true, 1 - part, count.memory))
             found.append(_scaled(true._replace(fills=0, drains=0), part, "dram"))
     return tuple(found)
 

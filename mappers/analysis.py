@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from math import prod
 
 from hw_models.activity import Count
@@ -169,9 +170,7 @@ def compile_nest(
                 f"{operand.tensor} is held at depths {depths}, across tiles that the scope {scope} separates"
             )
         shared = spatial_reduction if operand.output else multicast
-        boundaries = [
-            _boundary(operand, o, i, ranks, spatial, shared) for o, i in zip(depths, depths[1:], strict=False)
-        ]
+        boundaries = [_boundary(operand, o, i, ranks, spatial, shared) for o, i in pairwise(depths)]
         chains.append(
             _Chain(
                 operand.tensor,

@@ -31,9 +31,7 @@ INSTANCES = "*"
 
 # Which of left, right and output the buffer holds; what it does not hold streams.
 _HELD = tuple(
-    (left, right, out)
-    for out in (False, True)
-    for left, right in ((True, True), (False, True), (True, False))
+    (left, right, out) for out in (False, True) for left, right in ((True, True), (False, True), (True, False))
 )
 
 
@@ -66,8 +64,7 @@ def product_of(einsum: Einsum, cascade: Cascade, order: tuple[tuple[str, int], .
     chosen = (largest(left - right), largest(right - left), largest((left | right) - out))
     accesses = [*einsum.inputs, einsum.output]
     operands = tuple(
-        Operand(a.tensor, (INSTANCES, *_joined(a, einsum, cascade)), output=a is einsum.output)
-        for a in accesses
+        Operand(a.tensor, (INSTANCES, *_joined(a, einsum, cascade)), output=a is einsum.output) for a in accesses
     )
     others = tuple(r for r in sorted(left | right | out) if r not in chosen)
     return Product(einsum.name, (operands[0], operands[1], operands[2]), chosen, others)
@@ -78,9 +75,7 @@ def _joined(access: Access, einsum: Einsum, cascade: Cascade) -> tuple[str, ...]
     ranks = list(access.ranks)
     for partition in cascade.partitions:
         parts = set(partition.parts)
-        if all(
-            parts & set(a.ranks) in (parts, set()) for a in (*einsum.inputs, einsum.output)
-        ) and parts & set(ranks):
+        if all(parts & set(a.ranks) in (parts, set()) for a in (*einsum.inputs, einsum.output)) and parts & set(ranks):
             ranks = [r for r in ranks if r not in parts] + [partition.rank]
     return tuple(ranks)
 
@@ -104,9 +99,7 @@ class Candidate:
 
 
 @lru_cache(maxsize=4096)
-def _shape(
-    product: Product, along: tuple[str, str], off: str, on: str, held: tuple[bool, bool, bool]
-) -> NestShape:
+def _shape(product: Product, along: tuple[str, str], off: str, on: str, held: tuple[bool, bool, bool]) -> NestShape:
     fixed = (INSTANCES, *product.others)
     order = [(*(r for r in product.ranks if r != last), last) for last in (off, on)]
     ranks = (*fixed, *order[0], *order[1], *along)
@@ -234,9 +227,7 @@ class ContractionSearch:
         spatial = self._spatial(candidate.along)
         size = {r: t * spatial.get(r, 1) for r, t in zip(self.product.ranks, candidate.tile, strict=True)}
         tiles = [prod([size[r] for r in o.ranks if r in size]) for o in self.product.operands]
-        return live_bytes(
-            [t for t, held in zip(tiles, candidate.held, strict=True) if held], self.value_bytes
-        )
+        return live_bytes([t for t, held in zip(tiles, candidate.held, strict=True) if held], self.value_bytes)
 
     def _candidates(self, along: tuple[str, str], held: tuple[bool, bool, bool]) -> Iterator[Candidate]:
         """Yield nests whose tiles cannot grow, the largest first, with each tensor in turn stationary off chip."""
@@ -254,9 +245,7 @@ class ContractionSearch:
         pairs = combinations if array.rows == array.columns else permutations
         return sorted(pairs(self.product.ranks, 2), key=self._cycles)
 
-    def _maximal(
-        self, along: tuple[str, str], held: tuple[bool, bool, bool]
-    ) -> Iterator[tuple[int, int, int]]:
+    def _maximal(self, along: tuple[str, str], held: tuple[bool, bool, bool]) -> Iterator[tuple[int, int, int]]:
         capacity = self.architecture.global_buffer.bytes
         rank = self.product.ranks[2]
 
@@ -341,12 +330,8 @@ def best_contraction(
         ("l", "r", "s"),
         tuple(plain[r] for r in product.others),
     )
-    found = _searched(
-        renamed, tuple((plain[r], n) for r, n in sizes.items()), architecture, accounting, value_bytes
-    )
+    found = _searched(renamed, tuple((plain[r], n) for r, n in sizes.items()), architecture, accounting, value_bytes)
     back = {short: rank for rank, short in plain.items()}
-    chosen = replace(
-        found, along=(back[found.along[0]], back[found.along[1]]), off=back[found.off], on=back[found.on]
-    )
+    chosen = replace(found, along=(back[found.along[0]], back[found.along[1]]), off=back[found.off], on=back[found.on])
     search = ContractionSearch(product, sizes, architecture, accounting, value_bytes)
     return search.mapped(chosen), search.live_bytes(chosen)

@@ -44,7 +44,7 @@ def _table() -> dict[_Key, FlatChoice]:
 
 
 def tabulated(problem: FlatProblem) -> FlatChoice | None:
-    """Return the published choice for a problem, if there is one: the same machine, the same shape, square attention."""
+    """Return the published choice for the same machine and shape, if there is one."""
     array, sizes = problem.architecture.array_2d, problem.sizes
     if [tuple(o.tensor for o in p.operands) for p in problem.products] != [
         ("Q", "K", "QK"),
@@ -66,9 +66,7 @@ def flat(cascade: Cascade, workload: Workload, architecture: Architecture, accou
     return problem.mapping("flat", tabulated(problem) or search(problem))
 
 
-def flat_searched(
-    cascade: Cascade, workload: Workload, architecture: Architecture, accounting: Accounting
-) -> Mapping:
+def flat_searched(cascade: Cascade, workload: Workload, architecture: Architecture, accounting: Accounting) -> Mapping:
     """Map a cascade as FLAT does, always choosing the mapping itself.
 
     Raises:

@@ -73,9 +73,7 @@ class FlatProblem:
         for partition in cascade.partitions:
             sizes[partition.rank] = workload.size(partition.rank)
         ordered = tuple(sorted(sizes.items()))
-        products = tuple(
-            product_of(g.einsums[0], cascade, ordered) for g in phase_groups(cascade) if g.contraction
-        )
+        products = tuple(product_of(g.einsums[0], cascade, ordered) for g in phase_groups(cascade) if g.contraction)
         if not products or not architecture.array_2d.offers(("mac",)):
             raise InputError(
                 f"{cascade.name} on {architecture.name} has no contraction for the 2D array",
@@ -130,10 +128,7 @@ class FlatProblem:
         """Tensors with a value per row that a phase keeps to itself, if what it works on is on chip."""
         family = self.roles.family
         outside = {
-            a.tensor
-            for e in group.einsums
-            for a in e.inputs
-            if a.tensor not in group.tensors and family & set(a.ranks)
+            a.tensor for e in group.einsums for a in e.inputs if a.tensor not in group.tensors and family & set(a.ranks)
         }
         if not outside <= on_chip:
             return set()
@@ -151,14 +146,9 @@ class FlatProblem:
         time = next((r for r in product.ranks if r not in still.ranks), product.ranks[2])
         outer, inner = self._spatial_order([r for r in product.ranks if r != time])
         array = self.architecture.array_2d
-        size = {
-            r: min(self.sizes[r], choice.fused) if r == self.roles.column else self.sizes[r]
-            for r in product.ranks
-        }
+        size = {r: min(self.sizes[r], choice.fused) if r == self.roles.column else self.sizes[r] for r in product.ranks}
         columns, rows = min(size[outer], array.columns), min(size[inner], array.rows)
-        groups = (
-            -(-self.sizes[self.roles.column] // choice.fused) if self.roles.column in product.ranks else 1
-        )
+        groups = -(-self.sizes[self.roles.column] // choice.fused) if self.roles.column in product.ranks else 1
         loops = [
             *((r, self.sizes[r], False) for r in (INSTANCES, *product.others)),
             (self.roles.column, groups, False),

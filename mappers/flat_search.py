@@ -46,9 +46,7 @@ def _tiles_between(problem: FlatProblem) -> tuple[frozenset[str], ...]:
     return (problem.intermediates, frozenset())
 
 
-def _evaluated(
-    problem: FlatProblem, fused: int, between: frozenset[str]
-) -> Iterator[tuple[float, int, FlatChoice]]:
+def _evaluated(problem: FlatProblem, fused: int, between: frozenset[str]) -> Iterator[tuple[float, int, FlatChoice]]:
     vector_1d, vector_2d, vector_values = 0, 0, 0
     for group in problem.groups:
         if not group.contraction:
@@ -84,8 +82,4 @@ def _options(
             choice = FlatChoice(fused, (), held | between)
             done = einsum_activity(problem.contraction(product, stationary, choice), problem.accounting, {})
             found.append((done.cycles, dram_values(done), stationary, held))
-    return [
-        a
-        for a in found
-        if not any(b is not a and b[0] <= a[0] and b[1] <= a[1] and b[3] < a[3] for b in found)
-    ]
+    return [a for a in found if not any(b is not a and b[0] <= a[0] and b[1] <= a[1] and b[3] < a[3] for b in found)]

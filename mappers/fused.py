@@ -48,6 +48,7 @@ class Piece:
     work: tuple[tuple[WorkClass, int], ...]
     cycles_per_point: int
     points: Keys
+    actions_per_point: int
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,7 @@ class FusedPlan:
     decoupled: bool
     passes: int
 
-    def map(
-        self, strategy: str, workload: Workload, architecture: Architecture, accounting: Accounting
-    ) -> Mapping:
+    def map(self, strategy: str, workload: Workload, architecture: Architecture, accounting: Accounting) -> Mapping:
         """Choose the largest group of column tiles that fits, and fill in the extents.
 
         Raises:
@@ -100,9 +99,7 @@ class FusedPlan:
         )
 
     def _drain_cycles(self, extents: dict[str, int]) -> int:
-        return (
-            self.drains * extents[ROWS] * prod([extents[k] for k in self._visit_keys]) if self.drains else 0
-        )
+        return self.drains * extents[ROWS] * prod([extents[k] for k in self._visit_keys]) if self.drains else 0
 
     @cached_property
     def _visit_keys(self) -> Keys:
@@ -161,4 +158,5 @@ def _fill(piece: Piece, extents: dict[str, int]) -> MappedEinsum:
         piece.work,
         piece.cycles_per_point,
         prod([extents[k] for k in piece.points]),
+        piece.actions_per_point,
     )

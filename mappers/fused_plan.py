@@ -33,6 +33,7 @@ from mappers.fused import (
 )
 from mappers.mapping import Mapping, NestShape
 from mappers.nest import Hold, Operand
+from mappers.phases import actions
 from mappers.residency import BUFFER, DRAM, STAGING, Residency
 from mappers.roles import find_roles
 from mappers.schedule import epochs
@@ -50,9 +51,7 @@ def fused_plans(cascade: Cascade, architecture: Architecture, interleaved: bool)
     kept = Residency(cascade, roles, arrays, architecture.staging)
     variants = [kept]
     if kept.crossing_tiles:
-        variants.append(
-            Residency(cascade, roles, arrays, architecture.staging, frozenset(kept.crossing_tiles))
-        )
+        variants.append(Residency(cascade, roles, arrays, architecture.staging, frozenset(kept.crossing_tiles)))
     return tuple(_plan(v, architecture, interleaved) for v in variants)
 
 
@@ -172,7 +171,7 @@ class _Builder:
         work = tuple(Counter(work_classes(einsum)).items())
         cycles = sum(n * self.pes.unit_of[w].cycles for w, n in work)
         keys = tuple(key for _, key, _ in self.loops)
-        return Piece(einsum.name, self.array, shape, keys, work, cycles, self._points())
+        return Piece(einsum.name, self.array, shape, keys, work, cycles, self._points(), actions(work, self.pes))
 
     def _holds(self, name: str, access: Access, memories: tuple[str, ...]) -> list[Hold]:
         holds = []

@@ -10,9 +10,7 @@ from mappers.fused_plan import best_fused
 from mappers.mapping import Mapping
 
 
-def fusemax_serial(
-    cascade: Cascade, workload: Workload, architecture: Architecture, accounting: Accounting
-) -> Mapping:
+def fusemax_serial(cascade: Cascade, workload: Workload, architecture: Architecture, accounting: Accounting) -> Mapping:
     """Map a cascade tile by tile (Nayak et al., MICRO 2024, section V).
 
     Raises:

@@ -51,6 +51,7 @@ class MappedEinsum:
         work: (class, number) of operations at each point of the nest.
         cycles_per_point: cycles that a PE takes for one point.
         points: points of the iteration space that are not padding.
+        actions_per_point: how often a PE's units act for one point, one after another.
     """
 
     name: str
@@ -60,6 +61,7 @@ class MappedEinsum:
     work: tuple[tuple[WorkClass, int], ...]
     cycles_per_point: int
     points: int
+    actions_per_point: int = 1
 
     @property
     def steps(self) -> int:

@@ -73,6 +73,11 @@ def phase_cycles(work: tuple[tuple[WorkClass, int], ...], array: Array, accounti
     return sum(n * array.unit_of[w].cycles for w, n in classes.items())
 
 
+def actions(work: tuple[tuple[WorkClass, int], ...], array: Array) -> int:
+    """Return how often a PE's units act for one point of an Einsum."""
+    return sum(n * array.unit_of[w].actions for w, n in work)
+
+
 def rank_sizes(cascade: Cascade, workload: Workload, architecture: Architecture) -> dict[str, int]:
     """Return the size of every rank; the innermost part of a split rank is a tile of the array's rows.
 

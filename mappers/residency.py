@@ -89,9 +89,7 @@ class Residency:
     def _streams(self, einsum: Einsum, tensor: str) -> bool:
         """Whether the Einsum can take the tensor's values as they come: it waits for no reduction over them."""
         return not any(
-            self._folds(a.tensor, tensor)
-            for a in einsum.inputs
-            if a.tensor != tensor and a.tensor in self.section
+            self._folds(a.tensor, tensor) for a in einsum.inputs if a.tensor != tensor and a.tensor in self.section
         )
 
     def _folds(self, result: str, tensor: str, seen: frozenset[str] = frozenset()) -> bool:
@@ -142,9 +140,7 @@ class Residency:
         The first chain is the one that partial sums accumulate in; further chains are copies.
         """
         tensor, array = einsum.name, self.arrays[einsum.name]
-        grows = self.roles.row in einsum.reduced_ranks and bool(
-            set(self.roles.row_outer) & set(einsum.reduced_ranks)
-        )
+        grows = self.roles.row in einsum.reduced_ranks and bool(set(self.roles.row_outer) & set(einsum.reduced_ranks))
         if tensor in self.cascade.outputs:
             return ((DRAM, BUFFER, array),) if grows else ((DRAM, array),)
         chains: list[tuple[str, ...]] = []
@@ -170,9 +166,9 @@ class Residency:
     def _first_reader(self, einsum: Einsum, access: Access) -> bool:
         by_pass = bool(self.roles.family & set(self.cascade.ranks_of[access.tensor]))
         for other in self.einsums:
-            if any(a.tensor == access.tensor for a in other.inputs):
-                if not by_pass or self.section[other.name] == self.section[einsum.name]:
-                    return other.name == einsum.name
+            same_pass = not by_pass or self.section[other.name] == self.section[einsum.name]
+            if same_pass and any(a.tensor == access.tensor for a in other.inputs):
+                return other.name == einsum.name
         return True
 
     def _first_on_array(self, einsum: Einsum, access: Access) -> bool:

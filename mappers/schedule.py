@@ -29,9 +29,7 @@ def epochs(residency: Residency, *, interleaved: bool) -> tuple[Epochs, int]:
     drains = 0
     for section in order:
         names = [e.name for e in by_section[section]]
-        if section[1]:
-            result.append(names)
-        elif residency.decoupled:
+        if section[1] or residency.decoupled:
             result.append(names)
         else:
             found, waits = _tile_epochs(by_section[section], residency, interleaved)
@@ -42,9 +40,7 @@ def epochs(residency: Residency, *, interleaved: bool) -> tuple[Epochs, int]:
     return tuple(tuple(e) for e in result if e), drains
 
 
-def _tile_epochs(
-    einsums: list[Einsum], residency: Residency, interleaved: bool
-) -> tuple[list[list[str]], int]:
+def _tile_epochs(einsums: list[Einsum], residency: Residency, interleaved: bool) -> tuple[list[list[str]], int]:
     stage = _stages(einsums, residency)
     waited = _waited_for(einsums, residency)
     last = max((s for s in stage.values() if s % 2 == 0), default=0)
@@ -65,9 +61,7 @@ def _beside(
     if slot < last:
         return slot + 1
     if not interleaved:
-        inner = (
-            set(einsum.ranks) - residency.roles.family - {residency.roles.column, *residency.roles.batches}
-        )
+        inner = set(einsum.ranks) - residency.roles.family - {residency.roles.column, *residency.roles.batches}
         for access in einsum.inputs:
             fresh = access.tensor in stage and not carried(access, einsum, residency.cascade)
             if fresh and residency.arrays[access.tensor] == "array_2d" and inner & set(access.ranks):
@@ -95,8 +89,6 @@ def _waited_for(einsums: list[Einsum], residency: Residency) -> set[str]:
     for einsum in reversed(einsums):
         if residency.arrays[einsum.name] == "array_2d" or einsum.name in waited:
             waited |= {
-                a.tensor
-                for a in einsum.inputs
-                if a.tensor in names and not carried(a, einsum, residency.cascade)
+                a.tensor for a in einsum.inputs if a.tensor in names and not carried(a, einsum, residency.cascade)
             }
     return {n for n in waited if residency.arrays[n] == "array_1d"}

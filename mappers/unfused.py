@@ -17,9 +17,7 @@ from mappers.rows import row_sections
 from mappers.vector import VectorPhase
 
 
-def unfused(
-    cascade: Cascade, workload: Workload, architecture: Architecture, accounting: Accounting
-) -> Mapping:
+def unfused(cascade: Cascade, workload: Workload, architecture: Architecture, accounting: Accounting) -> Mapping:
     """Map every phase of a cascade by itself.
 
     Raises:

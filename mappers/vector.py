@@ -19,7 +19,7 @@ from mappers.binding import offered
 from mappers.capacity import live_bytes
 from mappers.mapping import MappedEinsum, NestShape
 from mappers.nest import Hold, Operand
-from mappers.phases import PhaseGroup, phase_cycles
+from mappers.phases import PhaseGroup, actions, phase_cycles
 from mappers.residency import BUFFER, DRAM
 from mappers.sections import Section, carried
 
@@ -69,9 +69,7 @@ class VectorPhase:
         array = architecture.array(array_name)
         lanes = array.pes if array_name == "array_1d" else array.columns
         along = self._along(einsum, sizes)
-        ordered = [r for r in einsum.ranks if r not in self.family] + [
-            r for r in self.family if r in einsum.ranks
-        ]
+        ordered = [r for r in einsum.ranks if r not in self.family] + [r for r in self.family if r in einsum.ranks]
         loops: list[tuple[str, int, bool]] = [(INSTANCES, sizes[INSTANCES], False)]
         fiber = len(ordered) + 1
         for rank in ordered:
@@ -96,7 +94,14 @@ class VectorPhase:
         points = sizes[INSTANCES] * prod([sizes[r] for r in einsum.ranks])
         extents = tuple(x for _, x, _ in loops)
         return MappedEinsum(
-            einsum.name, array_name, shape, extents, work, phase_cycles(work, array, accounting), points
+            einsum.name,
+            array_name,
+            shape,
+            extents,
+            work,
+            phase_cycles(work, array, accounting),
+            points,
+            actions(work, array),
         )
 
     def _along(self, einsum: Einsum, sizes: dict[str, int]) -> str:
@@ -132,9 +137,7 @@ class VectorPhase:
         if access.tensor in self.on_chip:
             return (BUFFER, array)
         first = self._first_readers(access.tensor)
-        brings = einsum.name == first[0] or (
-            not self.fibers_fit and self._by_row(access) and einsum.name in first
-        )
+        brings = einsum.name == first[0] or (not self.fibers_fit and self._by_row(access) and einsum.name in first)
         return (DRAM, BUFFER, array) if brings else (BUFFER, array)
 
     def _first_readers(self, tensor: str) -> list[str]:

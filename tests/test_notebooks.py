@@ -34,6 +34,6 @@ def test_notebook_is_executed_small_and_names_no_machine(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_shows_what_it_computes(path: Path) -> None:
-    from notebooks import execute, shown_text
+    from notebook_runner import execute, shown_text
 
     assert shown_text(execute(path)) == shown_text(nbformat.read(path, as_version=4))

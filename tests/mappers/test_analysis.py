@@ -25,9 +25,7 @@ def random_nest(rng: random.Random) -> LoopNest:
         loops.pop(rng.randrange(len(loops)))
     scope = rng.choice((0, 0, 1, 2))
     names = rng.choice((("A", "Z"), ("A", "B", "Z")))
-    operands = [
-        Operand(name, tuple(r for r in ranks if rng.random() < 0.6), output=name == "Z") for name in names
-    ]
+    operands = [Operand(name, tuple(r for r in ranks if rng.random() < 0.6), output=name == "Z") for name in names]
     innermost = 1 + max((i for i, loop in enumerate(loops) if loop.spatial), default=-1)
     spatial_reduction = rng.random() < 0.6
     if not spatial_reduction:

@@ -140,11 +140,8 @@ def test_padding_shows_in_the_utilisation(problem, less_m, less_p):
 def test_every_cascade_fuses_and_fits(name, problem, cascade):
     shape, machine = problem
     architecture = machine_of(machine, name)
-    try:
-        mapping, found = evaluated("fusemax-interleaved", architecture, shape, load_cascade(cascade))
-    except InputError as refused:
-        assert "too small" in str(refused)
-        return
+    assume(machine.buffer_bytes >= 2**20)
+    mapping, found = evaluated("fusemax-interleaved", architecture, shape, load_cascade(cascade))
     assert fits(mapping.buffer_bytes, machine.buffer_bytes)
     compulsory = 2 * (shape.size("EP") + shape.size("EM") + shape.size("FM") + shape.size("FP"))
     assert found.dram_bytes >= compulsory
@@ -174,7 +171,11 @@ def test_a_user_cascade_with_its_own_names_costs_the_same():
         architecture = load_architecture(name)
         _, ours = evaluated(mapper, architecture, shape)
         _, theirs = evaluated(mapper, architecture, shape, renamed)
-        assert (ours.latency_s, ours.energy_j, ours.dram_bytes) == (theirs.latency_s, theirs.energy_j, theirs.dram_bytes)
+        assert (ours.latency_s, ours.energy_j, ours.dram_bytes) == (
+            theirs.latency_s,
+            theirs.energy_j,
+            theirs.dram_bytes,
+        )
 
 
 def test_batch_ranks_written_out_cost_the_same():

@@ -106,7 +106,7 @@ def test_phases_with_room_to_spare(tiles, dims, heads):
 
 
 def test_fibers_that_do_not_fit_are_read_once_per_pass():
-    sizes = dict(batch=1, heads=1, head_dim=64, seq_len=4096)
+    sizes = {"batch": 1, "heads": 1, "head_dim": 64, "seq_len": 4096}
     cascade = load_cascade("attention-3-pass")
     wide, narrow = machine(256, 2**20), machine(256, 2**13)
     softmax = [

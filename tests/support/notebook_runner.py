@@ -1,7 +1,7 @@
 """Execute notebooks in place, or check that what they show is what they compute.
 
-Used by ``make notebooks`` and by ``tests/test_notebooks.py``. What is kept is the same on any machine: no timings, no
-random cell names, no version of the interpreter.
+Used by ``make notebooks`` and by ``tests/test_notebooks.py``. What is kept is the same on any machine: no
+timings, no random cell names, no version of the interpreter.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 LONGEST_PLAIN_TEXT = 2000
-FIRST_CELL = "import warnings\nwarnings.simplefilter('error')"
+FIRST_CELL = """\
+import warnings
+warnings.simplefilter("error")
+warnings.filterwarnings("ignore", module="ipykernel")"""
 
 
 def execute(path: Path, timeout_s: int = 120) -> NotebookNode:

@@ -1,0 +1,52 @@
+"""The command ``fusemax``: one file per command, imported without what only its work needs.
+
+Exit status: 0 done, 1 a check failed, 2 unusable input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import fusemax
+from fusemax.cli.cascades import cascades
+from fusemax.cli.evaluate import evaluate
+from fusemax.cli.group import Commands
+from fusemax.cli.reproduce import reproduce
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (reproduce, evaluate, cascades):
+    app.command()(_command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fusemax {fusemax.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _fusemax(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Passes, traffic, latency and energy of attention algorithms written as cascades of Einsums."""
+
+
+def main() -> None:
+    """Run the command line; text that a terminal cannot show is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
+    app(prog_name="fusemax")

@@ -1,0 +1,117 @@
+"""``fusemax cascades``: list the library, or print one cascade as text, LaTeX or DOT."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from einsum_cascades.errors import InputError
+from fusemax.cli import options
+from fusemax.cli.output import show, write, write_json
+
+if TYPE_CHECKING:
+    from einsum_cascades.ir import Cascade
+
+
+class Format(StrEnum):
+    """How a cascade is written."""
+
+    TEXT = "text"
+    LATEX = "latex"
+    DOT = "dot"
+
+
+_REFERENCE = re.compile(
+    r"(?:[A-Z]\.[- ]?)+(?P<author>[A-Z][\w'-]+)(?P<more>,)?.*?(?P<venue>[A-Z]\w+ (?:19|20)\d\d)\b", re.DOTALL
+)
+
+
+def cascades(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|FILE]", help="Print this cascade; without it, list the library.")
+    ] = None,
+    format: Annotated[Format | None, typer.Option("--format", help="How to print it.")] = None,
+    json: options.Json = False,
+) -> None:
+    """List the library of cascades, or print one.
+
+    The text reads back to the same cascade, so it is a start for one of your own.
+    """
+    from einsum_cascades.load import library_names, load_cascade
+
+    if name is not None:
+        cascade = load_cascade(name)
+        text = written(cascade, format or Format.TEXT)
+        if json:
+            write_json({**summary_of(cascade), "format": format or Format.TEXT, "text": text})
+        else:
+            write(text)
+        return
+    if format is not None:
+        raise InputError("--format is given without a cascade", hint=f"write fusemax cascades NAME --format {format}")
+    rows = [summary_of(load_cascade(known)) for known in library_names()]
+    if json:
+        write_json({"cascades": rows})
+    else:
+        _show(rows)
+
+
+def written(cascade: Cascade, format: Format) -> str:
+    """Return a cascade in a format."""
+    if format is Format.LATEX:
+        from einsum_cascades.latex import to_latex
+
+        return to_latex(cascade)
+    if format is Format.DOT:
+        from einsum_cascades.graph import to_dot
+
+        return to_dot(cascade)
+    return str(cascade)
+
+
+def summary_of(cascade: Cascade) -> dict[str, Any]:
+    """Return what the list shows of a cascade; ``passes`` are those over ``rank``, which takes the most."""
+    from einsum_cascades.passes import analyse_passes
+    from mappers.rows import row_rank
+
+    rank = row_rank(cascade)
+    return {
+        "cascade": cascade.name,
+        "title": cascade.title,
+        "rank": rank,
+        "passes": analyse_passes(cascade, rank).passes if rank else None,
+        "einsums": len(cascade.einsums),
+        "citation": cascade.citation,
+    }
+
+
+def short_citation(citation: str) -> str:
+    """Return ``Nayak et al., MICRO 2024; Dao, ICLR 2024``, or the start of a text written in another way."""
+    found = [
+        f"{match['author']}{' et al.' if match['more'] else ''}, {match['venue']}"
+        for match in _REFERENCE.finditer(citation)
+    ]
+    if found:
+        return "; ".join(found)
+    return citation if len(citation) <= 60 else citation[:57] + "..."
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    view.add_column("cascade", no_wrap=True)
+    view.add_column("title")
+    view.add_column("passes", justify="right")
+    view.add_column("Einsums", justify="right")
+    view.add_column("source")
+    for row in rows:
+        passes = f"{row['passes']} over {row['rank']}" if row["rank"] else "–"
+        cells = (row["cascade"], row["title"], passes, str(row["einsums"]), short_citation(row["citation"]))
+        view.add_row(*map(Text, cells))
+    show(view)

@@ -1,0 +1,140 @@
+"""``fusemax evaluate``: what one cascade costs on one machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fusemax.cli import options
+from fusemax.cli.output import percent, quantity, show, write_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+BOUNDS = {
+    "memory": "off-chip traffic",
+    "2d": "cycles of the 2D array",
+    "1d": "cycles of the 1D array",
+}
+ARRAYS = {"array_2d": "2D", "array_1d": "1D"}
+
+
+def evaluate(
+    cascade: options.Cascade,
+    arch: options.Arch,
+    mapper: options.Mapper,
+    model: options.Model = None,
+    hf_config: options.HfConfig = None,
+    seq_len: options.SeqLen = None,
+    kv_len: options.KvLen = None,
+    batch: options.Batch = None,
+    heads: options.Heads = None,
+    head_dim: options.HeadDim = None,
+    value_dim: options.ValueDim = None,
+    sizes: options.Set = None,
+    causal: options.Causal = False,
+    dtype: options.Dtype = None,
+    accounting: options.Accounting = "published",
+    set_arch: options.SetArch = None,
+    json: options.Json = False,
+) -> None:
+    """Evaluate a cascade on a machine: latency, energy, traffic, utilisation and area.
+
+    fusemax evaluate --cascade attention-1-pass --arch fusemax-cloud --mapper fusemax-interleaved --model BERT
+    --seq-len 65536
+    """
+    import fusemax.evaluation
+
+    found = fusemax.evaluation.evaluate(
+        cascade,
+        arch,
+        mapper,
+        model=model,
+        hf_config=hf_config,
+        seq_len=seq_len,
+        kv_len=kv_len,
+        batch=batch,
+        heads=heads,
+        head_dim=head_dim,
+        value_dim=value_dim,
+        sizes=options.parse_sizes(sizes) if sizes else None,
+        accounting=accounting,
+        set_arch=set_arch or (),
+        causal=causal,
+        dtype=dtype,
+    ).as_dict()
+    if json:
+        write_json(found)
+    else:
+        show(_overview(found), _energy(found), _einsums(found))
+
+
+def _table(title: str = "", *, header: bool = True) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD if header else None,
+        show_header=header,
+        pad_edge=not header,
+    )
+
+
+def _overview(found: dict[str, Any]) -> Table:
+    from rich.text import Text
+
+    view = _table(f"{found['cascade']} on {found['arch']}", header=False)
+    view.add_column(no_wrap=True, style="dim")
+    view.add_column()
+    sizes = {"B": found["batch"], "H": found["heads"], **found["sizes"]}
+    named = f"{found['model']}: " if found["model"] else ""
+    rows = {
+        "mapper": found["mapper"],
+        "accounting": found["accounting"],
+        "workload": named + _sizes(sizes) + f"; {8 * found['value_bytes']}-bit values",
+        "tiles": _sizes(found["tiles"]) or "none",
+        "latency": quantity(found["latency_s"], "s"),
+        "energy": quantity(found["energy_j"], "J"),
+        "off-chip traffic": _bytes(found["dram_bytes"]),
+        "peak live in buffer": _bytes(found["buffer_bytes"]),
+        "chip area": f"{found['area_mm2']:,.4g} mm²",
+        "2D array used": percent(found["util_2d"]),
+        "1D array used": percent(found["util_1d"]),
+        "passes": str(found["passes"]),
+        "bound by": BOUNDS[found["bound"]],
+    }
+    for label, value in rows.items():
+        view.add_row(label, Text(value))
+    return view
+
+
+def _energy(found: dict[str, Any]) -> Table:
+    view = _table()
+    view.add_column("energy", no_wrap=True)
+    view.add_column("", justify="right", no_wrap=True)
+    view.add_column("share", justify="right", no_wrap=True)
+    for part, joules in found["energy_parts_j"].items():
+        if joules:
+            view.add_row(part.replace("_", " "), quantity(joules, "J"), percent(joules / found["energy_j"]))
+    return view
+
+
+def _einsums(found: dict[str, Any]) -> Table:
+    view = _table()
+    view.add_column("Einsum", no_wrap=True)
+    view.add_column("array", no_wrap=True)
+    for heading in ("cycles", "share of the array"):
+        view.add_column(heading, justify="right", no_wrap=True)
+    for row in found["per_einsum"]:
+        view.add_row(row["einsum"], ARRAYS[row["array"]], f"{row['cycles']:,}", percent(row["share"]))
+    return view
+
+
+def _sizes(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{rank} {size:,}" for rank, size in sizes.items())
+
+
+def _bytes(count: int) -> str:
+    return f"{quantity(count, 'B')} ({count:,} bytes)" if count >= 1000 else f"{count:,} bytes"

@@ -1,0 +1,109 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from einsum_cascades.errors import InputError, Location
+
+WORKLOAD = "Workload: a model, an attention layer's sizes, or the size of each rank"
+
+Cascade = Annotated[str, typer.Option("--cascade", metavar="NAME|FILE", help="The algorithm.")]
+Arch = Annotated[str, typer.Option("--arch", metavar="NAME|FILE", help="The machine.")]
+Mapper = Annotated[str, typer.Option("--mapper", metavar="NAME", help="The mapping strategy.")]
+Accounting = Annotated[
+    str,
+    typer.Option(
+        metavar="published|physical",
+        help="Count as the published evaluation did, slips included, or as the hardware would.",
+    ),
+]
+SetArch = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set-arch", metavar="KEY=VALUE", help="Change a value of the machine, such as array_2d.rows=128."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME|FILE", help="A model, with --seq-len.", rich_help_panel=WORKLOAD),
+]
+HfConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--hf-config",
+        metavar="FILE",
+        help="A Hugging Face config.json, with --seq-len.",
+        rich_help_panel=WORKLOAD,
+    ),
+]
+SeqLen = Annotated[
+    int | None, typer.Option("--seq-len", metavar="N", help="Queries, P.", rich_help_panel=WORKLOAD)
+]
+KvLen = Annotated[
+    int | None,
+    typer.Option(
+        "--kv-len", metavar="N", help="Keys, M; as many as queries if not given.", rich_help_panel=WORKLOAD
+    ),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        "--batch", metavar="N", help="Sequences, B; the model's, or 1.", rich_help_panel=WORKLOAD
+    ),
+]
+Heads = Annotated[
+    int | None, typer.Option("--heads", metavar="N", help="Heads, H.", rich_help_panel=WORKLOAD)
+]
+HeadDim = Annotated[
+    int | None,
+    typer.Option("--head-dim", metavar="N", help="Size of a query and a key, E.", rich_help_panel=WORKLOAD),
+]
+ValueDim = Annotated[
+    int | None,
+    typer.Option("--value-dim", metavar="N", help="Size of a value, F; E if not given.", rich_help_panel=WORKLOAD),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="RANK=SIZE", help="The size of any rank.", rich_help_panel=WORKLOAD),
+]
+Causal = Annotated[
+    bool, typer.Option("--causal", help="Mask later keys, where the cascade can.", rich_help_panel=WORKLOAD)
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option("--dtype", metavar="NAME", help="Type of the values.", rich_help_panel=WORKLOAD),
+]
+
+_SIZE = re.compile(r"2\*\*(?P<exponent>[0-9]{1,3})|(?P<digits>[0-9](?:_?[0-9]){0,99})")
+
+
+def parse_sizes(settings: Sequence[str]) -> dict[str, int]:
+    """Return rank sizes given as ``["N=4096", "D=2**10"]``.
+
+    Raises:
+        InputError: one is not ``RANK=SIZE`` with a whole number, or a rank is given two sizes.
+    """
+    sizes: dict[str, int] = {}
+    for text in settings:
+        rank, _, written = (part.strip() for part in text.partition("="))
+        shown = text[:200]
+        if not rank or not written:
+            place = Location("--set", 1, 1, shown, max(1, len(shown)))
+            raise InputError("a rank and its size are expected", location=place, hint="write --set RANK=SIZE")
+        match = _SIZE.fullmatch(written)
+        if match is None:
+            place = Location("--set", 1, text.index("=") + 2, shown, max(1, len(shown)))
+            raise InputError(
+                f"'{written[:60]}' is no size", location=place, hint="a whole number from 1 to 2^50 is expected"
+            )
+        size = 1 << int(match["exponent"]) if match["exponent"] else int(match["digits"])
+        if sizes.setdefault(rank, size) != size:
+            raise InputError(f"rank {rank[:60]} is given two sizes", hint="give one of them")
+    return sizes
