@@ -22,7 +22,7 @@ def conclusions(published: Mapping[str, DataFrame], physical: Mapping[str, DataF
         physical: those under ``physical``.
 
     Returns:
-        Columns metric, publication (the figure printed there), published and physical (ours, by accounting)
+        Columns metric, paper (the figure printed there), published and physical (ours, by accounting)
         and change, (physical - published) / published.
     """
     import pandas as pd
@@ -31,7 +31,7 @@ def conclusions(published: Mapping[str, DataFrame], physical: Mapping[str, DataF
     return pd.DataFrame(
         {
             "metric": ours["metric"],
-            "publication": ours["published"],
+            "paper": ours["published"],
             "published": ours["ours"],
             "physical": theirs["ours"],
             "change": (theirs["ours"] - ours["ours"]) / ours["ours"],

@@ -61,9 +61,7 @@ def steps() -> int:
     return len(MODELS) * len(SEQ_LENS) * (len(CONFIGURATIONS) + len(machines)) + len(PARETO_DIMS)
 
 
-def reproduce(
-    accounting: str | Accounting = "published", progress: Progress | None = None
-) -> dict[str, pd.DataFrame]:
+def reproduce(accounting: str | Accounting = "published", progress: Progress | None = None) -> dict[str, pd.DataFrame]:
     """Evaluate everything that the publication reports.
 
     Args:
@@ -125,9 +123,7 @@ def pareto_machine(dim: int) -> Architecture:
     The buffer starts at ``N·max(1, t/(L/N))·E·8·2`` bytes for N = dim, L = PARETO_SEQ_LEN and t = 2·max(1, N/E), and
     doubles until the traffic takes no longer than the 1D array's work (Nayak et al., MICRO 2024, section VI).
     """
-    base = load_architecture(
-        PARETO_CONFIGURATION.architecture, [f"array_2d.rows={dim}", f"array_2d.columns={dim}"]
-    )
+    base = load_architecture(PARETO_CONFIGURATION.architecture, [f"array_2d.rows={dim}", f"array_2d.columns={dim}"])
     model = load_model(PARETO_MODEL)
     head = model.head_dim
     tiles = 2 * max(1, dim // head)
@@ -181,9 +177,7 @@ def _attention_row(configuration: Configuration, model: str, seq_len: int, found
     }
 
 
-def _einsum_rows(
-    configuration: Configuration, model: str, seq_len: int, found: Evaluation
-) -> Iterator[dict[str, Any]]:
+def _einsum_rows(configuration: Configuration, model: str, seq_len: int, found: Evaluation) -> Iterator[dict[str, Any]]:
     for einsum in found.cost.per_einsum:
         if einsum.array == "array_2d":
             yield {

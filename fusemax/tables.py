@@ -105,9 +105,7 @@ def read_table(path: Path | str) -> DataFrame:
     """
     path = Path(path)
     if path.suffix not in FORMATS:
-        raise InputError(
-            f"'{path}' is not a result table", hint=f"expected a file ending in {' or '.join(FORMATS)}"
-        )
+        raise InputError(f"'{path}' is not a result table", hint=f"expected a file ending in {' or '.join(FORMATS)}")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -150,18 +148,14 @@ def parse_csv(text: str, name: str) -> DataFrame:
     if not body[skipped:]:
         raise _damaged(name, "the table is empty", hint="expected a header line with column names")
     if not body[-1].endswith("\n"):
-        raise _damaged(
-            name, "the last line has no end: the file was cut short", line=len(body), text=body[-1]
-        )
+        raise _damaged(name, "the last line has no end: the file was cut short", line=len(body), text=body[-1])
     lines, rows = _csv_rows(io.StringIO("".join(body[skipped:]), newline=""), name, skipped)
     header = rows[0]
     if len(set(header)) < len(header) or "" in header:
         raise _damaged(name, "a column name is empty or stands twice", line=skipped + 1, text=body[skipped])
     for line, row in zip(lines, rows, strict=True):
         if len(row) != len(header):
-            raise _damaged(
-                name, f"expected {len(header)} fields, found {len(row)}", line=line, text=",".join(row)
-            )
+            raise _damaged(name, f"expected {len(header)} fields, found {len(row)}", line=line, text=",".join(row))
     columns = {}
     for number, column in enumerate(header):
         values = [row[number] for row in rows[1:]]
@@ -171,9 +165,7 @@ def parse_csv(text: str, name: str) -> DataFrame:
     return pd.DataFrame(columns)
 
 
-def summary(
-    tables: Mapping[str, DataFrame], headline: DataFrame, accounting: str = "published"
-) -> RenderableType:
+def summary(tables: Mapping[str, DataFrame], headline: DataFrame, accounting: str = "published") -> RenderableType:
     """Return the terminal's summary: headline figures, then each table's largest deviation.
 
     Args:
@@ -186,7 +178,7 @@ def summary(
     title, note = "Published evaluation, reproduced", None
     if accounting != "published":
         title = f"Published evaluation under the accounting '{accounting}'"
-        note = f"The published figures are the accounting 'published'; the error is the step to '{accounting}'."
+        note = f"The published figures are those of 'published'; the error is the step to '{accounting}'."
     view = _figures_view(title, ("published", "ours", "error"), note)
     for row in headline.to_dict("records"):
         view.add_row(
@@ -208,11 +200,10 @@ def conclusions_view(conclusions: DataFrame) -> RenderableType:
     Args:
         conclusions: what ``fusemax.conclusions.conclusions`` returned.
     """
-    view = _figures_view(
-        "How the conclusions move", ("publication", "published", "physical", "change"), None
-    )
+    note = "paper: as printed there; published, physical: ours under that accounting."
+    view = _figures_view("How the conclusions move", ("paper", "published", "physical", "change"), note)
     for row in conclusions.to_dict("records"):
-        figures = (_figure(row[column]) for column in ("publication", "published", "physical"))
+        figures = (_figure(row[column]) for column in ("paper", "published", "physical"))
         view.add_row(_words(row["metric"]), *figures, _percent(row["change"]))
     return view
 
@@ -250,6 +241,7 @@ def _figures_view(title: str, columns: Sequence[str], note: str | None) -> Table
         caption=note,
         caption_justify="left",
         box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
         pad_edge=False,
     )
     view.add_column("metric", no_wrap=True)

@@ -60,9 +60,7 @@ def workload_of(
         base = Workload((), given.get("batch", 1), given.get("heads", 1))
     else:
         base = _attention(given)
-    return Workload(
-        tuple({**base.as_dict(), **extra}.items()), base.batch, base.heads, base.value_bytes, base.name
-    )
+    return Workload(tuple({**base.as_dict(), **extra}.items()), base.batch, base.heads, base.value_bytes, base.name)
 
 
 def settable_ranks(cascade: Cascade) -> tuple[str, ...]:
@@ -86,12 +84,10 @@ def _check_sizes(given: Mapping[str, int], extra: Mapping[str, int], cascade: Ca
                 f"the size of {rank} is given twice: {_flag(key)} {given[key]} and --set {rank}={extra[rank]}",
                 hint="give one of them",
             )
-    for name, size in ((*((_flag(k), v) for k, v in given.items()), *extra.items())):
+    for name, size in (*((_flag(k), v) for k, v in given.items()), *extra.items()):
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= LARGEST:
             shown = repr(size) if not isinstance(size, int) or size.bit_length() < 200 else "of over 60 digits"
-            raise InputError(
-                f"the size {name} is {shown}", hint="a whole number from 1 to 2^50 is expected"
-            )
+            raise InputError(f"the size {name} is {shown}", hint="a whole number from 1 to 2^50 is expected")
 
 
 def _layer(model: Model, cascade: Cascade, seq_len: int, kv_len: int | None, batch: int | None) -> Workload:

@@ -256,14 +256,19 @@ class ContractionSearch:
         if fit(steps):
             yield steps
             return
-        options = [tile_counts(n) for n in steps]
+        lefts, rights, sums = (tile_counts(n) for n in steps)
         kept: list[tuple[int, int, int]] = []
-        for left in options[0]:
-            for summed in options[2]:
-                right = next((r for r in options[1] if fit((left, r, summed))), 0)
-                if right and not any(a >= left and b >= right and c >= summed for a, b, c in kept):
-                    kept.append((left, right, summed))
-                    yield left, right, summed
+        for left in lefts:
+            place = len(rights) - 1
+            for summed in sums:  # as it shrinks, the right tile can only grow
+                if not fit((left, rights[place], summed)):
+                    continue
+                while place and fit((left, rights[place - 1], summed)):
+                    place -= 1
+                tile = (left, rights[place], summed)
+                if not any(x >= tile[0] and y >= tile[1] and z >= tile[2] for x, y, z in kept):
+                    kept.append(tile)
+                    yield tile
 
     def _extents(self, candidate: Candidate) -> tuple[int, ...]:
         ranks = self.product.ranks

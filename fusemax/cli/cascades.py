@@ -81,7 +81,7 @@ def summary_of(cascade: Cascade) -> dict[str, Any]:
     return {
         "cascade": cascade.name,
         "title": cascade.title,
-        "rank": rank,
+        "rank": next((p.rank for p in cascade.partitions if rank in p.parts), rank),
         "passes": analyse_passes(cascade, rank).passes if rank else None,
         "einsums": len(cascade.einsums),
         "citation": cascade.citation,
@@ -104,14 +104,13 @@ def _show(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    view.add_column("cascade", no_wrap=True)
-    view.add_column("title")
-    view.add_column("passes", justify="right")
-    view.add_column("Einsums", justify="right")
-    view.add_column("source")
+    view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("cascade", "passes", "Einsums"):
+        view.add_column(heading, no_wrap=True)
+    view.add_column("title and source")
     for row in rows:
         passes = f"{row['passes']} over {row['rank']}" if row["rank"] else "–"
-        cells = (row["cascade"], row["title"], passes, str(row["einsums"]), short_citation(row["citation"]))
-        view.add_row(*map(Text, cells))
+        about = Text(row["title"])
+        about.append(f"\n{short_citation(row['citation'])}", style="dim")
+        view.add_row(row["cascade"], passes, str(row["einsums"]), about)
     show(view)

@@ -37,10 +37,10 @@ def evaluate(
     set_arch: options.SetArch = None,
     json: options.Json = False,
 ) -> None:
-    """Evaluate a cascade on a machine: latency, energy, traffic, utilisation and area.
+    """Evaluate a cascade on a machine: latency, energy, traffic, utilisation, area.
 
-    fusemax evaluate --cascade attention-1-pass --arch fusemax-cloud --mapper fusemax-interleaved --model BERT
-    --seq-len 65536
+    For example: fusemax evaluate --cascade attention-1-pass --arch fusemax-cloud
+    --mapper fusemax-interleaved --model BERT --seq-len 65536
     """
     import fusemax.evaluation
 

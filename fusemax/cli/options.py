@@ -24,9 +24,7 @@ Accounting = Annotated[
 ]
 SetArch = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set-arch", metavar="KEY=VALUE", help="Change a value of the machine, such as array_2d.rows=128."
-    ),
+    typer.Option("--set-arch", metavar="KEY=VALUE", help="Change a value of the machine, such as array_2d.rows=128."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -43,24 +41,16 @@ HfConfig = Annotated[
         rich_help_panel=WORKLOAD,
     ),
 ]
-SeqLen = Annotated[
-    int | None, typer.Option("--seq-len", metavar="N", help="Queries, P.", rich_help_panel=WORKLOAD)
-]
+SeqLen = Annotated[int | None, typer.Option("--seq-len", metavar="N", help="Queries, P.", rich_help_panel=WORKLOAD)]
 KvLen = Annotated[
     int | None,
-    typer.Option(
-        "--kv-len", metavar="N", help="Keys, M; as many as queries if not given.", rich_help_panel=WORKLOAD
-    ),
+    typer.Option("--kv-len", metavar="N", help="Keys, M; as many as queries if not given.", rich_help_panel=WORKLOAD),
 ]
 Batch = Annotated[
     int | None,
-    typer.Option(
-        "--batch", metavar="N", help="Sequences, B; the model's, or 1.", rich_help_panel=WORKLOAD
-    ),
+    typer.Option("--batch", metavar="N", help="Sequences, B; the model's, or 1.", rich_help_panel=WORKLOAD),
 ]
-Heads = Annotated[
-    int | None, typer.Option("--heads", metavar="N", help="Heads, H.", rich_help_panel=WORKLOAD)
-]
+Heads = Annotated[int | None, typer.Option("--heads", metavar="N", help="Heads, H.", rich_help_panel=WORKLOAD)]
 HeadDim = Annotated[
     int | None,
     typer.Option("--head-dim", metavar="N", help="Size of a query and a key, E.", rich_help_panel=WORKLOAD),

@@ -26,7 +26,7 @@ def show(*views: RenderableType) -> None:
     with console.capture() as captured:
         for view in views:
             console.print(view)
-    write(captured.get())
+    write("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def write_json(data: Mapping[str, Any]) -> None:
@@ -35,10 +35,7 @@ def write_json(data: Mapping[str, Any]) -> None:
 
 
 def quantity(value: float, unit: str) -> str:
-    """Return a figure with four digits and an SI prefix: ``13.39 ms``.
-
-    Counts of bytes and cycles have no smaller prefix than none, and whole numbers below 1000 stay whole.
-    """
+    """Return a figure with four digits and an SI prefix: ``13.39 ms``."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
     scaled, prefix = float(value), 0

@@ -25,11 +25,13 @@ def reproduce(
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures 6a to 12.")] = True,
     json: options.Json = False,
 ) -> None:
-    """Run the published evaluation: five configurations, four models, six lengths, end to end, Pareto.
+    """Run the published evaluation and set the results beside the published ones.
 
-    Writes every table as CSV and Parquet and every figure as PNG and PDF, and sets the results beside the published
-    ones. The exit status is 1 if, under the accounting 'published', a published figure is missed. Under 'physical',
-    it also shows how the paper's conclusions move.
+    Five configurations, four models and six lengths; attention alone, end to end
+    with the linear layers, and area against latency. Tables are written as CSV and
+    Parquet, figures as PNG and PDF. The exit status is 1 if, under the accounting
+    'published', a published figure is missed; 'physical' also shows how the paper's
+    conclusions move.
     """
     from fusemax.comparison import TABLES, compare, deviations, headline
     from fusemax.tables import check_folder, conclusions_view, failures_view, summary, write_table
