@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 import re
 
-from einsum_cascades.ir import (
+from einsum_cascades.nodes import (
     Access,
     Apply,
-    Cascade,
+    CascadeParts,
     Const,
     Einsum,
     Expression,
@@ -117,7 +117,7 @@ def einsum_latex(einsum: Einsum) -> str:
     return f"{left} = {right}"
 
 
-def to_latex(cascade: Cascade) -> str:
+def to_latex(cascade: CascadeParts) -> str:
     """Return a cascade in LaTeX, without dollar signs: one ``aligned`` environment, a line per Einsum."""
     lines: list[str] = []
     sections = (

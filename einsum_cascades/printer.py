@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterable
 from itertools import groupby
 
-from einsum_cascades.ir import (
+from einsum_cascades.nodes import (
     Access,
     Apply,
-    Cascade,
+    CascadeParts,
     Const,
     Einsum,
     Expression,
@@ -168,7 +168,7 @@ def _ranks(names: Iterable[str]) -> str:
     return "[" + ", ".join(_scalar(n) for n in names) + "]"
 
 
-def to_text(cascade: Cascade) -> str:
+def to_text(cascade: CascadeParts) -> str:
     """Return a cascade as YAML that ``parse_cascade`` reads back to an equal one."""
     lines = [f"name: {_scalar(cascade.name)}"]
     for key in ("title", "citation"):

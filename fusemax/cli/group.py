@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -36,6 +37,10 @@ class Commands(TyperGroup):
         except BrokenPipeError:
             _drop_output()
             raise typer.Exit(BROKEN_PIPE) from None
+        except OSError as error:
+            _drop_output()
+            _complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part))
+            raise typer.Exit(UNUSABLE) from None
         return result
 
 
@@ -46,4 +51,5 @@ def _complain(message: str) -> None:
 
 def _drop_output() -> None:
     """Send what is still buffered nowhere, so that closing the stream raises no second error."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -27,11 +27,11 @@ def reproduce(
 ) -> None:
     """Run the published evaluation and set the results beside the published ones.
 
-    Five configurations, four models and six lengths; attention alone, end to end
-    with the linear layers, and area against latency. Tables are written as CSV and
-    Parquet, figures as PNG and PDF. The exit status is 1 if, under the accounting
-    'published', a published figure is missed; 'physical' also shows how the paper's
-    conclusions move.
+    Five configurations, four models and six lengths; attention alone,
+    end to end with the linear layers, and area against latency. Tables are
+    written as CSV and Parquet, figures as PNG and PDF. The exit status is 1
+    if, under the accounting 'published', a published figure is missed;
+    'physical' also shows how the paper's conclusions move.
     """
     from fusemax.comparison import TABLES, compare, deviations, headline
     from fusemax.tables import check_folder, conclusions_view, failures_view, summary, write_table
