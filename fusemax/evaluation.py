@@ -72,6 +72,8 @@ class Evaluation:
             "energy_j": found.energy_j,
             "energy_parts_j": found.energy_parts.by_part(),
             "area_mm2": found.area_mm2,
+            "latency_technology_nm": self.accounting.clock_technology_nm or self.architecture.technology_nm,
+            "energy_technology_nm": self.architecture.technology_nm,
             "util_2d": found.util_2d,
             "util_1d": found.util_1d,
             "passes": found.passes,

@@ -26,8 +26,10 @@ class Accounting:
             is computed and wraps around; None for exact integers.
         spilled_accesses_in_buffer: whether accesses that go to DRAM because a tile overflows the buffer are
             charged at the buffer as well.
-        drain_reads: whether an output that leaves the buffer for DRAM is read from the buffer.
+        drain_reads: whether a result that leaves a memory for the next one out is read from it.
         leakage: whether memories leak while the chip runs.
+        clock_technology_nm: process node of the design whose clock gives the latency; None for the node of the
+            component tables, so that latency and energy describe one chip (the clock itself is the architecture's).
     """
 
     name: str
@@ -39,6 +41,7 @@ class Accounting:
     spilled_accesses_in_buffer: bool
     drain_reads: bool
     leakage: bool
+    clock_technology_nm: int | None
 
     def free_first_reads(self, size: int, tile: int) -> int:
         """Return how many first reads of an output are free: nothing is there to read yet.
@@ -66,6 +69,7 @@ PUBLISHED = Accounting(
     spilled_accesses_in_buffer=True,
     drain_reads=False,
     leakage=False,
+    clock_technology_nm=16,
 )
 
 PHYSICAL = Accounting(
@@ -78,6 +82,7 @@ PHYSICAL = Accounting(
     spilled_accesses_in_buffer=False,
     drain_reads=True,
     leakage=True,
+    clock_technology_nm=None,
 )
 
 ACCOUNTINGS: dict[str, Accounting] = {a.name: a for a in (PUBLISHED, PHYSICAL)}

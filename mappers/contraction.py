@@ -2,7 +2,7 @@
 
 The nest has off-chip loops, on-chip loops and the two spatial loops over the three ranks of the product (left, right,
 contracted). Searched: which ranks lie along the array, which tensor stays put off chip and on chip, and the tiles in
-the global buffer. Traffic never grows with a tile, so only tiles that cannot grow further are tried. The least latency
+the global buffer, as far as the buffer's ports can serve the array. Traffic never grows with a tile, so only tiles that cannot grow further are tried. The least latency
 wins, then the least off-chip traffic, then the fewest cycles on the array, then the least energy: all are the numbers
 that ``evaluate`` reports.
 """
@@ -133,21 +133,26 @@ class ContractionSearch:
         Raises:
             InputError: no tile fits the buffer.
         """
-        fastest = self._fastest()
+        fastest = self._fastest(served=True) or self._fastest(served=False)
+        if not fastest:
+            raise too_small("unfused", self._smallest(), self.architecture.global_buffer.bytes)
         goal = fastest[0][:2]
         choices = [c for latency, values, c in fastest if (latency, values) == goal]
         cycles = min(self._cycles(c.along) for c in choices)
         choices = [c for c in choices if self._cycles(c.along) == cycles]
-        refined = [r for c in choices for r in self._refined(c) if self._speed(r) <= goal]
-        return min(refined, key=self._energy_j)
+        refined = [r for c in choices for r in (c, *self._refined(c)) if self._speed(r) <= goal]
+        return min(refined, key=lambda c: (not self._served(c), self._energy_j(c)))
 
-    def _fastest(self) -> list[tuple[float, int, Candidate]]:
-        """Return candidates with at most one input streamed, by latency and then traffic, for each way along."""
+    def _fastest(self, *, served: bool) -> list[tuple[float, int, Candidate]]:
+        """Return candidates with at most one input streamed, by latency and then traffic, for each way along.
+
+        Args:
+            served: leave out those that ask more of the buffer in a cycle than its ports serve.
+        """
         found: list[tuple[float, int, Candidate]] = []
         compulsory = sum(prod([self.sizes[r] for r in o.ranks]) for o in self.product.operands)
         least = float("inf")
         settled = cycles = prod(self.sizes.values())
-        smallest = 0
         for along in self._ways():
             cycles = self._cycles(along)
             floor = self._seconds(cycles, compulsory)
@@ -157,18 +162,25 @@ class ContractionSearch:
                 for candidate in self._candidates(along, held):
                     values = self._values(candidate)
                     latency = self._seconds(cycles, values)
-                    if latency <= least:
-                        found.append((latency, values, candidate))
-                        least = latency
+                    if latency > least or (served and not self._served(candidate)):
+                        continue
+                    found.append((latency, values, candidate))
+                    least = latency
                     if values == compulsory:
                         settled = min(settled, cycles)
                         break
-            smallest = smallest or self.live_bytes(
-                Candidate(along, along[0], along[0], (1, 1, 1), (False, True, False))
-            )
-        if not found:
-            raise too_small("unfused", smallest, self.architecture.global_buffer.bytes)
         return sorted(found, key=lambda f: f[:2])
+
+    def _smallest(self) -> int:
+        along = self._ways()[0]
+        return min(self.live_bytes(Candidate(along, along[0], along[0], (1, 1, 1), held)) for held in _HELD)
+
+    def _served(self, candidate: Candidate) -> bool:
+        """Whether the buffer's ports, one row each in a cycle, serve the array in its busy cycles."""
+        buffer = self.architecture.global_buffer
+        done = einsum_activity(self.mapped(candidate), self.accounting, {})
+        values = sum(c.reads + c.fills + c.updates + c.drains for c in done.counts if c.memory == "global_buffer")
+        return values <= buffer.ports * buffer.row_values * done.cycles
 
     def _refined(self, candidate: Candidate) -> list[Candidate]:
         """Return the candidate with every tensor stationary on chip, and with inputs streamed instead of held."""
@@ -178,7 +190,8 @@ class ContractionSearch:
             for on in self.product.ranks
             for inputs in streams
         ]
-        return [c for c in found if c.held[2] or self._complete(c)]
+        capacity = self.architecture.global_buffer.bytes
+        return [c for c in found if (c.held[2] or self._complete(c)) and fits(self.live_bytes(c), capacity)]
 
     def _speed(self, candidate: Candidate) -> tuple[float, int]:
         values = self._values(candidate)
@@ -233,7 +246,7 @@ class ContractionSearch:
         """Yield nests whose tiles cannot grow, the largest first, with each tensor in turn stationary off chip."""
         ranks = self.product.ranks
         for tile in self._maximal(along, held):
-            for on in ranks if not (held[0] and held[1]) else ranks[2:]:
+            for on in ranks if held[2] or not (held[0] and held[1]) else ranks[2:]:
                 for off in ranks:
                     candidate = Candidate(along, off, on, tile, held)
                     if held[2] or self._complete(candidate):
