@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := einsum_cascades fusemax hw_models kernels mappers
 
-.PHONY: help install reproduce test slow check notebooks wheel clean
+.PHONY: help install reproduce test slow check notebooks readme wheel clean
 
 help:
 	@echo "make reproduce   regenerate the published evaluation into results/"
@@ -20,6 +20,7 @@ help:
 	@echo "make slow        the slow tests: wheel, notebooks, long searches"
 	@echo "make check       ruff and mypy --strict"
 	@echo "make notebooks   execute the notebooks in place"
+	@echo "make readme      run the commands of README.md and show what they print"
 	@echo "make wheel       build the wheel into dist/"
 	@echo "make clean       remove all that make has made"
 
@@ -44,11 +45,14 @@ slow: $(INSTALLED)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff format --check --output-format concise .
 	$(BIN)/mypy
 
 notebooks: $(INSTALLED)
 	$(BIN)/python tests/support/notebook_runner.py notebooks/*.ipynb
+
+readme: $(INSTALLED)
+	$(BIN)/python tests/support/readme_runner.py
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m build --wheel

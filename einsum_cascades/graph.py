@@ -133,9 +133,7 @@ def execution_plan(cascade: Cascade) -> Plan:
     return _steps(cascade, range(len(cascade.einsums)), dependencies(cascade), ())
 
 
-def _steps(
-    cascade: Cascade, members: Sequence[int], edges: tuple[Dependency, ...], looped: tuple[str, ...]
-) -> Plan:
+def _steps(cascade: Cascade, members: Sequence[int], edges: tuple[Dependency, ...], looped: tuple[str, ...]) -> Plan:
     import networkx as nx
 
     graph: nx.DiGraph[int] = nx.DiGraph()

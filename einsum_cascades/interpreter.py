@@ -35,9 +35,7 @@ Value = tuple[Array, tuple[str, ...]]
 """An array and the rank that each of its axes walks over."""
 
 
-def run(
-    cascade: Cascade, inputs: Mapping[str, Any], *, sizes: Mapping[str, int] | None = None
-) -> dict[str, Array]:
+def run(cascade: Cascade, inputs: Mapping[str, Any], *, sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
     """Run a cascade on arrays.
 
     Args:
@@ -139,9 +137,7 @@ def _dtype(inputs: Mapping[str, Any]) -> np.dtype[Any]:
     return dtype if dtype.kind == "f" else np.dtype(np.float64)
 
 
-def _note_shape(
-    name: str, ranks: tuple[str, ...], array: Array, sizes: dict[str, int], source: dict[str, str]
-) -> None:
+def _note_shape(name: str, ranks: tuple[str, ...], array: Array, sizes: dict[str, int], source: dict[str, str]) -> None:
     """Record the rank sizes that an array shows; refuse those that contradict what is known."""
     declared = f"{name}[{', '.join(ranks)}]"
     if array.ndim != len(ranks):
@@ -151,9 +147,7 @@ def _note_shape(
         )
     for rank, size in zip(ranks, array.shape, strict=True):
         if size < 1:
-            raise InputError(
-                f"rank {rank} of input {name} is empty: shape {array.shape}", hint=f"it is {declared}"
-            )
+            raise InputError(f"rank {rank} of input {name} is empty: shape {array.shape}", hint=f"it is {declared}")
         if sizes.setdefault(rank, size) != size:
             raise InputError(
                 f"rank {rank} of input {name} has size {size}; expected {sizes[rank]}, "

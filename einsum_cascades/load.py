@@ -90,9 +90,7 @@ def _partitions(node: Node | None) -> tuple[Partition, ...]:
     for rank, parts in node.mapping().items():
         names = [(_rank(node.keys[rank]), node.keys[rank]), *((_rank(n), n) for n in parts.sequence())]
         if len(names) < 3:
-            raise parts.error(
-                f"expected at least two parts of '{rank}'", "write 'M: [M1, M0]', outermost first"
-            )
+            raise parts.error(f"expected at least two parts of '{rank}'", "write 'M: [M1, M0]', outermost first")
         for name, place in names:
             if name in taken:
                 raise place.error(f"rank '{name}' belongs to more than one partition")
@@ -151,9 +149,7 @@ class _Checker:
             shape = f"[{', '.join(declared)}]"
             count = f"{len(access.subscripts)} subscript" + "s" * (len(access.subscripts) != 1)
             message = f"'{access.tensor}' has {count}, but is declared {shape}"
-            raise InputError(
-                message, location=place(*written.span), hint=f"write {_as_declared(access, declared)}"
-            )
+            raise InputError(message, location=place(*written.span), hint=f"write {_as_declared(access, declared)}")
         for subscript, rank, span in zip(access.subscripts, declared, written.subscripts, strict=True):
             self._subscript(access, subscript, rank, place(*span))
 
@@ -167,9 +163,7 @@ class _Checker:
             return
         bound = self.bounds.get(rank)
         if bound is None:
-            hint = (
-                f"give its stop condition, 'stop: {rank.lower()} >= {rank}'" if subscript.rank == rank else ""
-            )
+            hint = f"give its stop condition, 'stop: {rank.lower()} >= {rank}'" if subscript.rank == rank else ""
             message = f"{where} does not iterate, so it has no value at its size '{subscript.rank}'"
             raise InputError(message, location=location, hint=hint)
         if bound != subscript:
@@ -227,9 +221,7 @@ def _views(
         for partition in split:
             if [r for r in tiles if r in partition.parts] != list(partition.parts):
                 parts = ", ".join(partition.parts)
-                raise key.error(
-                    f"'{tiled}' must have all parts of '{partition.rank}': {parts}, in this order"
-                )
+                raise key.error(f"'{tiled}' must have all parts of '{partition.rank}': {parts}, in this order")
         whole = {part: p.rank for p in split for part in p.parts}
         ranks = tuple(dict.fromkeys(whole.get(r, r) for r in tiles))
         if ranks_of.get(plain.string(), ranks) != ranks:

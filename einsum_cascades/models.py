@@ -113,9 +113,7 @@ def load_model(name_or_path: str) -> Model:
     if path.suffix == ".json":
         return model_from_hf_config(path)
     spec = check(ModelSpec, named_files.load(path, _FOLDER))
-    return Model(
-        spec.name, spec.heads, spec.head_dim, spec.model_dim, spec.ffn_dim, spec.batch, spec.citation or ""
-    )
+    return Model(spec.name, spec.heads, spec.head_dim, spec.model_dim, spec.ffn_dim, spec.batch, spec.citation or "")
 
 
 def model_from_hf_config(path: str | Path) -> Model:
@@ -134,9 +132,7 @@ def model_from_hf_config(path: str | Path) -> Model:
     if head_dim is None:
         head_dim, rest = divmod(model_dim, heads)
         if rest or not head_dim:
-            raise config.error(
-                _MODEL_DIM, f"{heads} heads do not divide a model size of {model_dim}", "give head_dim"
-            )
+            raise config.error(_MODEL_DIM, f"{heads} heads do not divide a model size of {model_dim}", "give head_dim")
     kv_heads = config.optional_size(("num_key_value_heads",)) or heads
     shared = f"{kv_heads} key-value heads serve {heads} heads: their traffic is counted once per head"
     name = config.values.get("_name_or_path") or config.values.get("model_type")

@@ -199,9 +199,7 @@ def complete_sizes(cascade: Cascade, sizes: Mapping[str, int]) -> dict[str, int]
     """
     for rank, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise InputError(
-                f"the size of rank {rank} is {size!r}", hint="sizes are whole numbers, 1 or more"
-            )
+            raise InputError(f"the size of rank {rank} is {size!r}", hint="sizes are whole numbers, 1 or more")
     complete = dict(sizes)
     for partition in cascade.partitions:
         _complete_family(partition, complete)

@@ -171,9 +171,7 @@ def _check_first_values(init: Section, body: Section) -> None:
                 )
 
 
-def ordered(
-    init: Section, body: Section, final: Section, views: Mapping[str, str]
-) -> tuple[Section, Section, Section]:
+def ordered(init: Section, body: Section, final: Section, views: Mapping[str, str]) -> tuple[Section, Section, Section]:
     """Put the Einsums of each section in an order that can run; one that is right is kept.
 
     Args:

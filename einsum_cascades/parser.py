@@ -64,9 +64,7 @@ _WORDS = {
     "$END": "the end",
     "OPERATOR": "an operator",
 }
-_SUBSCRIPTS = (
-    "a subscript is a variable (m1), a shifted variable (m1+1), a constant (0) or a rank's size (M1)"
-)
+_SUBSCRIPTS = "a subscript is a variable (m1), a shifted variable (m1+1), a constant (0) or a rank's size (M1)"
 
 Span = tuple[int, int]
 Place = Callable[[int, int], Location]
@@ -150,9 +148,7 @@ def _reducer(token: Token) -> str:
     name = _SYMBOLS.get(token, str(token))
     reducing = [op.name for op in OPERATORS.values() if op.reduces]
     if name in OPERATORS and name not in reducing:
-        raise _SpanError(
-            f"operator '{name}' cannot reduce", _span(token), "these can: " + ", ".join(reducing)
-        )
+        raise _SpanError(f"operator '{name}' cannot reduce", _span(token), "these can: " + ", ".join(reducing))
     if name not in OPERATORS:
         raise _SpanError(f"unknown operator '{name[:40]}'", _span(token), nearest(name, reducing))
     return name
@@ -188,9 +184,7 @@ class _Builder(Transformer[Token, Any]):
         (token,) = children
         value = float("inf") if token.type == "INF" else float(token)
         if token.type != "INF" and value == float("inf"):
-            raise _SpanError(
-                f"the number '{token[:40]}' is too large", _span(token), "write inf for infinity"
-            )
+            raise _SpanError(f"the number '{token[:40]}' is too large", _span(token), "write inf for infinity")
         return _Part(Number(value))
 
     def negative(self, children: list[Any]) -> _Part:
@@ -202,9 +196,7 @@ class _Builder(Transformer[Token, Any]):
 
     def binary(self, children: list[Any]) -> _Part:
         left, symbol, right = children
-        return _Part(
-            Apply(_SYMBOLS[symbol], (left.expression, right.expression)), left.written + right.written
-        )
+        return _Part(Apply(_SYMBOLS[symbol], (left.expression, right.expression)), left.written + right.written)
 
     def function(self, children: list[Any]) -> _Part:
         name, *parts = children
@@ -256,9 +248,7 @@ def _parser() -> Lark:
 
 def _run(text: str, start: str, place: Place) -> Any:
     if len(text) > MAX_LENGTH:
-        raise InputError(
-            f"an expression of {len(text)} characters, more than {MAX_LENGTH}", location=place(0, 1)
-        )
+        raise InputError(f"an expression of {len(text)} characters, more than {MAX_LENGTH}", location=place(0, 1))
     try:
         return _parser().parse(text, start=start)
     except _SpanError as fault:
@@ -276,9 +266,7 @@ def _syntax_error(error: UnexpectedInput, text: str, place: Place) -> InputError
         words = {_WORDS.get(name, name) for name in names}
         expected = f"expected {_either(sorted(words))}"
         if error.token.type == "$END":
-            return InputError(
-                f"the text ends too early: {expected}", location=place(max(0, len(text.rstrip()) - 1), 1)
-            )
+            return InputError(f"the text ends too early: {expected}", location=place(max(0, len(text.rstrip()) - 1), 1))
         start, width = _span(error.token)
         return InputError(f"unexpected '{error.token[:40]}': {expected}", location=place(start, width))
     start = error.pos_in_stream or 0
@@ -303,9 +291,7 @@ def _shifted_place(location: Location | None, text: str) -> Place:
     if location is None:
         source = Source("<text>", text)
         return lambda start, width: source.location(start, start + width)
-    return lambda start, width: replace(
-        location, column=location.column and location.column + start, width=width
-    )
+    return lambda start, width: replace(location, column=location.column and location.column + start, width=width)
 
 
 def parse_einsum_at(text: str, place: Place) -> ParsedEinsum:
@@ -321,9 +307,7 @@ def parse_einsum_at(text: str, place: Place) -> ParsedEinsum:
     output, part, actions = _run(text, "einsum", place)
     if _depth(part.expression) > MAX_DEPTH:
         hint = "split it over several Einsums"
-        raise InputError(
-            f"an expression nested more than {MAX_DEPTH} deep", location=place(0, len(text)), hint=hint
-        )
+        raise InputError(f"an expression nested more than {MAX_DEPTH} deep", location=place(0, len(text)), hint=hint)
     right = dict.fromkeys(r for w in part.written for r in w.access.ranks)
     left = set(output.access.ranks)
     explicit: dict[str, Reduction] = {}

@@ -134,9 +134,7 @@ class _Schedule:
         candidates = range(slot, min(slot + 2, self.last_slot + 1)) if allowed is None else allowed
         return next((s for s in candidates if s >= slot and parity in (None, s & 1)), None)
 
-    def settle(
-        self, slots: list[int], visits: Iterable[int] = (), allowed: Sequence[int] = ()
-    ) -> list[int] | None:
+    def settle(self, slots: list[int], visits: Iterable[int] = (), allowed: Sequence[int] = ()) -> list[int] | None:
         """Raise slots, those of ``visits`` to allowed ones, until all constraints hold, or return None."""
         slots, limited = list(slots), frozenset(visits)
         for einsum in limited:
@@ -193,9 +191,7 @@ class _Schedule:
 
     def tensor_passes(self) -> dict[str, int]:
         """Least number of distinct slots that visit each tensor with a rank of the family."""
-        visits: dict[str, set[int]] = {
-            d.tensor: set() for d in self.cascade.declarations if self.family.parts(d.ranks)
-        }
+        visits: dict[str, set[int]] = {d.tensor: set() for d in self.cascade.declarations if self.family.parts(d.ranks)}
         for index, einsum in enumerate(self.cascade.einsums):
             for access in (einsum.output, *einsum.inputs):
                 if self.family.parts(access.ranks):

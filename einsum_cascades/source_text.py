@@ -18,9 +18,7 @@ MAX_CHARACTERS = 128 * 1024
 MAX_BYTES = 1024 * 1024
 _SHOWN = 100
 
-UNREADABLE = re.compile(
-    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
+UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 """Finds a character that is not for reading: a control character, a lone surrogate, a line separator."""
 
 

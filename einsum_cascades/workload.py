@@ -32,16 +32,28 @@ class Workload:
 
     @classmethod
     def attention(
-        cls, *, batch: int, heads: int, head_dim: int, seq_len: int, value_dim: int | None = None,
-        kv_len: int | None = None, value_bytes: int = 2, name: str = "",
+        cls,
+        *,
+        batch: int,
+        heads: int,
+        head_dim: int,
+        seq_len: int,
+        value_dim: int | None = None,
+        kv_len: int | None = None,
+        value_bytes: int = 2,
+        name: str = "",
     ) -> Workload:
         """An attention layer: E = head_dim, F = value_dim, P = seq_len (queries), M = kv_len (keys).
 
         Raises:
             InputError: a size is not a whole number of 1 or more.
         """
-        sizes = {"E": head_dim, "F": head_dim if value_dim is None else value_dim,
-                 "M": seq_len if kv_len is None else kv_len, "P": seq_len}
+        sizes = {
+            "E": head_dim,
+            "F": head_dim if value_dim is None else value_dim,
+            "M": seq_len if kv_len is None else kv_len,
+            "P": seq_len,
+        }
         return cls(tuple(sizes.items()), batch, heads, value_bytes, name)
 
     @property
@@ -62,5 +74,7 @@ class Workload:
         for name, size in self.sizes:
             if name == rank:
                 return size
-        raise InputError(f"rank {rank} has no size", hint=f"give one with --set {rank}=SIZE; sizes known: "
-                         + ", ".join(f"{r}={s}" for r, s in self.sizes))
+        raise InputError(
+            f"rank {rank} has no size",
+            hint=f"give one with --set {rank}=SIZE; sizes known: " + ", ".join(f"{r}={s}" for r, s in self.sizes),
+        )

@@ -90,9 +90,7 @@ class Node:
         """Return an error that points at this value."""
         return InputError(message, location=self.location, hint=hint)
 
-    def mapping(
-        self, *, allowed: Iterable[str] | None = None, required: Iterable[str] = ()
-    ) -> dict[str, Node]:
+    def mapping(self, *, allowed: Iterable[str] | None = None, required: Iterable[str] = ()) -> dict[str, Node]:
         """Return the parts of a mapping.
 
         Args:

@@ -37,7 +37,7 @@ class Tolerance(NamedTuple):
         return f"{low} to {self.highest:+.3g}"
 
 
-ROUNDING: Final = 1e-12
+ROUNDING: Final = 1e-15
 """Latency that counts as equal: sums taken in another order differ in the last bits."""
 
 EXACT: Final = Tolerance(-1e-9, 1e-9)

@@ -72,8 +72,7 @@ def _rows(file: str) -> Iterator[dict[str, str]]:
 def logic_table() -> dict[str, Logic]:
     """The logic components by name."""
     return {
-        row["name"]: Logic(float(row["energy_pj"]), float(row["area_um2"]), row["within"])
-        for row in _rows("logic.csv")
+        row["name"]: Logic(float(row["energy_pj"]), float(row["area_um2"]), row["within"]) for row in _rows("logic.csv")
     }
 
 
@@ -123,9 +122,7 @@ def memory(kind: str, width_bits: int, capacity_bytes: int) -> MemoryCost:
     if kind not in curves:
         raise unknown("kind of memory", kind, curves)
     if width_bits < 1 or capacity_bytes < 1:
-        raise InputError(
-            f"a memory of {capacity_bytes} bytes, {width_bits} bits wide", hint="sizes are 1 or more"
-        )
+        raise InputError(f"a memory of {capacity_bytes} bytes, {width_bits} bits wide", hint="sizes are 1 or more")
     widths = curves[kind]
     if width_bits in widths:
         costs, outside = _along(*widths[width_bits], log(capacity_bytes))

@@ -95,8 +95,7 @@ def prices(architecture: Architecture) -> Prices:
             for name, array in zip(names, arrays, strict=True)
             for work, unit in array.units
         },
-        leak_pj=buffer.leak_pj
-        + sum(a.pes * f.leak_pj for a, f in zip(arrays, (file_2d, file_1d), strict=True)),
+        leak_pj=buffer.leak_pj + sum(a.pes * f.leak_pj for a, f in zip(arrays, (file_2d, file_1d), strict=True)),
     )
 
 
@@ -120,16 +119,10 @@ def energy(activity: Activity, architecture: Architecture, accounting: Accountin
         memory: _PICO * (reads[memory] * read_pj + writes[memory] * write_pj)
         for memory, (read_pj, write_pj) in table.memories.items()
     }
-    files = (
-        (architecture.array_2d.pes, architecture.array_1d.pes)
-        if not accounting.all_register_files
-        else (1, 1)
-    )
+    files = (architecture.array_2d.pes, architecture.array_1d.pes) if not accounting.all_register_files else (1, 1)
     done = _operations_j(work, activity, architecture, accounting)
     leaking = (
-        table.leak_pj * latency_s(activity, architecture) * architecture.frequency_hz
-        if accounting.leakage
-        else 0.0
+        table.leak_pj * latency_s(activity, architecture) * architecture.frequency_hz if accounting.leakage else 0.0
     )
     return Energy(
         moved["dram"],

@@ -136,9 +136,7 @@ def _architecture(spec: ArchitectureSpec) -> Architecture:
         name=spec.name,
         array_2d=_array("array_2d", spec.array_2d, columns),
         array_1d=_array("array_1d", spec.array_1d, spec.array_1d.columns or columns),
-        global_buffer=Memory(
-            "global_buffer", buffer.bytes, buffer.row_values or columns, buffer.banks, buffer.ports
-        ),
+        global_buffer=Memory("global_buffer", buffer.bytes, buffer.row_values or columns, buffer.banks, buffer.ports),
         frequency_hz=spec.frequency_hz,
         bandwidth_bytes_per_s=spec.dram.bandwidth_bytes_per_s,
         staging=spec.staging,

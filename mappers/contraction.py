@@ -1,10 +1,10 @@
 """The best loop nest of one matrix product by itself: the search behind the strategy ``unfused``.
 
 The nest has off-chip loops, on-chip loops and the two spatial loops over the three ranks of the product (left, right,
-contracted). Searched: which ranks lie along the array, which tensor stays put off chip and on chip, and the tiles in
-the global buffer, as far as the buffer's ports can serve the array. Traffic never grows with a tile, so only tiles that cannot grow further are tried. The least latency
-wins, then the least off-chip traffic, then the fewest cycles on the array, then the least energy: all are the numbers
-that ``evaluate`` reports.
+contracted). Searched: which ranks lie along the array, which tensor stays put off chip and on chip, what the global
+buffer holds and in which tiles, as far as its ports can serve the array. Traffic never grows with a tile, so only tiles
+that cannot grow further are tried. The least latency wins, then the least off-chip traffic, then the fewest cycles on
+the array, then the least energy: all are the numbers that ``evaluate`` reports.
 """
 
 from __future__ import annotations

@@ -129,9 +129,7 @@ def test_import_is_light(module: str) -> None:
 
 def data_files() -> set[str]:
     """Everything in the rooms that is not Python: YAML, CSV, the grammar."""
-    found = (
-        p for room in ROOMS for p in (ROOT / room).rglob("*") if p.is_file() and "__pycache__" not in p.parts
-    )
+    found = (p for room in ROOMS for p in (ROOT / room).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     return {p.relative_to(ROOT).as_posix() for p in found if p.suffix in DATA_SUFFIXES}
 
 

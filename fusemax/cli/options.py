@@ -10,7 +10,23 @@ import typer
 
 from einsum_cascades.errors import InputError, Location
 
+_SIZE = re.compile(r"2\*\*(?P<exponent>[0-9]{1,3})|(?P<digits>-?[0-9](?:_?[0-9]){0,99})")
+_EXPECTED = "a whole number from 1 to 2^50 is expected"
+
 WORKLOAD = "Workload: a model, an attention layer's sizes, or the size of each rank"
+
+
+def size(text: str) -> int:
+    """Return a whole number written as ``65536``, ``65_536`` or ``2**16``.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise typer.BadParameter(f"'{text[:60]}' is no size: {_EXPECTED}")
+    return 1 << int(match["exponent"]) if match["exponent"] else int(match["digits"])
+
 
 Cascade = Annotated[str, typer.Option("--cascade", metavar="NAME|FILE", help="The algorithm.")]
 Arch = Annotated[str, typer.Option("--arch", metavar="NAME|FILE", help="The machine.")]
@@ -41,23 +57,35 @@ HfConfig = Annotated[
         rich_help_panel=WORKLOAD,
     ),
 ]
-SeqLen = Annotated[int | None, typer.Option("--seq-len", metavar="N", help="Queries, P.", rich_help_panel=WORKLOAD)]
+SeqLen = Annotated[
+    int | None, typer.Option("--seq-len", parser=size, metavar="N", help="Queries, P.", rich_help_panel=WORKLOAD)
+]
 KvLen = Annotated[
     int | None,
-    typer.Option("--kv-len", metavar="N", help="Keys, M; as many as queries if not given.", rich_help_panel=WORKLOAD),
+    typer.Option(
+        "--kv-len", parser=size, metavar="N", help="Keys, M; as many as queries if not given.", rich_help_panel=WORKLOAD
+    ),
 ]
 Batch = Annotated[
     int | None,
-    typer.Option("--batch", metavar="N", help="Sequences, B; the model's, or 1.", rich_help_panel=WORKLOAD),
+    typer.Option(
+        "--batch", parser=size, metavar="N", help="Sequences, B; the model's, or 1.", rich_help_panel=WORKLOAD
+    ),
 ]
-Heads = Annotated[int | None, typer.Option("--heads", metavar="N", help="Heads, H.", rich_help_panel=WORKLOAD)]
+Heads = Annotated[
+    int | None, typer.Option("--heads", parser=size, metavar="N", help="Heads, H.", rich_help_panel=WORKLOAD)
+]
 HeadDim = Annotated[
     int | None,
-    typer.Option("--head-dim", metavar="N", help="Size of a query and a key, E.", rich_help_panel=WORKLOAD),
+    typer.Option(
+        "--head-dim", parser=size, metavar="N", help="Size of a query and a key, E.", rich_help_panel=WORKLOAD
+    ),
 ]
 ValueDim = Annotated[
     int | None,
-    typer.Option("--value-dim", metavar="N", help="Size of a value, F; E if not given.", rich_help_panel=WORKLOAD),
+    typer.Option(
+        "--value-dim", parser=size, metavar="N", help="Size of a value, F; E if not given.", rich_help_panel=WORKLOAD
+    ),
 ]
 Set = Annotated[
     list[str] | None,
@@ -70,8 +98,6 @@ Dtype = Annotated[
     str | None,
     typer.Option("--dtype", metavar="NAME", help="Type of the values.", rich_help_panel=WORKLOAD),
 ]
-
-_SIZE = re.compile(r"2\*\*(?P<exponent>[0-9]{1,3})|(?P<digits>[0-9](?:_?[0-9]){0,99})")
 
 
 def parse_sizes(settings: Sequence[str]) -> dict[str, int]:
@@ -87,13 +113,11 @@ def parse_sizes(settings: Sequence[str]) -> dict[str, int]:
         if not rank or not written:
             place = Location("--set", 1, 1, shown, max(1, len(shown)))
             raise InputError("a rank and its size are expected", location=place, hint="write --set RANK=SIZE")
-        match = _SIZE.fullmatch(written)
-        if match is None:
+        try:
+            number = size(written)
+        except typer.BadParameter as error:
             place = Location("--set", 1, text.index("=") + 2, shown, max(1, len(shown)))
-            raise InputError(
-                f"'{written[:60]}' is no size", location=place, hint="a whole number from 1 to 2^50 is expected"
-            )
-        size = 1 << int(match["exponent"]) if match["exponent"] else int(match["digits"])
-        if sizes.setdefault(rank, size) != size:
+            raise InputError(f"'{written[:60]}' is no size", location=place, hint=_EXPECTED) from error
+        if sizes.setdefault(rank, number) != number:
             raise InputError(f"rank {rank[:60]} is given two sizes", hint="give one of them")
     return sizes

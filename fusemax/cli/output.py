@@ -41,7 +41,7 @@ def quantity(value: float, unit: str) -> str:
     scaled, prefix = float(value), 0
     while abs(float(f"{scaled:.4g}")) >= 1000 and prefix < len(_PREFIXES) - 1:
         scaled, prefix = scaled / 1000, prefix + 1
-    while abs(scaled) < 1 and prefix > 1 - len(_SMALL):
+    while prefix <= 0 and abs(scaled) < 1 and prefix > 1 - len(_SMALL):
         scaled, prefix = scaled * 1000, prefix - 1
     name = _PREFIXES[prefix] if prefix >= 0 else _SMALL[-prefix]
     return f"{scaled:.4g} {name}{unit}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,8 @@ from fusemax.cli.output import show, write, write_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    Tables = dict[str, DataFrame]
 
 FAILED = 1
 
@@ -33,48 +35,28 @@ def reproduce(
     if, under the accounting 'published', a published figure is missed;
     'physical' also shows how the paper's conclusions move.
     """
-    from fusemax.comparison import TABLES, compare, deviations, headline
-    from fusemax.tables import check_folder, conclusions_view, failures_view, summary, write_table
+    from fusemax.summary import missed_text
+    from fusemax.tables import check_folder, write_table
     from hw_models.accounting import accounting_named
 
     name = accounting_named(accounting).name
     check_folder(out)
     found, files = _compute(name, out if figures else None)
-    tables = found[name]
-    compared = {table: tables[table] for table in TABLES}
-    headlines = headline(tables)
-    written: dict[str, DataFrame] = {**tables, "comparison": compare(compared), "headline": headlines}
-    if name != "published":
-        from fusemax.conclusions import conclusions
-
-        written["conclusions"] = conclusions(found["published"], tables)
-    for table, frame in written.items():
+    tables = found[name] | _comparisons(name, found)
+    for table, frame in tables.items():
         files += write_table(frame, out / table)
     missed = _missed(name, tables)
     if json:
-        report: dict[str, Any] = {
-            "accounting": name,
-            "headline": headlines.to_dict("records"),
-            "deviations": deviations(compared).to_dict("records"),
-            "failures": missed.to_dict("records"),
-            "files": [str(path) for path in files],
-        }
-        if "conclusions" in written:
-            report["conclusions"] = written["conclusions"].to_dict("records")
-        write_json(report)
+        write_json(_report(name, tables, missed, files))
     else:
-        show(summary(compared, headlines, name))
-        if "conclusions" in written:
-            show(conclusions_view(written["conclusions"]))
-        if len(missed):
-            show(failures_view(missed))
+        _show(name, tables, missed)
         write(f"{len(files)} files in {out}")
     if len(missed):
-        typer.echo(f"error: {len(missed)} published figures are missed", err=True)
+        typer.echo(f"error: {missed_text(missed)}", err=True)
         raise typer.Exit(FAILED)
 
 
-def _compute(accounting: str, out: Path | None) -> tuple[dict[str, dict[str, DataFrame]], list[Path]]:
+def _compute(accounting: str, out: Path | None) -> tuple[dict[str, Tables], list[Path]]:
     """Return the tables by accounting, and the figures drawn if a folder is given.
 
     What an accounting changes is seen against ``published``, which is computed too.
@@ -91,7 +73,47 @@ def _compute(accounting: str, out: Path | None) -> tuple[dict[str, dict[str, Dat
     return found, files
 
 
-def _missed(accounting: str, tables: dict[str, DataFrame]) -> DataFrame:
+def _comparisons(accounting: str, found: Mapping[str, Tables]) -> Tables:
+    """Return the tables that set ours beside the published figures, and one accounting beside the other."""
+    from fusemax.comparison import compare, headline
+    from fusemax.conclusions import conclusions
+
+    tables = found[accounting]
+    sides = {"comparison": compare(_published_in(tables)), "headline": headline(tables)}
+    if accounting != "published":
+        sides["conclusions"] = conclusions(found["published"], tables)
+    return sides
+
+
+def _published_in(tables: Tables) -> Tables:
+    """Return the tables that are compared row by row."""
+    from fusemax.comparison import TABLES
+
+    return {name: tables[name] for name in TABLES}
+
+
+def _show(accounting: str, tables: Tables, missed: DataFrame) -> None:
+    from fusemax.summary import conclusions_view, failures_view, summary
+
+    show(summary(_published_in(tables), tables["headline"], accounting))
+    if "conclusions" in tables:
+        show(conclusions_view(tables["conclusions"]))
+    if len(missed):
+        show(failures_view(missed))
+
+
+def _report(accounting: str, tables: Tables, missed: DataFrame, files: list[Path]) -> dict[str, Any]:
+    """Return what ``--json`` prints."""
+    from fusemax.comparison import deviations
+
+    shown = {"headline": tables["headline"], "deviations": deviations(_published_in(tables)), "failures": missed}
+    if "conclusions" in tables:
+        shown["conclusions"] = tables["conclusions"]
+    rows = {name: frame.to_dict("records") for name, frame in shown.items()}
+    return {"accounting": accounting, **rows, "files": [str(path) for path in files]}
+
+
+def _missed(accounting: str, tables: Tables) -> DataFrame:
     """Return the published figures missed; other accountings are not held to them."""
     from fusemax.checks import failures
 

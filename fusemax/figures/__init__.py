@@ -30,9 +30,7 @@ FIGURES: Final[dict[str, Callable[[Tables], Figure]]] = {
 """File name (no suffix) to the function that draws it from the tables."""
 
 
-def draw_all(
-    tables: Tables, out_dir: Path | str, progress: Callable[[Path], None] | None = None
-) -> list[Path]:
+def draw_all(tables: Tables, out_dir: Path | str, progress: Callable[[Path], None] | None = None) -> list[Path]:
     """Draw every figure as PNG and PDF; the same tables give the same bytes.
 
     Args:

@@ -60,17 +60,13 @@ def grouped_bars(values: Values, published: Values, spec: BarSpec) -> Figure:
     style.plain_ticks(panels[0].yaxis)
     figure.supxlabel("Sequence length", fontsize=style.FONT_PT)
     figure.supylabel(spec.label, fontsize=style.FONT_PT)
-    entries = [
-        (style.CONFIG_LABELS.get(c, c), style.colour(c, style.CONFIG_COLOURS, configs)) for c in configs
-    ]
+    entries = [(style.CONFIG_LABELS.get(c, c), style.colour(c, style.CONFIG_COLOURS, configs)) for c in configs]
     marked = any(point in values for point in published)
     style.legend(figure, entries, published=marked, baseline=spec.baseline)
     return figure
 
 
-def _panel(
-    axes: Axes, model: str, configs: list[str], lengths: list[int], values: Values, published: Values
-) -> None:
+def _panel(axes: Axes, model: str, configs: list[str], lengths: list[int], values: Values, published: Values) -> None:
     width = GROUP_WIDTH / len(configs)
     marks: list[tuple[float, float]] = []
     for place, config in enumerate(configs):

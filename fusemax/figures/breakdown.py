@@ -45,9 +45,7 @@ def breakdown_2d(utilization_2d: DataFrame) -> Figure:
 
 
 def _fractions(table: DataFrame) -> Fractions:
-    rows = zip(
-        table["config"], table["model"], table["seq_len"], table["einsum"], table["fraction"], strict=True
-    )
+    rows = zip(table["config"], table["model"], table["seq_len"], table["einsum"], table["fraction"], strict=True)
     return {(str(c), str(m), int(n), str(e)): float(f) for c, m, n, e, f in rows}
 
 

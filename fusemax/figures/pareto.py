@@ -36,13 +36,9 @@ def area_latency(pareto: DataFrame) -> Figure:
     figure = Figure(figsize=(style.COLUMN_WIDTH_IN, 2.6), layout="constrained")
     axes = figure.subplots()
     models = style.models_in(pareto["model"])
-    handles: list[Artist] = [
-        _curve(axes, model, _designs(pareto, model), i) for i, model in enumerate(models)
-    ]
+    handles: list[Artist] = [_curve(axes, model, _designs(pareto, model), i) for i, model in enumerate(models)]
     for area, latency, pe_dim in _designs(pareto, models[0]):
-        axes.annotate(
-            f"{pe_dim}×{pe_dim}", (area, latency), (6, 4), textcoords="offset points", va="bottom", ha="left"
-        )
+        axes.annotate(f"{pe_dim}×{pe_dim}", (area, latency), (6, 4), textcoords="offset points", va="bottom", ha="left")
     known = [d[:2] for m in models for d in _designs(published("pareto"), m)]
     style.mark_published(axes, known)
     axes.set(xscale="log", yscale="log", xlabel="Chip area (mm²)", ylabel="Attention latency at 256K (s)")

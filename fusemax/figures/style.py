@@ -173,9 +173,7 @@ def published_handle() -> Artist:
     return Line2D([], [], linestyle="none", marker="D", markersize=3.2, color=BLACK, label="published")
 
 
-def legend(
-    figure: Figure, entries: Sequence[tuple[str, str]], *, published: bool, baseline: str = ""
-) -> None:
+def legend(figure: Figure, entries: Sequence[tuple[str, str]], *, published: bool, baseline: str = "") -> None:
     """Put one legend in a row above the panels.
 
     Args:

@@ -115,11 +115,7 @@ def at(subscripts, env, sizes):
     found = []
     for s in subscripts:
         found.append(
-            env[s.rank] + s.shift
-            if isinstance(s, Var)
-            else s.value
-            if isinstance(s, Const)
-            else sizes[s.rank]
+            env[s.rank] + s.shift if isinstance(s, Var) else s.value if isinstance(s, Const) else sizes[s.rank]
         )
     return tuple(found)
 
@@ -471,9 +467,7 @@ def test_more_unusable_cascades():
     )
     with pytest.raises(InputError, match="variable twice"):
         run(twice, {"A": np.ones(3)})
-    big = Cascade(
-        "big", (Declaration("Y", ("M", "N")),), (Einsum(Access("Y", (Var("M"), Var("N"))), Number(0.0)),)
-    )
+    big = Cascade("big", (Declaration("Y", ("M", "N")),), (Einsum(Access("Y", (Var("M"), Var("N"))), Number(0.0)),))
     with pytest.raises(InputError, match="choose smaller"):
         run(big, {}, sizes={"M": 10**12, "N": 10**12})
     view = Cascade(

@@ -138,9 +138,7 @@ def test_unusable_configurations(tmp_path: Path, text: str, start: str, hint: st
         st.one_of(st.none(), st.integers(-2, 10**4), st.floats(), st.text(), st.booleans()),
     )
 )
-def test_any_configuration_is_a_model_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, values: dict
-) -> None:
+def test_any_configuration_is_a_model_or_refused(tmp_path_factory: pytest.TempPathFactory, values: dict) -> None:
     path = config(tmp_path_factory.getbasetemp(), **values)
     try:
         model = model_from_hf_config(path)

@@ -133,9 +133,7 @@ def test_symbols_by_operator():
 
 
 def test_rank_names_never_become_sympy_objects():
-    cascade = parse_cascade(
-        "{declaration: {A: [E, I, S, PI], Y: [E]}, expressions: ['Y[e] = A[e, i, s, pi]']}"
-    )
+    cascade = parse_cascade("{declaration: {A: [E, I, S, PI], Y: [E]}, expressions: ['Y[e] = A[e, i, s, pi]']}")
     (expression,) = symbolic_operations(cascade)["Y"].values()
     assert {s.name for s in expression.free_symbols} == {"E", "I", "S", "PI"}
     assert all(s.is_Symbol for s in expression.free_symbols)

@@ -299,10 +299,7 @@ def schedules(cascade, passes):
     ]
     for times in itertools.product(*options):
         when = dict(zip(walks, times, strict=True))
-        ready = {
-            e.name: when[e.name] + (0.5 if walks[e.name] and not e.output.ranks else 0)
-            for e in cascade.einsums
-        }
+        ready = {e.name: when[e.name] + (0.5 if walks[e.name] and not e.output.ranks else 0) for e in cascade.einsums}
         if all(when[e.name] >= ready.get(a.tensor, 0) for e in cascade.einsums for a in e.inputs):
             yield when
 
@@ -320,9 +317,7 @@ def test_random_cascades_against_all_schedules(cascade):
     for tensor, ranks in cascade.ranks_of.items():
         if ranks:
             touching = [
-                e.name
-                for e in cascade.einsums
-                if e.name == tensor or any(a.tensor == tensor for a in e.inputs)
+                e.name for e in cascade.einsums if e.name == tensor or any(a.tensor == tensor for a in e.inputs)
             ]
             least = min(len({when[name] for name in touching}) for when in found)
             assert analysis.tensor_passes[tensor] == least

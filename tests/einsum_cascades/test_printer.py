@@ -62,9 +62,7 @@ def einsums(draw, name: str):
     return Einsum(Access(name, tuple(Var(r) for r in left)), expression, (*sums, *reductions))
 
 
-words = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Zl", "Zp")), min_size=1).filter(
-    str.strip
-)
+words = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Zl", "Zp")), min_size=1).filter(str.strip)
 
 
 @st.composite

@@ -73,9 +73,7 @@ def tables() -> dict[str, pd.DataFrame]:
     pareto.insert(2, "buffer_bytes", 16 * 2**20)
     return {
         "attention": attention,
-        "utilization_2d": pd.concat(
-            [published("utilization_2d").assign(model=m) for m in MODELS], ignore_index=True
-        ),
+        "utilization_2d": pd.concat([published("utilization_2d").assign(model=m) for m in MODELS], ignore_index=True),
         "end_to_end": end_to_end,
         "pareto": pareto,
     }
@@ -168,9 +166,7 @@ def test_compare_signs_the_error_and_finds_the_point(same: dict[str, pd.DataFram
     ours.loc[at, "latency_s"] *= 0.75
     rows = compare({"attention": ours.sample(frac=1, random_state=1)})
     off = rows[rows["relative_error"] != 0]
-    assert off[["config", "model", "seq_len", "metric"]].to_numpy().tolist() == [
-        ["flat", "T5", 4096, "latency_s"]
-    ]
+    assert off[["config", "model", "seq_len", "metric"]].to_numpy().tolist() == [["flat", "T5", 4096, "latency_s"]]
     assert off["relative_error"].item() == pytest.approx(-0.25)
     worst = deviations({"attention": ours}).set_index("metric")["relative_error"]
     assert worst.to_dict() == pytest.approx(

@@ -90,9 +90,7 @@ def test_same_tables_same_bytes(drawn: list[Path], tables: dict[str, pd.DataFram
     assert [p.read_bytes() for p in again] == [p.read_bytes() for p in drawn]
 
 
-@pytest.mark.parametrize(
-    ("name", "configs"), [("06a", 5), ("06b", 5), ("07", 4), ("08", 4), ("10", 4), ("11", 4)]
-)
+@pytest.mark.parametrize(("name", "configs"), [("06a", 5), ("06b", 5), ("07", 4), ("08", 4), ("10", 4), ("11", 4)])
 def test_published_marks_sit_on_equal_bars(name: str, configs: int, tables: dict[str, pd.DataFrame]) -> None:
     figure = draw(name, tables)
     assert [axes.get_title() for axes in figure.axes] == list(MODELS)
@@ -117,13 +115,10 @@ def test_breakdown_stacks_to_the_utilization(tables: dict[str, pd.DataFrame]) ->
     figure = draw("09", tables)
     configs = [c for c in CONFIGS if c != "unfused"]
     assert len(figure.axes) == len(MODELS) * len(configs)
-    published_util = (
-        published("attention").query("model == 'BERT'").set_index(["config", "seq_len"])["util_2d"]
-    )
+    published_util = published("attention").query("model == 'BERT'").set_index(["config", "seq_len"])["util_2d"]
     for axes, config in zip(figure.axes, configs, strict=False):
         tops = [
-            max(p.get_y() + p.get_height() for c in axes.containers for p in [c.patches[i]])
-            for i in range(LENGTHS)
+            max(p.get_y() + p.get_height() for c in axes.containers for p in [c.patches[i]]) for i in range(LENGTHS)
         ]
         assert tops == pytest.approx(published_util[config].tolist(), rel=1e-9)
     assert len(marks(figure)) == len(published("utilization_2d"))
@@ -178,9 +173,7 @@ def test_other_models_lengths_and_configurations_are_drawn(tables: dict[str, pd.
         "util_2d": 0.5,
         "util_1d": 0.5,
     }
-    mine = pd.DataFrame(
-        [row | {"config": c, "seq_len": n} for c in ("unfused", "best", "b2") for n in (1000, 2048)]
-    )
+    mine = pd.DataFrame([row | {"config": c, "seq_len": n} for c in ("unfused", "best", "b2") for n in (1000, 2048)])
     figure = draw("07", tables | {"attention": mine})
     assert [axes.get_title() for axes in figure.axes] == ["Mine"]
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1000", "2K"]

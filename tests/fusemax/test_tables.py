@@ -13,7 +13,8 @@ from rich.console import Console
 from einsum_cascades.errors import InputError
 from fusemax.comparison import TABLES, compare, headline
 from fusemax.published import published
-from fusemax.tables import format_csv, parse_csv, read_table, summary, write_table
+from fusemax.summary import summary
+from fusemax.tables import format_csv, parse_csv, read_table, write_table
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +70,7 @@ def test_floats_round_trip_through_csv(values: list[float]) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1), max_size=5
-    )
-)
+@given(st.lists(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1), max_size=5))
 def test_text_with_commas_quotes_and_line_breaks_round_trips(values: list[str]) -> None:
     rows = [v + "x" for v in values]
     frame = pd.DataFrame({"cascade": pd.Series(rows, dtype="str"), "seq_len": 1})

@@ -63,9 +63,7 @@ def test_figures_by_hand() -> None:
         (((1, 1),), (busy("array_1d", 1),), "1d"),
     ],
 )
-def test_bound(
-    phases: tuple[tuple[float, float], ...], einsums: tuple[EinsumActivity, ...], bound: str
-) -> None:
+def test_bound(phases: tuple[tuple[float, float], ...], einsums: tuple[EinsumActivity, ...], bound: str) -> None:
     assert cost(run(*phases, einsums=einsums), FUSEMAX, PUBLISHED).bound == bound
 
 

@@ -157,9 +157,7 @@ def test_unusable_files(tmp_path: Path, old: str, new: str, place: str, message:
     assert "^" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "hello", "[1, 2]", "a: [", "a: b: c", "\t- x", "name: &a x\ntitle: *a", "5"]
-)
+@pytest.mark.parametrize("text", ["", "hello", "[1, 2]", "a: [", "a: b: c", "\t- x", "name: &a x\ntitle: *a", "5"])
 def test_texts_that_are_no_architecture(tmp_path: Path, text: str) -> None:
     path = written(tmp_path, text)
     for overrides in ((), ["array_2d.rows=3"]):
@@ -236,9 +234,7 @@ def damaged(draw: st.DrawFn) -> str:
 
 @settings(max_examples=150, deadline=None)
 @given(damaged())
-def test_a_damaged_file_is_an_architecture_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, text: str
-) -> None:
+def test_a_damaged_file_is_an_architecture_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     start = time.perf_counter()

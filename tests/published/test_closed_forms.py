@@ -51,9 +51,7 @@ def linear_layers(model: str) -> list[tuple[int, int]]:
 
 def flat_mapping(row: Row) -> FlatMapping:
     (found,) = (
-        m
-        for m in rows(DATA / "flat_mappings.csv", seq_len=row["seq_len"])
-        if row["model"] in m["models"].split()
+        m for m in rows(DATA / "flat_mappings.csv", seq_len=row["seq_len"]) if row["model"] in m["models"].split()
     )
     return FlatMapping(
         frozenset(found["on_chip"].split()),

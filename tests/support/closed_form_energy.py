@@ -47,9 +47,7 @@ def fusemax_energy_pj(shape: Shape, machine: Machine) -> float:
     running = shape.P // result.query_tiles * F
     reads = 2 * a * E + a * F + a + a + a * F + D + b + unelided_first_reads(a * F, running)
     writes = shape.size("EP") + key_values + 2 * a + a * F
-    operations = (
-        MAC * (u * (E + F + 6) + a * (6 + 1 + F)) + MAX * (u + a) + ADD * (2 * u + a * (2 + F)) + DIVIDE * D
-    )
+    operations = MAC * (u * (E + F + 6) + a * (6 + 1 + F)) + MAX * (u + a) + ADD * (2 * u + a * (2 + F)) + DIVIDE * D
     staging = _charge(FUSEMAX.pe, a + a * F - D, 2 * a + a * F)
     dram = float(result.dram_bytes) / 2 * DRAM_PER_VALUE
     return operations + dram + staging + _charge(FUSEMAX.buffer, reads, writes)
@@ -131,9 +129,7 @@ def unfused_energy_pj(shape: Shape, machine: Machine, *, query_tiles: int = 1) -
     once = shape.size("EP") + key_values
     streamed = Fraction(u * shape.E, machine.columns) + Fraction(u * shape.F, machine.columns)
     partial = Fraction(u * shape.F, machine.rows)
-    buffer = _charge(
-        FLAT.buffer, Fraction(u * shape.E, machine.rows) + streamed + partial - D, once + partial
-    )
+    buffer = _charge(FLAT.buffer, Fraction(u * shape.E, machine.rows) + streamed + partial - D, once + partial)
     again = Fraction(unelided_first_reads(u, machine.rows * shape.M), pes)
     y = Fraction(u * shape.F, pes)
     moved = 3 * x + 3 * y - Fraction(D, machine.columns) + again
@@ -153,7 +149,5 @@ def linear_energy_pj(rows: int, layers: list[tuple[int, int]], machine: Machine,
         first = Fraction(outputs, machine.rows * machine.columns)
         arrivals = Fraction(macs, machine.rows) + Fraction(macs, machine.columns)
         total += MAC * macs + (inputs + outputs) * DRAM_PER_VALUE
-        total += _charge(energies.buffer, arrivals, inputs) + _charge(
-            energies.pe, 3 * per_pe - first, 3 * per_pe
-        )
+        total += _charge(energies.buffer, arrivals, inputs) + _charge(energies.pe, 3 * per_pe - first, 3 * per_pe)
     return total

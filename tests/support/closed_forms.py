@@ -98,8 +98,7 @@ def queries_per_column(shape: Shape, machine: Machine, *, scores_in_buffer: bool
     fits = [
         p1
         for p1 in range(1, tiles + 1)
-        if tiles % p1 == 0
-        and WORD_BYTES * (key_tile + machine.columns * p1 * per_query) <= machine.buffer_bytes
+        if tiles % p1 == 0 and WORD_BYTES * (key_tile + machine.columns * p1 * per_query) <= machine.buffer_bytes
     ]
     return max(fits, default=0)
 
