@@ -20,7 +20,7 @@ help:
 	@echo "make slow        the slow tests: wheel, notebooks, long searches"
 	@echo "make check       ruff and mypy --strict"
 	@echo "make notebooks   execute the notebooks in place"
-	@echo "make readme      run the commands of README.md and show what they print"
+	@echo "make readme      run the commands of README.md anew, and its pictures"
 	@echo "make wheel       build the wheel into dist/"
 	@echo "make clean       remove all that make has made"
 
@@ -51,7 +51,9 @@ check: $(INSTALLED)
 notebooks: $(INSTALLED)
 	$(BIN)/python tests/support/notebook_runner.py notebooks/*.ipynb
 
-readme: $(INSTALLED)
+readme: reproduce
+	cp results/figures/figure-07-attention-speedup.png docs/speedup.png
+	cp results/figures/figure-12-area-latency.png docs/area-latency.png
 	$(BIN)/python tests/support/readme_runner.py
 
 wheel: $(INSTALLED)
