@@ -52,8 +52,8 @@ notebooks: $(INSTALLED)
 	$(BIN)/python tests/support/notebook_runner.py notebooks/*.ipynb
 
 readme: reproduce
-	cp results/figures/figure-07-attention-speedup.png docs/speedup.png
-	cp results/figures/figure-12-area-latency.png docs/area-latency.png
+	cp results/figures/figure-07-attention-speedup.png notebooks/images/speedup.png
+	cp results/figures/figure-12-area-latency.png notebooks/images/area-latency.png
 	$(BIN)/python tests/support/readme_runner.py
 
 wheel: $(INSTALLED)

@@ -8,6 +8,9 @@ from math import isqrt
 
 from einsum_cascades.errors import InputError
 
+# Up to this bound divisors are looked for one by one; beyond, the number is factored.
+_SCANNED = 2**16
+
 
 def live_bytes(tiles: Iterable[int], value_bytes: int) -> int:
     """Return the bytes that tiles of so many values occupy together."""
@@ -31,10 +34,11 @@ def largest_divisor(number: int, bound: int) -> int:
     """Return the largest divisor of a positive number that is at most ``bound`` (1 or more)."""
     if bound >= number:
         return number
-    for candidate in range(bound, 0, -1):
-        if number % candidate == 0:
-            return candidate
-    raise ValueError(f"no divisor of {number} is at most {bound}")
+    if bound > _SCANNED:
+        from sympy import divisors
+
+        return max(int(d) for d in divisors(number, generator=True) if d <= bound)
+    return next(d for d in range(bound, 0, -1) if number % d == 0)
 
 
 @lru_cache(maxsize=4096)

@@ -200,7 +200,7 @@ class FlatProblem:
         tiles: list[int] = []
         for product in self.products:
             for operand in product.operands:
-                sizes = self._fused_tile(operand, choice.fused)
+                sizes = self._fused_tile(product, operand, choice.fused)
                 if operand.tensor in self.intermediates and self.roles.source in operand.ranks:
                     shared.append(prod(sizes.values()) if operand.tensor in choice.on_chip else 0)
                 elif operand.tensor in choice.on_chip:
@@ -209,9 +209,9 @@ class FlatProblem:
                     tiles.append(2 * self._array_tile(sizes))
         return live_bytes([max(shared), *tiles], self.value_bytes)
 
-    def _fused_tile(self, operand: Operand, fused: int) -> dict[str, int]:
+    def _fused_tile(self, product: Product, operand: Operand, fused: int) -> dict[str, int]:
         column = self.roles.column
-        ranks = [r for r in operand.ranks if r != INSTANCES]
+        ranks = [r for r in operand.ranks if r in product.ranks]
         return {r: min(self.sizes[r], fused) if r == column else self.sizes[r] for r in ranks}
 
     def _array_tile(self, sizes: dict[str, int]) -> int:

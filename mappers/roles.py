@@ -57,6 +57,12 @@ def find_roles(cascade: Cascade) -> Roles:
             hint="use the mapper unfused",
         )
     family = cascade.family(row)
+    if family[-1] in cascade.iterative_ranks:
+        raise InputError(
+            f"{family[-1]} of {cascade.name} is iterative: its values come one after another, not along an array",
+            hint=f"split it (partition: {{{family[-1]}: [{family[-1]}1, {family[-1]}0]}}) and iterate the outer part, "
+            "or use the mapper unfused",
+        )
     family_set = {*family, row}
     others = list(dict.fromkeys(r for d in cascade.declarations for r in d.ranks if r not in family_set))
     row_inputs = [set(cascade.ranks_of[t]) for t in cascade.inputs if family_set & set(cascade.ranks_of[t])]
@@ -68,7 +74,7 @@ def find_roles(cascade: Cascade) -> Roles:
             f"cascade {cascade.name} has no rank to lay beside {row} on an array",
             hint="use the mapper unfused",
         )
-    column = max(columns, key=lambda r: carriers(cascade, r))
+    column = max(reversed(columns), key=lambda r: carriers(cascade, r))
     return Roles(
         row_outer=family[:-1] if len(family) > 1 else family,
         row=family[-1],

@@ -1,8 +1,9 @@
 """Vector phases: the Einsums between two contractions, walked fiber by fiber on the 1D array.
 
-The lanes lie along the row rank (keys) and time walks over the rest. In each pass over a fiber, what the pass needs of
-an earlier one comes from the buffer, and what it makes for a later one goes there; consumers in the producer's own pass
-take values as they come. What the phase takes in is brought on chip once if the fibers fit, else once per pass.
+The lanes lie along the row rank (keys), or else the largest rank that is not iterative; time walks over the rest. In
+each pass over a fiber, what the pass needs of an earlier one comes from the buffer, and what it makes for a later one
+goes there; consumers in the producer's own pass take values as they come. What the phase takes in is brought on chip
+once if the fibers fit, else once per pass.
 """
 
 from __future__ import annotations
@@ -105,10 +106,9 @@ class VectorPhase:
         )
 
     def _along(self, einsum: Einsum, sizes: dict[str, int]) -> str:
-        rows = [r for r in self.family if r in einsum.ranks]
-        if rows:
-            return rows[-1]
-        return max(einsum.ranks, key=lambda r: sizes[r]) if einsum.ranks else ""
+        free = [r for r in einsum.ranks if r not in self.cascade.iterative_ranks]
+        rows = [r for r in self.family if r in free]
+        return rows[-1] if rows else max(free, key=lambda r: sizes[r], default="")
 
     def _operands(
         self, einsum: Einsum, fiber: int, end: int, array: str

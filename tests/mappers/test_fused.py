@@ -140,7 +140,7 @@ def test_padding_shows_in_the_utilisation(problem, less_m, less_p):
 def test_every_cascade_fuses_and_fits(name, problem, cascade):
     shape, machine = problem
     architecture = machine_of(machine, name)
-    assume(machine.buffer_bytes >= 2**20)
+    assume(machine.buffer_bytes >= 2**22)
     mapping, found = evaluated("fusemax-interleaved", architecture, shape, load_cascade(cascade))
     assert fits(mapping.buffer_bytes, machine.buffer_bytes)
     compulsory = 2 * (shape.size("EP") + shape.size("EM") + shape.size("FM") + shape.size("FP"))
@@ -215,3 +215,11 @@ def test_the_exponential_of_a_tile_costs_energy_only_when_it_is_counted():
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_largest_divisor(number, bound):
     assert largest_divisor(number, bound) == max(d for d in range(1, bound + 1) if number % d == 0)
+
+
+@pytest.mark.parametrize("number", [2**31 - 1, 720720 * 2**20, 3 * (2**31 - 1)])
+def test_largest_divisor_of_a_large_number(number):
+    found = largest_divisor(number, number // 2)
+    assert number % found == 0
+    smallest_cofactor = next((d for d in range(2, 10**6) if number % d == 0), number)
+    assert found == number // smallest_cofactor
