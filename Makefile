@@ -12,12 +12,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := einsum_cascades fusemax hw_models kernels mappers
 
-.PHONY: help install reproduce test slow check notebooks readme wheel clean
+.PHONY: help install reproduce test slow bench check notebooks readme wheel clean
 
 help:
 	@echo "make reproduce   regenerate the published evaluation into results/"
 	@echo "make test        the default test suite"
 	@echo "make slow        the slow tests: wheel, notebooks, long searches"
+	@echo "make bench       measure how fast the engine is"
 	@echo "make check       ruff and mypy --strict"
 	@echo "make notebooks   execute the notebooks in place"
 	@echo "make readme      run the commands of README.md anew, and its pictures"
@@ -42,6 +43,9 @@ test: $(INSTALLED)
 
 slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+bench: $(INSTALLED)
+	$(BIN)/python -m pytest tests/benchmarks
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -9,7 +9,10 @@ from einsum_cascades.workload import Workload
 from fusemax.evaluation import evaluate_on
 from fusemax.experiments import CONFIGURATIONS, reproduce
 from hw_models.accounting import PUBLISHED
+from hw_models.cost import cost
 from hw_models.load import load_architecture
+from mappers.activity import activity_of
+from mappers.strategies import STRATEGIES
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda c: c.name)
@@ -25,6 +28,16 @@ def test_attention_evaluations(benchmark, configuration):
         return evaluate_on(cascade, machine, configuration.mapper, workload, PUBLISHED)
 
     benchmark(one)
+    benchmark.extra_info["evaluations_per_s"] = round(1 / benchmark.stats.stats.median)
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda c: c.name)
+def test_costs_of_a_mapping(benchmark, configuration):
+    """What a mapping costs, once a strategy has chosen it."""
+    machine = load_architecture(configuration.architecture)
+    workload = Workload.attention(batch=64, heads=12, head_dim=64, seq_len=65536)
+    mapping = STRATEGIES[configuration.mapper](load_cascade(configuration.cascade), workload, machine, PUBLISHED)
+    benchmark(lambda: cost(activity_of(mapping, PUBLISHED), machine, PUBLISHED))
     benchmark.extra_info["evaluations_per_s"] = round(1 / benchmark.stats.stats.median)
 
 
