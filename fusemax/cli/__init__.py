@@ -15,6 +15,7 @@ from fusemax.cli.cascades import cascades
 from fusemax.cli.evaluate import evaluate
 from fusemax.cli.group import Commands
 from fusemax.cli.reproduce import reproduce
+from fusemax.cli.rewrite import rewrite
 
 __all__ = ["app", "main"]
 
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (reproduce, evaluate, cascades):
+for _command in (reproduce, evaluate, cascades, rewrite):
     app.command()(_command)
 
 

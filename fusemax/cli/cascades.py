@@ -25,7 +25,7 @@ class Format(StrEnum):
 
 
 _REFERENCE = re.compile(
-    r"(?:[A-Z]\.[- ]?)+(?P<author>[A-Z][\w'-]+)(?P<more>,)?.*?(?P<venue>[A-Z]\w+ (?:19|20)\d\d)\b", re.DOTALL
+    r"(?:[A-Z]\.[- ]?)+(?P<author>[A-Z][\w'-]+)(?P<more>,)?.*?(?P<venue>(?:[A-Z]\w+ )?\b(?:19|20)\d\d)\b", re.DOTALL
 )
 
 

@@ -49,7 +49,13 @@ def test_library_names():
         "attention-2-pass",
         "attention-3-pass",
         "attention-3-pass-deferred",
+        "cross-entropy",
+        "layer-norm",
         "linear-layers",
+        "log-sum-exp",
+        "rms-norm",
+        "softmax-matmul",
+        "variance",
     )
 
 

@@ -34,6 +34,12 @@ def test_lists_the_library_as_json() -> None:
         "attention-2-pass": ("M", 2),
         "attention-3-pass": ("M", 3),
         "attention-3-pass-deferred": ("M", 2),
+        "cross-entropy": ("M", 3),
+        "layer-norm": ("M", 3),
+        "log-sum-exp": ("M", 2),
+        "rms-norm": ("M", 2),
+        "softmax-matmul": ("M", 3),
+        "variance": ("M", 2),
     }
     assert {row["cascade"]: row["einsums"] for row in rows}["attention-1-pass"] == 15
 

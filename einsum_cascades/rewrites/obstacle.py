@@ -1,0 +1,74 @@
+"""Which dependency keeps a cascade from having fewer passes, in words.
+
+An Einsum of a later pass that reads a value which is complete only after an earlier pass is what forces the
+later pass. Either it has a result for every value of the rank, so that the rank must be walked again; or it
+folds a term from which that value cannot be separated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from einsum_cascades.ir import Cascade, Einsum
+from einsum_cascades.passes import PassAnalysis, analyse_passes
+from einsum_cascades.printer import access_text, einsum_text, expression_text
+from einsum_cascades.rewrites.structure import Structure
+from einsum_cascades.rewrites.symbolic import distinct_accesses
+
+_LONGEST = 160
+
+
+def obstacles(cascade: Cascade, rank: str) -> tuple[str, ...]:
+    """Return one sentence for each dependency that forces a pass after the first; none for one pass.
+
+    Args:
+        cascade: a cascade that these rules improve no further.
+        rank: the rank, or a family by any of its names.
+    """
+    analysis = analyse_passes(cascade, rank)
+    if analysis.passes < 2:
+        return ()
+    structure = Structure(cascade, rank)
+    found: list[str] = []
+    for einsum in (*cascade.body, *cascade.final):
+        late = sorted({t for a in einsum.inputs for t in structure.late_values(a)})
+        late = [t for t in late if 0 < analysis.einsum_pass.get(t, 0) < analysis.einsum_pass[einsum.name]]
+        if late:
+            found += _reasons(structure, analysis, einsum, late)
+    return tuple(dict.fromkeys(found)) or (_by_order(analysis),)
+
+
+def _reasons(structure: Structure, analysis: PassAnalysis, einsum: Einsum, late: list[str]) -> Iterator[str]:
+    cascade, rank = structure.cascade, analysis.rank
+    walks = structure.walks(einsum.output)
+    needs = f"{_names(late)}, complete only after pass {max(analysis.einsum_pass[t] for t in late)} over {rank}"
+    shown = access_text(einsum.output)
+    if walks and einsum.name in cascade.outputs:
+        yield f"{shown} is a result for every value of {rank}, and needs {needs}: {einsum_text(einsum)}"
+    elif walks and einsum.reductions and any(structure.is_late(a) for a in einsum.inputs):
+        folded = ", ".join(einsum.reduced_ranks)
+        yield f"{shown} folds {folded} inside, so these rules do not look through it for {needs}"
+    elif structure.reduces(einsum):
+        term = structure.inlined(einsum.expression, late)
+        early = [access_text(a) for a in distinct_accesses(term) if structure.walks(a)]
+        if structure.whole_reduction(einsum) is None:
+            yield f"{shown} folds with several operators, or only a part of {rank}, and needs {needs}"
+        elif any(structure.needs(a) for a in distinct_accesses(term)):
+            yield f"{shown} needs {needs}, through a value that these rules cannot write out"
+        else:
+            text = expression_text(term)
+            text = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+            yield (
+                f"{shown} folds {text} over {rank}: no rule separates {_names(late)} from "
+                f"{_names(early)} without a new risk, and it needs {needs}"
+            )
+
+
+def _by_order(analysis: PassAnalysis) -> str:
+    last = [name for name, number in analysis.einsum_pass.items() if number == analysis.passes]
+    return f"{_names(last)} can run only in pass {analysis.passes} over {analysis.rank}"
+
+
+def _names(names: Iterable[str]) -> str:
+    first, *rest = names
+    return f"{', '.join([first, *rest[:-1]])} and {rest[-1]}" if rest else first

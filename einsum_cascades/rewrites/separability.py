@@ -1,0 +1,253 @@
+"""Whether a term falls apart into what is summed over and what is not.
+
+Let x be the values that carry the reduced rank and y those that do not. A reduction can do without y until
+its end, or can mend a result that was computed with an older y0, when
+
+- for a sum, F(x, y) is a finite sum of products c_k(y) g_k(x). With one product this is
+  F(x, y) F(x0, y0) = F(x, y0) F(x0, y), and the correction from y0 to y is the factor
+  T(y0, y) = c(y) / c(y0), such as exp(y0 - y) for exp(x - y). With several, the g_k are moments;
+- for a maximum or minimum, F(x, y) = g(x) + c(y), and the correction is the term T(y0, y) = c(y) - c(y0).
+
+SymPy decides on the expression tree, and random numbers confirm what it found. Sources: M. Milakov,
+N. Gimelshein, "Online normalizer calculation for softmax", 2018, arXiv:1805.02867 (the correction of a
+running sum); Nayak et al., "FuseMax", MICRO 2024, section 3 (iterating a reduction).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from einsum_cascades.ir import Access, Apply, Expression, Number
+from einsum_cascades.rewrites.symbolic import (
+    NotExpressible,
+    Symbols,
+    distinct_accesses,
+    evaluate,
+    product,
+    replace_accesses,
+)
+
+if TYPE_CHECKING:
+    import sympy
+
+_SAMPLES = 32
+_TOLERANCE = 1e-9
+_MOST_TERMS = 16
+_MOST_NODES = 400
+_MOST_EXPANDED = 256
+
+ONE = Number(1.0)
+ZERO = Number(0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One product of a separated sum (or, of a maximum, one sum): ``coefficient`` has no x, ``basis`` no y."""
+
+    coefficient: Expression
+    basis: Expression
+
+
+@lru_cache(maxsize=1024)
+def separate(
+    expression: Expression, late: frozenset[Access], early: frozenset[Access], operator: str = "add"
+) -> tuple[Term, ...] | None:
+    """Return F(x, y) as finitely many terms, or None when these rules cannot.
+
+    Args:
+        expression: F.
+        late: y, the accesses that must leave the reduction.
+        early: x, the accesses that must stay inside. All others are constants, which may stand on both sides.
+        operator: what the reduction folds with: ``add``, ``max`` or ``min``.
+    """
+    if operator not in ("add", "max", "min") or _size(expression) > _MOST_NODES:
+        return None
+    if _expanded(expression) > _MOST_EXPANDED:
+        return None
+    symbols = Symbols(distinct_accesses(expression))
+    try:
+        value = symbols.to_sympy(expression)
+        sides = frozenset(map(symbols.symbol, late)), frozenset(map(symbols.symbol, early))
+        split = _products(value, *sides) if operator == "add" else _two_sums(value, *sides)
+        if split is None:
+            return None
+        terms = tuple(Term(symbols.to_expression(c), symbols.to_expression(g)) for c, g in split)
+    except NotExpressible:
+        return None
+    return terms if _confirmed(expression, combined(terms, operator)) else None
+
+
+def combined(terms: Iterable[Term], operator: str) -> Expression:
+    """Return the sum of products (for a maximum, of sums) that some terms say."""
+    link = "mul" if operator == "add" else "add"
+    first, *rest = (Apply(link, (term.coefficient, term.basis)) for term in terms)
+    result: Expression = first
+    for term in rest:
+        result = Apply("add", (result, term))
+    return result
+
+
+def correction(
+    term: Term, operator: str, before: Mapping[Access, Access], after: Mapping[Access, Access]
+) -> Expression | None:
+    """Return T(y0, y), which turns a result computed with y0 into the one computed with y.
+
+    Args:
+        term: the only term of F.
+        operator: what the reduction folds with; the correction multiplies a sum and is added to a maximum.
+        before: the access of y0 for each access y.
+        after: the access to write for each y.
+    """
+    import sympy
+
+    symbols = Symbols()
+    try:
+        old, new = (symbols.to_sympy(replace_accesses(term.coefficient, table)) for table in (before, after))
+        if operator != "add":
+            return symbols.to_expression(sympy.expand(new - old))
+        return symbols.to_expression(sympy.powsimp(new / old))
+    except NotExpressible:
+        return None
+
+
+def finite_at_start(factor: Expression, start: Mapping[Access, float], operator: str) -> bool:
+    """Whether a correction leaves the identity of a reduction alone where nothing has been read yet.
+
+    Args:
+        factor: T(y0, y).
+        start: the value of each y0 before the first iteration.
+        operator: what the reduction folds with.
+    """
+    values = _samples(distinct_accesses(factor))
+    values |= {access: np.full(_SAMPLES, start[access]) for access in values if access in start}
+    with np.errstate(all="ignore"):
+        found = evaluate(factor, values)
+    if operator == "add":
+        return bool(np.isfinite(found).all())
+    worst = np.inf if operator == "max" else -np.inf
+    return bool((found != worst).all() and not np.isnan(found).any())
+
+
+# ---------------------------------------------------------------- splitting
+
+
+def _products(
+    value: sympy.Expr, late: frozenset[sympy.Symbol], early: frozenset[sympy.Symbol]
+) -> list[tuple[sympy.Expr, sympy.Expr]] | None:
+    """Pairs (c, g) whose products add up to a value."""
+    import sympy
+
+    value = value.replace(lambda part: isinstance(part, sympy.exp), lambda part: sympy.exp(sympy.expand(part.args[0])))
+    value = sympy.expand_power_exp(value)
+    whole = _one_product(value, late, early)
+    if whole is not None:
+        return [whole]
+    expanded = sympy.expand(value)
+    collected: dict[sympy.Expr, sympy.Expr] = {}
+    for part in sympy.Add.make_args(expanded):
+        pair = _one_product(part, late, early)
+        if pair is None or len(collected) > _MOST_TERMS:
+            return None
+        number, basis = pair[1].as_coeff_Mul()
+        collected[basis] = collected.get(basis, sympy.Integer(0)) + number * pair[0]
+    if len(collected) > 1:
+        factored = _one_product(sympy.factor(expanded), late, early)
+        if factored is not None:
+            return [factored]
+    return [(c, g) for g, c in collected.items() if c != 0] or None
+
+
+def _one_product(
+    value: sympy.Expr, late: frozenset[sympy.Symbol], early: frozenset[sympy.Symbol]
+) -> tuple[sympy.Expr, sympy.Expr] | None:
+    """The pair (c, g) whose product is a value, constants in c."""
+    import sympy
+
+    coefficient, basis = sympy.Integer(1), sympy.Integer(1)
+    for factor in sympy.Mul.make_args(value):
+        if not factor.free_symbols & early:
+            coefficient *= factor
+        elif not factor.free_symbols & late:
+            basis *= factor
+        else:
+            return None
+    return coefficient, basis
+
+
+def _two_sums(
+    value: sympy.Expr, late: frozenset[sympy.Symbol], early: frozenset[sympy.Symbol]
+) -> list[tuple[sympy.Expr, sympy.Expr]] | None:
+    """The pair (c, g) whose sum is a value, constants in c."""
+    import sympy
+
+    coefficient, basis = sympy.Integer(0), sympy.Integer(0)
+    for part in sympy.Add.make_args(sympy.expand(value)):
+        if not part.free_symbols & early:
+            coefficient += part
+        elif not part.free_symbols & late:
+            basis += part
+        else:
+            return None
+    return [(coefficient, basis)]
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def _size(expression: Expression) -> int:
+    return 1 + sum(map(_size, expression.operands)) if isinstance(expression, Apply) else 1
+
+
+def _expanded(expression: Expression) -> int:
+    """How many terms an expression, or the argument of any function in it, has when it is multiplied out."""
+    if not isinstance(expression, Apply):
+        return 1
+    counts = [_expanded(operand) for operand in expression.operands]
+    if expression.operator in ("add", "sub"):
+        return sum(counts)
+    return math.prod(counts) if expression.operator in ("mul", "div") else max(counts)
+
+
+def _samples(found: Iterable[Access]) -> dict[Access, NDArray[np.float64]]:
+    generator = np.random.default_rng(20240)
+    return {access: generator.uniform(0.25, 2.0, _SAMPLES) for access in found}
+
+
+def _confirmed(first: Expression, second: Expression) -> bool:
+    """Whether two expressions agree on random numbers."""
+    values = _samples(dict.fromkeys([*distinct_accesses(first), *distinct_accesses(second)]))
+    with np.errstate(all="ignore"):
+        a, b = (np.broadcast_to(evaluate(e, values), (_SAMPLES,)) for e in (first, second))
+    usable = np.isfinite(a)
+    return bool(usable.any() and np.allclose(a[usable], b[usable], rtol=_TOLERANCE, atol=_TOLERANCE))
+
+
+def scaled(coefficient: Expression, basis: Expression, operator: str) -> Expression:
+    """Return coefficient times basis (for a maximum, plus), as SymPy writes it best: ``G / SD``."""
+    symbols = Symbols([a for part in (basis, coefficient) for a in distinct_accesses(part)])
+    try:
+        c, g = symbols.to_sympy(coefficient), symbols.to_sympy(basis)
+        return symbols.to_expression(c * g if operator == "add" else c + g)
+    except NotExpressible:
+        return product([coefficient, basis]) if operator == "add" else Apply("add", (coefficient, basis))
+
+
+def total(terms: Iterable[Expression]) -> Expression:
+    """Return the sum of some expressions with what they share factored out."""
+    import sympy
+
+    first, *rest = parts = list(terms)
+    symbols = Symbols(a for part in parts for a in distinct_accesses(part))
+    try:
+        return symbols.to_expression(sympy.factor_terms(sympy.Add(*map(symbols.to_sympy, parts))))
+    except NotExpressible:
+        for part in rest:
+            first = Apply("add", (first, part))
+        return first

@@ -1,0 +1,235 @@
+"""Which intermediate of a cascade can overflow for inputs of size R.
+
+Intervals are carried through the Einsums: an input lies in [-R, R], one that is a divisor or stands under a
+logarithm or root in [1, R]; a folded sum takes its length times an element. Where an interval forgets that
+two values are related, one fact is kept: a maximum is at least each of its elements, so ``x - max(x) <= 0``.
+An exponential whose argument can pass ln of the largest number is a risk. Source of the arithmetic:
+R. Moore, "Interval Analysis", 1966; of the shift by the maximum: P. Blanchard, D. Higham, N. Higham,
+"Accurately computing the log-sum-exp and softmax functions", IMA J. Numerical Analysis 41(4), 2021.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Number, Size, Var
+from einsum_cascades.printer import expression_text, number_text
+
+Interval = tuple[float, float]
+
+LARGEST_EXPONENT = 709.0
+"""exp of more than this is no float64; ln(1.797e308) = 709.78."""
+
+_LENGTH = 4096.0
+_ANYTHING: Interval = (-math.inf, math.inf)
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """An exponential that can overflow.
+
+    Attributes:
+        tensor: the result of the Einsum that has it.
+        expression: the exponential, as written.
+        bound: the largest argument for inputs of the size that was asked about; may be infinite.
+    """
+
+    tensor: str
+    expression: str
+    bound: float
+
+    def __str__(self) -> str:
+        size = "without bound" if math.isinf(self.bound) else f"up to {number_text(self.bound)}"
+        return (
+            f"{self.tensor} can overflow: the argument of {self.expression} grows {size}, and no maximum is subtracted"
+        )
+
+
+def risks(cascade: Cascade, magnitude: float = 1e3) -> tuple[Risk, ...]:
+    """Return the exponentials that can overflow for inputs of some size, in the order of a run.
+
+    Args:
+        cascade: what is judged.
+        magnitude: R, the largest absolute value of an input.
+    """
+    return tuple(_Judge(cascade, magnitude).risks())
+
+
+def positive_inputs(cascade: Cascade) -> frozenset[str]:
+    """Return the inputs that are taken to be positive: divided by, or under a logarithm or root."""
+    read = {a.tensor for e in cascade.einsums for a in _positive(e.expression)}
+    return frozenset(read & set(cascade.inputs))
+
+
+class _Judge:
+    """The interval of each tensor."""
+
+    def __init__(self, cascade: Cascade, magnitude: float) -> None:
+        self.cascade = cascade
+        self.facts = dict(_facts(cascade))
+        positive = positive_inputs(cascade)
+        self.bounds: dict[str, Interval] = {
+            t: (1.0, magnitude) if t in positive else (-magnitude, magnitude) for t in cascade.inputs
+        }
+        for round_ in range(_ROUNDS):
+            for einsum in cascade.einsums:
+                self.note(einsum.name, self.result(einsum), last=round_ == _ROUNDS - 1)
+
+    def note(self, tensor: str, found: Interval, last: bool) -> None:
+        """Join a result with what is known; what still grows in the last round has no bound."""
+        low, high = self.bounds.get(tensor, found)
+        if last:
+            low = -math.inf if found[0] < low else low
+            high = math.inf if found[1] > high else high
+        self.bounds[tensor] = (min(low, found[0]), max(high, found[1]))
+
+    def result(self, einsum: Einsum) -> Interval:
+        low, high = self.interval(einsum.expression)
+        for reduction in einsum.reductions:
+            if reduction.operator == "add":
+                low, high = min(low, low * _LENGTH), max(high, high * _LENGTH)
+            elif reduction.operator == "mul":
+                low, high = _ANYTHING
+        return low, high
+
+    def risks(self) -> Iterator[Risk]:
+        for einsum in self.cascade.einsums:
+            for part in _exponentials(einsum.expression):
+                bound = self.interval(part.operands[0])[1]
+                if bound > LARGEST_EXPONENT:
+                    yield Risk(einsum.name, expression_text(part), bound)
+
+    def interval(self, expression: Expression) -> Interval:
+        if isinstance(expression, Access):
+            return self.bounds.get(expression.tensor, _ANYTHING)
+        if isinstance(expression, Number):
+            return expression.value, expression.value
+        found = [self.interval(operand) for operand in expression.operands]
+        low, high = _apply(expression.operator, found)
+        low, high = (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
+        if expression.operator == "sub":
+            left, right = expression.operands
+            if self.at_most(left, right):
+                high = min(high, 0.0)
+            if self.at_most(right, left):
+                low = max(low, 0.0)
+        return low, high
+
+    def at_most(self, lower: Expression, upper: Expression) -> bool:
+        """Whether one value is never more than another, by the maxima that it goes into."""
+        seen: set[Expression] = set()
+        waiting = [lower]
+        while waiting:
+            found = waiting.pop()
+            if found == upper:
+                return True
+            if found not in seen:
+                seen.add(found)
+                waiting += self.facts.get(found, ())
+        return False
+
+
+def _facts(cascade: Cascade) -> Iterator[tuple[Expression, list[Expression]]]:
+    """For each expression, values that are at least as large."""
+    above: dict[Expression, list[Expression]] = {}
+    for einsum in cascade.einsums:
+        for lower, upper in _orders(einsum):
+            above.setdefault(lower, []).append(upper)
+    return iter(above.items())
+
+
+def _orders(einsum: Einsum) -> Iterator[tuple[Expression, Expression]]:
+    """Pairs (lower, upper) that an Einsum makes so: a maximum and its elements, a minimum and its, equals."""
+    for operator in ("max", "min"):
+        elements = _elements(einsum, operator)
+        results = [einsum.output]
+        if any(isinstance(e, Access) and e.tensor == einsum.name for e in elements):
+            last = (Size(s.rank) if isinstance(s, Var) and s.shift else s for s in einsum.output.subscripts)
+            results.append(Access(einsum.name, tuple(last)))
+        for result in results:
+            yield from ((e, result) if operator == "max" else (result, e) for e in elements)
+    if not einsum.reductions:
+        yield einsum.output, einsum.expression
+        yield einsum.expression, einsum.output
+
+
+def _elements(einsum: Einsum, operator: str) -> list[Expression]:
+    """The values whose maximum (or minimum) an Einsum takes."""
+    if einsum.reductions:
+        return [einsum.expression] if all(r.operator == operator for r in einsum.reductions) else []
+    return list(_operands(einsum.expression, operator))
+
+
+def _operands(expression: Expression, operator: str) -> Iterator[Expression]:
+    if isinstance(expression, Apply) and expression.operator == operator:
+        for operand in expression.operands:
+            yield operand
+            yield from _operands(operand, operator)
+
+
+def _exponentials(expression: Expression) -> Iterator[Apply]:
+    if isinstance(expression, Apply):
+        if expression.operator == "exp":
+            yield expression
+        for operand in expression.operands:
+            yield from _exponentials(operand)
+
+
+def _positive(expression: Expression) -> Iterator[Access]:
+    """Accesses that are divided by, or whose logarithm or root is taken."""
+    if isinstance(expression, Apply):
+        operand = expression.operands[-1]
+        if expression.operator in ("div", "log", "sqrt") and isinstance(operand, Access):
+            yield operand
+        for part in expression.operands:
+            yield from _positive(part)
+
+
+def _apply(operator: str, operands: list[Interval]) -> Interval:
+    (low, high), (low2, high2) = operands[0], operands[-1]
+    if operator == "add":
+        return low + low2, high + high2
+    if operator == "sub":
+        return low - high2, high - low2
+    if operator == "mul":
+        return _corners([_times(a, b) for a in (low, high) for b in (low2, high2)])
+    if operator == "div":
+        if low2 < 0 < high2:
+            return _ANYTHING
+        return _corners([_times(a, _inverse(b, high2 > 0)) for a in (low, high) for b in (low2, high2)])
+    if operator == "max":
+        return max(low, low2), max(high, high2)
+    if operator == "min":
+        return min(low, low2), min(high, high2)
+    if operator == "neg":
+        return -high, -low
+    return _monotone(operator, low), _monotone(operator, high)
+
+
+def _corners(found: list[float]) -> Interval:
+    return min(found), max(found)
+
+
+def _times(a: float, b: float) -> float:
+    return 0.0 if a == 0 or b == 0 else a * b
+
+
+def _inverse(value: float, positive: bool) -> float:
+    if value == 0:
+        return math.inf if positive else -math.inf
+    return 1 / value
+
+
+def _monotone(operator: str, value: float) -> float:
+    if operator == "exp":
+        return math.exp(value) if value < LARGEST_EXPONENT else math.inf
+    if operator == "log":
+        return -math.inf if value <= 0 else math.log(value)
+    if operator == "sqrt":
+        return math.sqrt(max(value, 0.0))
+    if operator == "tanh":
+        return math.tanh(value)
+    return 1.0 if value > LARGEST_EXPONENT else 1 / (1 + math.exp(min(-value, LARGEST_EXPONENT)))

@@ -1,0 +1,305 @@
+"""What a rewrite needs to know of a cascade, and how it puts a new one together.
+
+Seen from one rank family, an Einsum is a *reduction* (it folds ranks of the family away) or not; a value is
+*late* if it keeps nothing of the family and needs a reduction over the family to be complete. An Einsum that
+walks over the family and needs a late value is what makes another pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
+
+from einsum_cascades.errors import unknown
+from einsum_cascades.ir import (
+    Access,
+    Apply,
+    Cascade,
+    Declaration,
+    Einsum,
+    Expression,
+    Partition,
+    Reduction,
+    Size,
+    Stop,
+    Var,
+    accesses,
+)
+from einsum_cascades.order import earlier_ranks
+from einsum_cascades.parser import RESERVED
+from einsum_cascades.rewrites.symbolic import distinct_accesses, replace_accesses
+
+_HEAVIEST = 200
+"""Accesses and operators of a term written out, beyond which it is left alone."""
+
+_LONGEST_NAME = 50
+
+
+class Structure:
+    """A cascade seen from one rank family, or from some ``parts`` of it with the others fixed.
+
+    Raises:
+        InputError: the cascade has no such rank.
+    """
+
+    def __init__(self, cascade: Cascade, rank: str, parts: tuple[str, ...] = ()) -> None:
+        self.cascade = cascade
+        self.parts = parts or cascade.family(rank)
+        known = {r for d in cascade.declarations for r in d.ranks}
+        known |= {p.rank for p in cascade.partitions}
+        if rank not in known:
+            raise unknown("rank", rank, known)
+
+    @cached_property
+    def recurrent(self) -> frozenset[str]:
+        """Tensors that carry a value from one iteration to the next."""
+        return frozenset(
+            e.name for e in self.cascade.einsums if any(not isinstance(s, Var) or s.shift for s in e.output.subscripts)
+        )
+
+    @cached_property
+    def writers(self) -> dict[str, Einsum]:
+        """The Einsum of each tensor that one Einsum writes, for all of its ranks at once."""
+        return {e.name: e for e in self.cascade.einsums if e.name not in self.recurrent}
+
+    def walks(self, access: Access) -> bool:
+        """Whether an access walks over some part of the family."""
+        return any(rank in self.parts for rank in access.ranks)
+
+    def reduces(self, einsum: Einsum) -> bool:
+        """Whether an Einsum folds a part of the family away."""
+        return any(rank in self.parts for rank in einsum.reduced_ranks)
+
+    def whole_reduction(self, einsum: Einsum) -> str | None:
+        """The operator with which an Einsum folds the whole family, and all else that it folds, away."""
+        operators = {reduction.operator for reduction in einsum.reductions}
+        whole = set(self.parts) <= set(einsum.reduced_ranks) and einsum.name in self.writers
+        return operators.pop() if whole and len(operators) == 1 else None
+
+    @cached_property
+    def late(self) -> frozenset[str]:
+        """Tensors that keep nothing of the family and are complete only after a pass over it."""
+        found: set[str] = set()
+        for einsum in self.cascade.einsums:
+            if einsum.name in self.recurrent:
+                if self.walks(einsum.output):
+                    found.add(einsum.name)
+            elif not self.walks(einsum.output) and (
+                self.reduces(einsum) or any(a.tensor in found and not self.walks(a) for a in einsum.inputs)
+            ):
+                found.add(einsum.name)
+        return frozenset(found)
+
+    def is_late(self, access: Access) -> bool:
+        """Whether an access reads a late value."""
+        return access.tensor in self.late and not self.walks(access)
+
+    @cached_property
+    def _needs(self) -> dict[str, frozenset[str]]:
+        return {}
+
+    def needs(self, access: Access) -> frozenset[str]:
+        """The late tensors that a value that walks over the family is computed with, before any reduction."""
+        tensor = access.tensor
+        if not self.walks(access) or tensor not in self.writers:
+            return frozenset()
+        if tensor not in self._needs:
+            self._needs[tensor] = frozenset()
+            found: set[str] = set()
+            for read in self.writers[tensor].inputs:
+                found |= self.late_values(read)
+            self._needs[tensor] = frozenset(found)
+        return self._needs[tensor]
+
+    def late_values(self, access: Access) -> frozenset[str]:
+        """The late tensors that an access reads or needs."""
+        return frozenset({access.tensor}) if self.is_late(access) else self.needs(access)
+
+    def depth(self, tensor: str) -> int:
+        """How many late values one after another lead to a late value; 0 for any other tensor."""
+        if tensor not in self.late or tensor not in self.writers:
+            return int(tensor in self.late)
+        if tensor not in self._depths:
+            needed = (t for a in self.writers[tensor].inputs for t in self.late_values(a))
+            self._depths[tensor] = 1 + max(map(self.depth, needed), default=0)
+        return self._depths[tensor]
+
+    @cached_property
+    def _depths(self) -> dict[str, int]:
+        return {}
+
+    def inlined(self, expression: Expression, late: Collection[str]) -> Expression:
+        """Return an expression with every value that needs one of some late values written out."""
+        table: dict[Access, Expression] = {}
+        for access in distinct_accesses(expression):
+            if self.needs(access) & set(late) and self.plain(access) and self.light(access):
+                writer = self.writers[access.tensor]
+                if not writer.reductions:
+                    table[access] = self.inlined(writer.expression, late)
+        return replace_accesses(expression, table)
+
+    def light(self, access: Access) -> bool:
+        """Whether a value, with all that needs late values written out, stays small."""
+        return self._weight(access) <= _HEAVIEST
+
+    def _weight(self, access: Access) -> int:
+        writer = self.writers.get(access.tensor)
+        if writer is None or writer.reductions or not self.late_values(access):
+            return 1
+        if access.tensor not in self._weights:
+            self._weights[access.tensor] = _HEAVIEST
+            self._weights[access.tensor] = _nodes(writer.expression) + sum(
+                map(self._weight, accesses(writer.expression))
+            )
+        return self._weights[access.tensor]
+
+    @cached_property
+    def _weights(self) -> dict[str, int]:
+        return {}
+
+    @staticmethod
+    def plain(access: Access) -> bool:
+        """Whether every subscript is an unshifted variable."""
+        return all(isinstance(s, Var) and not s.shift for s in access.subscripts)
+
+
+def _nodes(expression: Expression) -> int:
+    return 1 + sum(map(_nodes, expression.operands)) if isinstance(expression, Apply) else 1
+
+
+# ---------------------------------------------------------------- building
+
+
+def walked(expression: Expression) -> tuple[str, ...]:
+    """Return the ranks that an expression walks over, in the order read."""
+    return tuple(dict.fromkeys(r for access in accesses(expression) for r in access.ranks))
+
+
+def make(output: Access, expression: Expression, operator: str = "add") -> Einsum:
+    """Return an Einsum that folds all ranks that are absent on its left with one operator."""
+    left = output.ranks
+    reductions = tuple(Reduction(r, operator) for r in walked(expression) if r not in left)
+    return Einsum(output, expression, reductions)
+
+
+def plain_access(tensor: str, ranks: Iterable[str]) -> Access:
+    """Return the access of a tensor at the variables of its ranks."""
+    return Access(tensor, tuple(Var(rank) for rank in ranks))
+
+
+class Names:
+    """Tensor and rank names that are still free."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        ranks = {r for d in cascade.declarations for r in d.ranks}
+        ranks |= {r for p in cascade.partitions for r in (p.rank, *p.parts)}
+        views = {name for view in cascade.views for name in view}
+        self._taken = set(cascade.ranks_of) | ranks | views | set(RESERVED)
+
+    def fresh(self, name: str) -> str:
+        """Return a name, with an underscore and a number where it is taken, and take it."""
+        name = name[:_LONGEST_NAME]
+        number, found = 1, name
+        while found in self._taken:
+            number += 1
+            found = f"{name}_{number}"
+        self._taken.add(found)
+        return found
+
+
+def assemble(
+    source: Cascade,
+    einsums: Iterable[Einsum],
+    ranks_of: Mapping[str, tuple[str, ...]],
+    *,
+    suffix: str,
+    init: Iterable[Einsum] = (),
+    stop: Iterable[Stop] = (),
+    partitions: Iterable[Partition] = (),
+    views: Iterable[tuple[str, str]] = (),
+) -> Cascade:
+    """Put a cascade together from Einsums in any order.
+
+    What no result of the source needs is left out; Einsums that read a last value of an iteration, directly
+    or through others, become ``final`` ones.
+
+    Args:
+        source: the cascade that is rewritten; its results and inputs keep their names.
+        einsums: body and final Einsums.
+        ranks_of: declared ranks of tensors that are new or have changed.
+        suffix: what to add to the name.
+        init, stop, partitions, views: of the new cascade.
+    """
+    table = dict(views)
+    live = _live([*einsums, *init], source.outputs, table)
+    kept = [e for e in einsums if e.name in live]
+    first = tuple(e for e in init if e.name in live)
+    late = _after_iteration(kept)
+    body = _ordered([e for e in kept if e.name not in late])
+    final = _ordered([e for e in kept if e.name in late])
+    declared = {**source.ranks_of, **ranks_of}
+    written = dict.fromkeys(e.name for e in (*body, *final))
+    read = dict.fromkeys(a.tensor for e in (*body, *final) for a in e.inputs)
+    order = [t for t in dict.fromkeys([*declared, *read]) if t in read and t not in written]
+    iterated = {r for e in body for r in _iterated(e)}
+    return Cascade(
+        name=source.name + suffix,
+        declarations=tuple(Declaration(t, declared[t]) for t in (*order, *written)),
+        body=tuple(body),
+        init=first,
+        final=tuple(final),
+        stop=tuple(s for s in stop if s.rank in iterated),
+        partitions=tuple(p for p in partitions if any(set(p.parts) & set(declared[t]) for t in (*order, *written))),
+        views=tuple((t, plain) for t, plain in table.items() if t in read),
+        title=source.title,
+        citation=source.citation,
+    )
+
+
+def _iterated(einsum: Einsum) -> Iterator[str]:
+    return (s.rank for s in einsum.output.subscripts if isinstance(s, Var) and s.shift)
+
+
+def _live(einsums: list[Einsum], roots: Iterable[str], views: Mapping[str, str]) -> set[str]:
+    """Tensors that some results need."""
+    reads: dict[str, set[str]] = {}
+    for einsum in einsums:
+        reads.setdefault(einsum.name, set()).update(a.tensor for a in einsum.inputs)
+    live: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        tensor = waiting.pop()
+        if tensor not in live:
+            live.add(tensor)
+            waiting += [*reads.get(tensor, ()), *([views[tensor]] if tensor in views else [])]
+    return live
+
+
+def _after_iteration(einsums: list[Einsum]) -> set[str]:
+    """Tensors that are there only after the last iteration."""
+    late = {e.name for e in einsums if any(isinstance(s, Size) for a in e.inputs for s in a.subscripts)}
+    while True:
+        more = {e.name for e in einsums if any(a.tensor in late for a in e.inputs)} - late
+        if not more:
+            return late
+        late |= more
+
+
+def _ordered(einsums: list[Einsum]) -> list[Einsum]:
+    """The Einsums in an order in which each reads what stands before it, as near to the given one as can be."""
+    outputs = {e.name: e.output for e in einsums}
+    done: set[str] = set()
+    left = list(einsums)
+    result: list[Einsum] = []
+    while left:
+        ready = next((e for e in left if not _waits(e, outputs, done)), left[0])
+        left.remove(ready)
+        done.add(ready.name)
+        result.append(ready)
+    return result
+
+
+def _waits(einsum: Einsum, outputs: Mapping[str, Access], done: set[str]) -> bool:
+    return any(
+        a.tensor in outputs and a.tensor not in done and not earlier_ranks(a, outputs[a.tensor]) for a in einsum.inputs
+    )

@@ -1,0 +1,207 @@
+"""Expressions of a cascade in SymPy and back, and on numbers.
+
+The tree is walked node by node; no text is ever handed to SymPy. Every tensor access becomes a real symbol
+of its own. Maxima, minima and the sigmoid stay uninterpreted functions, so no law is assumed of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from einsum_cascades.ir import Access, Apply, Expression, Number, accesses
+from einsum_cascades.operators import OPERATORS
+
+if TYPE_CHECKING:
+    import sympy
+
+_OPAQUE = ("max", "min", "sigmoid")
+_LARGEST_POWER = 8
+
+
+class NotExpressible(Exception):  # noqa: N818 - a signal between these files, never shown to a user
+    """An expression that one of the two languages cannot say."""
+
+
+class Symbols:
+    """A symbol for each access, and the access of each symbol."""
+
+    def __init__(self, known: Iterable[Access] = ()) -> None:
+        self._symbols: dict[Access, sympy.Symbol] = {}
+        self._accesses: dict[sympy.Symbol, Access] = {}
+        for access in known:
+            self.symbol(access)
+
+    def symbol(self, access: Access) -> sympy.Symbol:
+        """The real symbol that stands for an access."""
+        import sympy
+
+        if access not in self._symbols:
+            symbol = sympy.Symbol(f"v{len(self._symbols):03d}", real=True)
+            self._symbols[access] = symbol
+            self._accesses[symbol] = access
+        return self._symbols[access]
+
+    def access(self, symbol: sympy.Symbol) -> Access:
+        """The access that a symbol stands for."""
+        return self._accesses[symbol]
+
+    def to_sympy(self, expression: Expression) -> sympy.Expr:
+        """Return an expression in SymPy.
+
+        Raises:
+            NotExpressible: it has an infinite literal.
+        """
+        import sympy
+
+        if isinstance(expression, Access):
+            return self.symbol(expression)
+        if isinstance(expression, Number):
+            if not math.isfinite(expression.value):
+                raise NotExpressible
+            return sympy.Rational(*expression.value.as_integer_ratio())
+        operands = [self.to_sympy(operand) for operand in expression.operands]
+        if expression.operator in _OPAQUE:
+            return sympy.Function(expression.operator)(*operands)
+        return _interpreted(expression.operator, operands)
+
+    def to_expression(self, value: sympy.Expr) -> Expression:
+        """Return a SymPy expression as a tree: sums with what is added first, products with divisors last.
+
+        Raises:
+            NotExpressible: it needs an operator that the table lacks, such as a power that is no whole number.
+        """
+        import sympy
+
+        if value.is_Symbol:
+            return self.access(value)
+        if value.is_Rational:
+            return _quotient([_number(value.p)], [_number(value.q)] if value.q != 1 else [])
+        if value is sympy.E:
+            return Apply("exp", (Number(1.0),))
+        if value.is_Add:
+            return self._sum(value)
+        if value.is_Mul or (value.is_Pow and not isinstance(value, sympy.exp)):
+            return self._product(value)
+        name = "exp" if isinstance(value, sympy.exp) else getattr(value.func, "__name__", "")
+        if name not in OPERATORS or len(value.args) != OPERATORS[name].arity:
+            raise NotExpressible
+        operands = value.args
+        if name == "exp":
+            operands = (sympy.factor_terms(value.args[0]),)
+        return Apply(name, tuple(self.to_expression(operand) for operand in operands))
+
+    def _sum(self, value: sympy.Expr) -> Expression:
+        added: list[Expression] = []
+        taken: list[Expression] = []
+        for term in sorted(value.args, key=_position):
+            negative = term.could_extract_minus_sign()
+            (taken if negative else added).append(self.to_expression(-term if negative else term))
+        result = added[0] if added else Apply("neg", (taken.pop(0),))
+        for term in added[1:]:
+            result = Apply("add", (result, term))
+        for term in taken:
+            result = Apply("sub", (result, term))
+        return result
+
+    def _product(self, value: sympy.Expr) -> Expression:
+        import sympy
+
+        coefficient, rest = value.as_coeff_Mul()
+        if not coefficient.is_Rational:
+            raise NotExpressible
+        above: list[Expression] = []
+        below: list[Expression] = []
+        for factor in sorted(rest.as_ordered_factors(), key=_position):
+            power = factor.is_Pow and not isinstance(factor, sympy.exp)
+            base, exponent = factor.as_base_exp() if power else (factor, sympy.Integer(1))
+            if not exponent.is_Rational:
+                raise NotExpressible
+            (below if exponent < 0 else above).extend(self._power(base, abs(exponent)))
+        if abs(coefficient.p) != 1:
+            above.insert(0, _number(abs(coefficient.p)))
+        if coefficient.q != 1:
+            below.append(_number(coefficient.q))
+        result = _quotient(above or [Number(1.0)], below)
+        return Apply("neg", (result,)) if coefficient < 0 else result
+
+    def _power(self, base: sympy.Expr, exponent: Any) -> list[Expression]:
+        if exponent > _LARGEST_POWER or exponent.q not in (1, 2, 4, 8):
+            raise NotExpressible
+        whole, rest = divmod(exponent, 1)
+        roots = [Apply("sqrt", (product(self._power(base, 2 * rest)),))] if rest else []
+        return [self.to_expression(base)] * int(whole) + roots
+
+
+def _interpreted(operator: str, operands: list[sympy.Expr]) -> sympy.Expr:
+    import sympy
+
+    a = operands[0]
+    b = operands[-1]
+    if operator == "add":
+        return a + b
+    if operator == "sub":
+        return a - b
+    if operator == "mul":
+        return a * b
+    if operator == "div":
+        return a / b
+    if operator == "neg":
+        return -a
+    return getattr(sympy, operator)(a)
+
+
+def _number(value: int) -> Number:
+    try:
+        return Number(float(value))
+    except OverflowError:
+        raise NotExpressible from None
+
+
+def _position(value: sympy.Expr) -> tuple[str, str]:
+    """Where a term stands: by its first symbol."""
+    names = sorted(symbol.name for symbol in value.free_symbols)
+    return (names[0] if names else "", str(value))
+
+
+def product(factors: Iterable[Expression]) -> Expression:
+    """Return the product of some expressions, from left to right."""
+    first, *rest = factors
+    for factor in rest:
+        first = Apply("mul", (first, factor))
+    return first
+
+
+def _quotient(above: list[Expression], below: list[Expression]) -> Expression:
+    result = product(above)
+    for divisor in below:
+        result = Apply("div", (result, divisor))
+    return result
+
+
+def evaluate(expression: Expression, values: Mapping[Access, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the value of an expression, given that of each of its accesses."""
+    if isinstance(expression, Access):
+        return values[expression]
+    if isinstance(expression, Number):
+        return np.asarray(expression.value)
+    operands = [evaluate(operand, values) for operand in expression.operands]
+    return np.asarray(OPERATORS[expression.operator].numpy(*operands))
+
+
+def replace_accesses(expression: Expression, table: Mapping[Access, Expression]) -> Expression:
+    """Return an expression with some accesses replaced; what is put in is not searched again."""
+    if isinstance(expression, Access):
+        return table.get(expression, expression)
+    if isinstance(expression, Apply):
+        return Apply(expression.operator, tuple(replace_accesses(o, table) for o in expression.operands))
+    return expression
+
+
+def distinct_accesses(expression: Expression) -> tuple[Access, ...]:
+    """Return the accesses of an expression, each once, from left to right."""
+    return tuple(dict.fromkeys(accesses(expression)))
