@@ -53,6 +53,13 @@ class PassAnalysis:
     passes: int
     einsum_pass: Mapping[str, int]
     tensor_passes: Mapping[str, int]
+    tensor_visits: Mapping[str, tuple[int, ...]]
+
+
+def slot_name(slot: int) -> str:
+    """Return ``before pass 1``, ``pass 1``, ``after pass 1``, ``pass 2``, ... for the slots 0, 1, 2, 3, ..."""
+    number = (slot + 1) // 2
+    return f"pass {number}" if slot & 1 else f"after pass {number}" if slot else "before pass 1"
 
 
 @lru_cache(maxsize=256)
@@ -75,12 +82,14 @@ def analyse_passes(cascade: Cascade, rank: str = "M", *, within_tile: bool = Fal
         raise unknown("rank", rank, known)
     family = (rank,) if within_tile else cascade.family(rank)
     schedule = _Schedule(cascade, _Family(cascade, family))
+    visits = schedule.tensor_visits()
     return PassAnalysis(
         rank,
         family,
         schedule.passes,
         MappingProxyType(schedule.einsum_passes()),
-        MappingProxyType(schedule.tensor_passes()),
+        MappingProxyType({tensor: len(slots) for tensor, slots in visits.items()}),
+        MappingProxyType(visits),
     )
 
 
@@ -189,8 +198,8 @@ class _Schedule:
                 found[einsum.name] = max(found.get(einsum.name, 0), (self.slots[index] + 1) // 2)
         return found
 
-    def tensor_passes(self) -> dict[str, int]:
-        """Least number of distinct slots that visit each tensor with a rank of the family."""
+    def tensor_visits(self) -> dict[str, tuple[int, ...]]:
+        """Fewest distinct slots that visit each tensor with a rank of the family."""
         visits: dict[str, set[int]] = {d.tensor: set() for d in self.cascade.declarations if self.family.parts(d.ranks)}
         for index, einsum in enumerate(self.cascade.einsums):
             for access in (einsum.output, *einsum.inputs):
@@ -198,8 +207,8 @@ class _Schedule:
                     visits.setdefault(access.tensor, set()).add(index)
         return {tensor: self._least_visits(indices) for tensor, indices in visits.items()}
 
-    def _least_visits(self, visits: set[int]) -> int:
-        """Least number of slots for some Einsums: exact, unless there are too many sets of slots to try."""
+    def _least_visits(self, visits: set[int]) -> tuple[int, ...]:
+        """Fewest slots for some Einsums: exact, unless there are too many sets of slots to try."""
         earliest = {self.slots[index] for index in visits}
         trials = (
             allowed
@@ -208,8 +217,8 @@ class _Schedule:
         )
         for allowed in islice(trials, _SEARCH_LIMIT):
             if allowed[0] >= max(earliest) and self.settle(self.slots, visits, allowed[::-1]) is not None:
-                return len(allowed)
-        return len(earliest)
+                return allowed[::-1]
+        return tuple(sorted(earliest))
 
 
 def _chains(sets: set[Parts], order: tuple[str, ...]) -> Iterator[frozenset[Parts]]:
