@@ -193,8 +193,9 @@ class FlatProblem:
     def live_bytes(self, choice: FlatChoice) -> int:
         """Return the bytes that a choice holds in the buffer.
 
-        Tiles with a value per row that phases hand on share one place, since a vector phase works fiber by fiber; all
-        else is double-buffered: the fused tile of what is on chip, a tile of the array for what is not.
+        Tiles with a value per row that phases hand on share one place, since a vector phase works fiber by fiber; a
+        fiber of what it reads from outside stays beside them. All else is double-buffered: the fused tile of what is on
+        chip, a tile of the array for what is not.
         """
         shared = [0]
         tiles: list[int] = []
@@ -207,7 +208,15 @@ class FlatProblem:
                     tiles.append(2 * prod(sizes.values()))
                 else:
                     tiles.append(2 * self._array_tile(sizes))
-        return live_bytes([max(shared), *tiles], self.value_bytes)
+        return live_bytes([max(shared), *tiles, *self._fibers_from_outside], self.value_bytes)
+
+    @cached_property
+    def _fibers_from_outside(self) -> tuple[int, ...]:
+        """Lengths of the fibers of the cascade's inputs that vector phases read."""
+        read = {a.tensor: a for g in self.groups if not g.contraction for e in g.einsums for a in e.inputs}
+        family = self.roles.family | {self.roles.source}
+        rows = {t: [r for r in a.ranks if r in family] for t, a in read.items() if t in self.cascade.inputs}
+        return tuple(prod([self.sizes[r] for r in ranks]) for ranks in rows.values() if ranks)
 
     def _fused_tile(self, product: Product, operand: Operand, fused: int) -> dict[str, int]:
         column = self.roles.column
