@@ -1,0 +1,234 @@
+"""Segments: neighbouring Einsums that run fused, with what each tensor means to them.
+
+A segment reads its inputs from off chip and writes its results there; everything between stays on chip, or is spilled
+where it must wait for a later pass. The ranks of a family count as one rank here, since the size of its parts is for
+the mapping to choose.
+
+Source: Nayak et al., "FuseMax", MICRO 2024, section 3; Huang et al., "Mind the Gap: Attainable Data Movement and
+Operational Intensity Bounds for Tensor Algorithms" (Orojenesis), ISCA 2024, for fused Einsums.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from einsum_cascades.errors import InputError
+from einsum_cascades.ir import Cascade, Einsum, Var
+from einsum_cascades.passes import _Family, _Schedule
+
+Gap = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Extents of a tensor by rank (families as one).
+
+    Attributes:
+        ranks: those whose whole extent the tensor has; a tile of it has a tile of each.
+        parts: (rank, extent) pairs where it keeps only some parts of a family, such as ``M1`` of ``M``; one that keeps
+            none, or a single tile, lacks the rank.
+    """
+
+    ranks: tuple[str, ...]
+    parts: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def all_ranks(self) -> tuple[str, ...]:
+        """All ranks, in part or in full."""
+        return (*self.ranks, *(rank for rank, _ in self.parts))
+
+    def size(self, sizes: Mapping[str, int]) -> int:
+        """Values of the whole tensor."""
+        return math.prod(sizes[r] for r in self.ranks) * math.prod(extent for _, extent in self.parts)
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A tensor that waits from one pass over a rank to a later one.
+
+    Attributes:
+        tensor: its name.
+        rank: the family whose passes it waits for.
+        gaps: pairs of neighbouring slots between which it waits.
+        moves: transfers of each value if it is spilled.
+        tile: values of the fiber of one tile, if it waits only within a tile; None for the whole family.
+    """
+
+    tensor: str
+    rank: str
+    gaps: tuple[Gap, ...]
+    moves: int
+    tile: int | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Neighbouring Einsums run fused.
+
+    Attributes:
+        einsums: their names.
+        sizes: size of each rank that they walk.
+        shapes: by tensor.
+        walked: per Einsum, its ranks.
+        reads: per Einsum, the tensors that it reads from off chip.
+        inputs: tensors read from off chip, each with all ranks that its readers walk.
+        outputs: tensors written off chip, each with the ranks that are reduced into it.
+        waits: tensors kept on chip, each with the ranks during whose loops it has to wait.
+        crossings: tensors that wait for a later pass.
+    """
+
+    einsums: tuple[str, ...]
+    sizes: Mapping[str, int]
+    shapes: Mapping[str, Shape]
+    reads: tuple[tuple[str, ...], ...]
+    inputs: Mapping[str, tuple[str, ...]]
+    outputs: Mapping[str, tuple[str, ...]]
+    waits: Mapping[str, tuple[str, ...]]
+    crossings: tuple[Crossing, ...]
+
+    @cached_property
+    def compulsory(self) -> int:
+        """Values that move in any case: each input in, each result out."""
+        return sum(self.shapes[t].size(self.sizes) for t in (*self.inputs, *self.outputs))
+
+
+class Segmenter:
+    """Builds the segments of a cascade.
+
+    Args:
+        cascade: what runs.
+        sizes: the size of each rank, parts and wholes.
+
+    Raises:
+        InputError: a rank has no size.
+    """
+
+    def __init__(self, cascade: Cascade, sizes: Mapping[str, int]) -> None:
+        self.cascade = cascade
+        self.given = sizes
+        self.views = dict(cascade.views)
+        self.whole = {part: p.rank for p in cascade.partitions for part in p.parts}
+        init = [e for e in cascade.init if e.inputs]
+        self.einsums: tuple[Einsum, ...] = (*init, *cascade.body, *cascade.final)
+        self.sizes = {r: self._size(r) for e in self.einsums for r in self.ranks(e.ranks)}
+        self.shapes = {self.plain(t): self._shape(t) for t in cascade.ranks_of}
+
+    def ranks(self, ranks: Iterable[str]) -> tuple[str, ...]:
+        """Ranks with each family as one."""
+        return tuple(dict.fromkeys(self.whole.get(r, r) for r in ranks))
+
+    def plain(self, tensor: str) -> str:
+        """The tensor that a view shows."""
+        return self.views.get(tensor, tensor)
+
+    def cuts(self) -> tuple[int, ...]:
+        """Where one segment may end and the next begin: around every contraction, at the start and at the end."""
+        found = {0, len(self.einsums)}
+        for index, einsum in enumerate(self.einsums):
+            if self._contracts(einsum):
+                found |= {index, index + 1}
+        return tuple(sorted(found))
+
+    def segment(self, start: int, stop: int) -> Segment:
+        """Return the segment of the Einsums from ``start`` to before ``stop``."""
+        inside, outside = self.einsums[start:stop], (*self.einsums[:start], *self.einsums[stop:])
+        written = {e.name for e in inside}
+        read = {e.name: tuple(dict.fromkeys(self.plain(a.tensor) for a in e.inputs)) for e in inside}
+        reads = tuple(tuple(t for t in read[e.name] if t not in written) for e in inside)
+        wanted = {self.plain(a.tensor) for e in outside for a in e.inputs} | set(self.cascade.outputs)
+        inputs: dict[str, tuple[str, ...]] = {}
+        outputs: dict[str, tuple[str, ...]] = {}
+        waits: dict[str, tuple[str, ...]] = {}
+        for einsum in inside:
+            walked = self.ranks(einsum.ranks)
+            for tensor in read[einsum.name]:
+                known = waits if tensor in written else inputs
+                known[tensor] = tuple(dict.fromkeys([*known.get(tensor, ()), *walked]))
+            if einsum.name in wanted:
+                outputs[einsum.name] = tuple(r for r in walked if r not in self.shapes[einsum.name].all_ranks)
+        for einsum in inside:
+            if einsum.name in waits:
+                waits[einsum.name] = tuple(dict.fromkeys([*waits[einsum.name], *self.ranks(einsum.ranks)]))
+        carried = self._carried(inside)
+        crossings = tuple(self._crossings(inside, set(outputs), written))
+        held = {
+            t: tuple(r for r in ranks if r not in self.shapes[t].all_ranks or r in carried.get(t, ()))
+            for t, ranks in waits.items()
+            if t not in outputs
+        }
+        shapes = self.shapes | {t: _without(self.shapes[t], ranks) for t, ranks in carried.items() if t in held}
+        sizes = {r: self.sizes[r] for e in inside for r in self.ranks(e.ranks)}
+        return Segment(
+            tuple(e.name for e in inside),
+            sizes,
+            shapes,
+            reads,
+            inputs,
+            outputs,
+            {t: ranks for t, ranks in held.items() if ranks},
+            crossings,
+        )
+
+    def _carried(self, inside: tuple[Einsum, ...]) -> dict[str, tuple[str, ...]]:
+        """Iterative ranks of each tensor of which only the last value is kept: it is written for the next iteration."""
+        found: dict[str, tuple[str, ...]] = {}
+        for einsum in inside:
+            shifted = [s.rank for s in einsum.output.subscripts if isinstance(s, Var) and s.shift]
+            ranks = self.ranks(r for r in shifted if r in self.cascade.iterative_ranks)
+            if ranks:
+                found[einsum.name] = ranks
+        return found
+
+    def _crossings(self, inside: tuple[Einsum, ...], outputs: set[str], written: set[str]) -> list[Crossing]:
+        body = set(self.cascade.body)
+        part = replace(
+            self.cascade,
+            init=tuple(e for e in self.cascade.init if e.name in written),
+            body=tuple(e for e in inside if e in body),
+            final=tuple(e for e in inside if e in self.cascade.final),
+        )
+        found: dict[str, Crossing] = {}
+        for rank in dict.fromkeys(r for e in inside for r in self.ranks(e.ranks)):
+            family = self.cascade.family(rank)
+            for start in range(len(family)):
+                schedule = _Schedule(part, _Family(part, family[start:]))
+                tile = math.prod(self.given[r] for r in family[start:]) if start else None
+                for name, slots in schedule.tensor_visits().items():
+                    tensor = self.plain(name)
+                    if len(slots) > 1 and tensor not in found and tile != 1:
+                        gaps = tuple((s, s + 1) for s in range(slots[0], slots[-1]))
+                        moves = len(slots) - 1 + (tensor in written and tensor not in outputs)
+                        found[tensor] = Crossing(tensor, rank, gaps, moves, tile)
+        return list(found.values())
+
+    def _contracts(self, einsum: Einsum) -> bool:
+        """Whether it folds a rank over a product of tensors of different ranks."""
+        shapes = {self.shapes[self.plain(a.tensor)].all_ranks for a in einsum.inputs}
+        return bool(einsum.reductions) and len({frozenset(s) for s in shapes if s}) > 1
+
+    def _shape(self, tensor: str) -> Shape:
+        ranks = self.cascade.ranks_of[tensor]
+        full, parts = [], {}
+        for whole in self.ranks(ranks):
+            own = [r for r in ranks if self.whole.get(r, r) == whole]
+            extent = self.given[whole] if whole in own else math.prod(self.given[r] for r in own)
+            if extent == self.given[whole]:
+                full.append(whole)
+            elif extent > 1:
+                parts[whole] = extent
+        return Shape(tuple(full), tuple(parts.items()))
+
+    def _size(self, rank: str) -> int:
+        if rank in self.given:
+            return self.given[rank]
+        shown = ", ".join(f"{r}={s}" for r, s in self.given.items()) or "none"
+        raise InputError(f"rank {rank} has no size", hint=f"give the size of {rank}; sizes given: {shown}")
+
+
+def _without(shape: Shape, ranks: tuple[str, ...]) -> Shape:
+    parts = tuple((rank, 1 if rank in ranks else extent) for rank, extent in shape.parts)
+    extra = tuple((rank, 1) for rank in shape.ranks if rank in ranks)
+    return Shape(tuple(r for r in shape.ranks if r not in ranks), (*parts, *extra))

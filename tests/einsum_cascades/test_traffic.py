@@ -1,0 +1,165 @@
+"""The least traffic against closed forms, a literal simulation of every loop nest, and laws."""
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from einsum_cascades.errors import InputError
+from einsum_cascades.load import library_names, load_cascade, parse_cascade
+from einsum_cascades.traffic import compulsory_bytes, traffic_bound, traffic_curve
+
+ATTENTION = {"M": 4096, "P": 4096, "E": 64, "F": 64}
+
+
+def bound(cascade, sizes, values, **options):
+    """Least traffic in values, for a capacity in values."""
+    return traffic_bound(cascade, sizes, values, value_bytes=1, **options).dram_bytes
+
+
+# ---------------------------------------------------------------- attention in closed form
+
+
+@pytest.mark.parametrize("queries", [128, 200, 512, 1000])
+def test_one_pass_attention_streams_keys_and_values_once_per_tile_of_queries(queries):
+    """A query's Q, numerator, maximum and denominator stay; K and V come by once per tile of queries."""
+    cascade, tiles = load_cascade("attention-1-pass"), math.ceil(4096 / queries)
+    expected = 2 * 4096 * 64 + tiles * 2 * 4096 * 64
+    assert bound(cascade, ATTENTION, queries * (64 + 64 + 2)) == expected
+    fewest = math.ceil(4096 / tiles)
+    assert bound(cascade, ATTENTION, fewest * (64 + 64 + 2)) == expected
+    assert bound(cascade, ATTENTION, fewest * (64 + 64 + 2) - 1) > expected
+
+
+@pytest.mark.parametrize(("name", "fibers"), [("attention-3-pass", 1), ("attention-1-pass", 0)])
+def test_what_one_query_needs_beside_all_keys_and_values(name, fibers):
+    """With K and V on chip everything moves once; three passes need a query's scores as well."""
+    sizes = {"M": 64, "P": 4096, "E": 16, "F": 16}
+    cascade, compulsory = load_cascade(name), 2 * (64 + 4096) * 16
+    least = 64 * 32 + 64 * fibers
+    assert bound(cascade, sizes, least) == compulsory < bound(cascade, sizes, least - 1)
+
+
+def test_three_passes_over_one_query_follow_the_theorem_on_loads():
+    """QK and SN wait in turn: what does not fit is written and read again, 2(n - c) values each."""
+    cascade = parse_cascade("""
+        declaration: {X: [M], GM: [], SN: [M], SD: [], A: [M]}
+        expressions: ['GM = X[m] :: reduce(m) max', 'SN[m] = exp(X[m] - GM)', 'SD = SN[m]', 'A[m] = SN[m] / SD']
+    """)
+    for capacity in (10, 100, 300):
+        found = traffic_bound(cascade, {"M": 1000}, capacity, value_bytes=1)
+        left = 1000 - (capacity - 2)
+        assert found.segments[0].spilled_bytes == left + 2 * left
+        assert found.dram_bytes == 2 * 1000 + 3 * left
+
+
+# ---------------------------------------------------------------- every nest, simulated
+
+PRODUCT = parse_cascade(
+    "{declaration: {A: [I, K], B: [K, J], C: [I, J]}, expressions: ['C[i, j] = A[i, k] * B[k, j]']}"
+)
+RANKS = {"A": "IK", "B": "KJ", "C": "IJ"}
+
+
+def simulated(order, tiles, sizes):
+    """Values moved when the loops over tiles run one by one and the buffer holds one tile of each tensor."""
+    steps = [range(math.ceil(sizes[r] / tiles[r])) for r in order]
+    held, seen, moved = {}, set(), 0
+
+    def values(tensor, tile):
+        at = dict(zip(order, tile, strict=True))
+        return math.prod(min(tiles[r], sizes[r] - at[r] * tiles[r]) for r in RANKS[tensor])
+
+    for tile in itertools.product(*steps):
+        at = dict(zip(order, tile, strict=True))
+        for tensor, ranks in RANKS.items():
+            place = (tensor, *(at[r] for r in ranks))
+            if held.get(tensor) != place:
+                if tensor == "C":
+                    moved += values(tensor, tile) * (1 + (place in seen))
+                    seen.add(place)
+                else:
+                    moved += values(tensor, tile)
+                held[tensor] = place
+    return moved
+
+
+def room(order, tiles, sizes):
+    """Tiles of both inputs, but of those that change with the innermost loop the larger streams; partial sums of C."""
+    size = {t: math.prod(tiles[r] for r in ranks) for t, ranks in RANKS.items()}
+    changing = [t for t in "AB" if order[-1] in RANKS[t]]
+    streamed = max(changing, key=lambda t: math.prod(sizes[r] for r in RANKS[t]), default=None)
+    kept = sum(size[t] for t in "AB" if t != streamed)
+    return kept + (size["C"] if tiles["K"] < sizes["K"] else 0)
+
+
+@pytest.mark.parametrize("sizes", [{"I": 6, "J": 5, "K": 4}, {"I": 2, "J": 9, "K": 7}, {"I": 20, "J": 3, "K": 18}])
+def test_a_matrix_product_against_every_nest(sizes):
+    nests = []
+    for order in itertools.permutations("IJK"):
+        outer = [range(1, sizes[r] + 1) for r in order[:-1]]
+        for chosen in itertools.product(*outer):
+            tiles = dict(zip(order, (*chosen, 1), strict=True))
+            nests.append((room(order, tiles, sizes), simulated(order, tiles, sizes)))
+    for capacity in range(2, 80):
+        assert bound(PRODUCT, sizes, capacity) == min(moved for needed, moved in nests if needed <= capacity), capacity
+
+
+# ---------------------------------------------------------------- laws
+
+
+@given(
+    st.sampled_from(library_names()),
+    st.lists(st.sampled_from([1, 2, 3, 7, 16, 30, 64, 100]), min_size=8, max_size=8),
+    st.lists(st.integers(1, 5000), min_size=2, max_size=2),
+)
+@settings(max_examples=40, deadline=None)
+def test_more_room_never_moves_more(name, extents, capacities):
+    cascade = load_cascade(name)
+    parts = {part for p in cascade.partitions for part in p.parts}
+    ranks = sorted(
+        {r for d in cascade.declarations for r in d.ranks if r not in parts} | {p.rank for p in cascade.partitions}
+    )
+    sizes = dict(zip(ranks, extents, strict=False))
+    small, large = sorted(c + 8 for c in capacities)
+    compulsory = compulsory_bytes(cascade, sizes, value_bytes=1)
+    assert bound(cascade, sizes, small) >= bound(cascade, sizes, large) >= compulsory
+    assert bound(cascade, sizes, 10**7) == compulsory
+    assert bound(cascade, sizes, large, instances=3) == 3 * bound(cascade, sizes, large)
+
+
+def test_fewer_passes_move_less_where_a_tile_of_scores_fits_but_no_fiber():
+    names = ["attention-3-pass", "attention-3-pass-deferred", "attention-1-pass"]
+    three, deferred, one = ([bound(load_cascade(n), ATTENTION, 2**k) for k in (10, 14, 17)] for n in names)
+    assert all(a > b > c for a, b, c in zip(three, deferred, one, strict=True))
+    assert three[2] > 20 * one[2]
+
+
+def test_the_curve_goes_from_the_smallest_buffer_to_the_last_that_helps():
+    curve = traffic_curve(load_cascade("attention-1-pass"), ATTENTION)
+    assert curve[-1].dram_bytes == compulsory_bytes(load_cascade("attention-1-pass"), ATTENTION)
+    assert [p.dram_bytes for p in curve] == sorted((p.dram_bytes for p in curve), reverse=True)
+    for point in curve[::9]:
+        assert (
+            traffic_bound(load_cascade("attention-1-pass"), ATTENTION, point.buffer_bytes).dram_bytes
+            == point.dram_bytes
+        )
+
+
+def test_long_sequences_stay_exact():
+    """The same closed form where counts pass 2^53."""
+    sizes = {"M": 2**26, "P": 2**26, "E": 128, "F": 128}
+    queries = 2**13
+    expected = 2 * 2**26 * 128 * (1 + 2**13)
+    assert bound(load_cascade("attention-1-pass"), sizes, queries * 258) == expected
+    assert expected * 64 > 2**53
+    assert bound(load_cascade("attention-1-pass"), sizes, queries * 258, instances=64) == 64 * expected
+
+
+def test_what_is_missing_or_too_small_is_named():
+    with pytest.raises(InputError, match="rank P has no size"):
+        traffic_bound(load_cascade("attention-3-pass"), {"M": 4, "E": 4, "F": 4}, 100)
+    with pytest.raises(InputError, match="too small for any mapping"):
+        traffic_bound(PRODUCT, {"I": 6, "J": 5, "K": 4}, 1)
