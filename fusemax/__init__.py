@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from einsum_cascades.errors import InputError
     from einsum_cascades.load import library_names, load_cascade, parse_cascade
     from einsum_cascades.workload import Workload
+    from fusemax.analysis import Analysis, analyze
     from fusemax.evaluation import Evaluation, evaluate
     from fusemax.experiments import reproduce
     from hw_models.load import load_architecture
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Analysis": "fusemax.analysis",
     "Evaluation": "fusemax.evaluation",
     "InputError": "einsum_cascades.errors",
     "Workload": "einsum_cascades.workload",
+    "analyze": "fusemax.analysis",
     "evaluate": "fusemax.evaluation",
     "library_names": "einsum_cascades.load",
     "load_architecture": "hw_models.load",
@@ -27,9 +30,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "Analysis",
     "Evaluation",
     "InputError",
     "Workload",
+    "analyze",
     "evaluate",
     "library_names",
     "load_architecture",

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 import fusemax
+from fusemax.cli.analyze import analyze
 from fusemax.cli.cascades import cascades
 from fusemax.cli.evaluate import evaluate
 from fusemax.cli.group import Commands
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (reproduce, evaluate, cascades, rewrite):
+for _command in (reproduce, evaluate, cascades, analyze, rewrite):
     app.command()(_command)
 
 

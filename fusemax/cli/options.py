@@ -11,6 +11,8 @@ import typer
 from einsum_cascades.errors import InputError, Location
 
 _SIZE = re.compile(r"2\*\*(?P<exponent>[0-9]{1,3})|(?P<digits>-?[0-9](?:_?[0-9]){0,99})")
+_BYTES = re.compile(r"(?:2\*\*(?P<exponent>[0-9]{1,2})|(?P<digits>[0-9](?:_?[0-9]){0,30}))\s*(?P<unit>[KMG]iB|B)?")
+_UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _EXPECTED = "a whole number from 1 to 2^50 is expected"
 
 WORKLOAD = "Workload: a model, an attention layer's sizes, or the size of each rank"
@@ -26,6 +28,19 @@ def size(text: str) -> int:
     if match is None:
         raise typer.BadParameter(f"'{text[:60]}' is no size: {_EXPECTED}")
     return 1 << int(match["exponent"]) if match["exponent"] else int(match["digits"])
+
+
+def byte_count(text: str) -> int:
+    """Return a number of bytes written as ``16777216``, ``2**24`` or ``16MiB``.
+
+    Raises:
+        InputError: it is none.
+    """
+    match = _BYTES.fullmatch(text.strip())
+    if match is None:
+        raise InputError(f"'{text[:60]}' is no number of bytes", hint="write a whole number, 2**24, or 16MiB")
+    number = 1 << int(match["exponent"]) if match["exponent"] else int(match["digits"])
+    return number * _UNITS[match["unit"] or ""]
 
 
 Cascade = Annotated[str, typer.Option("--cascade", metavar="NAME|FILE", help="The algorithm.")]
