@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from einsum_cascades.errors import unknown
 from einsum_cascades.graph import Loop, Plan, dependencies, execution_plan
 from einsum_cascades.interpreter import Array, _bind, _Machine
-from einsum_cascades.ir import Access, Cascade, Const, Einsum, Expression, Number, Size
+from einsum_cascades.ir import Access, Cascade, Const, Einsum, Expression, Extent, Index, Number, Size
 from einsum_cascades.operations import iterations
 from einsum_cascades.operators import OPERATORS
 from einsum_cascades.passes import _Family, _Schedule, analyse_passes
 
-Index = tuple[int, ...]
+Element = tuple[int, ...]
 Point = Mapping[str, int]
 
 
@@ -124,7 +124,7 @@ class _Fused:
         self.complete = {t: np.full(a.shape, t in inputs) for t, a in self.values.items()}
         self.counts = {t: np.zeros(a.shape, dtype=np.int64) for t, a in self.values.items()}
         self.seen = {t: np.full(a.shape, -2, dtype=np.int64) for t, a in self.values.items()}
-        self.folds: dict[tuple[int, int, Index], tuple[Any, int]] = {}
+        self.folds: dict[tuple[int, int, Element], tuple[Any, int]] = {}
         self.plan = execution_plan(self.cascade)
         self.place = 0
 
@@ -191,14 +191,14 @@ class _Fused:
                 return False
         return True
 
-    def index(self, access: Access, point: Point) -> Index:
+    def index(self, access: Access, point: Point) -> Element:
         """The element that an access touches at a point."""
         return tuple(
             s.value if isinstance(s, Const) else self.sizes[s.rank] if isinstance(s, Size) else point[s.rank] + s.shift
             for s in access.subscripts
         )
 
-    def touch(self, access: Access, index: Index) -> None:
+    def touch(self, access: Access, index: Element) -> None:
         """Count a visit, unless this place or the one before it has touched the element."""
         if self.family.parts(access.ranks):
             seen = self.seen[access.tensor]
@@ -216,7 +216,7 @@ class _Fused:
             raise RuntimeError(f"{tensor}{list(index)} is read before it is complete")
         return self.values[tensor][index]
 
-    def untiled(self, tiled: str, plain: str, index: Index) -> Index:
+    def untiled(self, tiled: str, plain: str, index: Element) -> Element:
         """The element of a plain tensor that an element of its tiled view shows."""
         at = dict(zip(self.cascade.ranks_of[tiled], index, strict=True))
         found = []
@@ -233,6 +233,10 @@ class _Fused:
             return self.machine.dtype.type(expression.value)
         if isinstance(expression, Access):
             return self.read(expression, point)
+        if isinstance(expression, Index):
+            return np.float64(point[expression.rank])
+        if isinstance(expression, Extent):
+            return np.float64(self.sizes[expression.rank])
         return OPERATORS[expression.operator].numpy(*(self.value(o, point) for o in expression.operands))
 
     def evaluate(self, number: int, point: Point) -> None:

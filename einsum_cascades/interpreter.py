@@ -10,6 +10,7 @@ dependencies put them: before the first iteration and after the last.
 
 A shifted subscript may be used on any rank as long as every value it reads exists: ``A[m-1]`` needs an
 ``A[-1]`` and is refused. Operations on infinities follow IEEE 754 without warnings: ``exp(-inf - x)`` is 0.
+Indices and sizes that stand as values are float64, so that they are exact whatever the type of the inputs.
 """
 
 from __future__ import annotations
@@ -24,7 +25,19 @@ from numpy.typing import NDArray
 
 from einsum_cascades.errors import InputError, Location, unknown
 from einsum_cascades.graph import Loop, Plan, execution_plan
-from einsum_cascades.ir import Access, Apply, Cascade, Const, Einsum, Expression, Number, Size
+from einsum_cascades.ir import (
+    Access,
+    Apply,
+    Cascade,
+    Const,
+    Einsum,
+    Expression,
+    Extent,
+    Index,
+    Number,
+    Size,
+    leaves,
+)
 from einsum_cascades.operations import complete_sizes, iterations, operations
 from einsum_cascades.operators import OPERATORS
 
@@ -190,6 +203,9 @@ def _check_form(cascade: Cascade, einsum: Einsum) -> None:
                 hint=f"it is declared {access.tensor}[{', '.join(ranks)}]",
             )
     operations(einsum)
+    for leaf in leaves(einsum.expression):
+        if isinstance(leaf, Index) and leaf.rank not in einsum.ranks:
+            raise InputError(f"{einsum.name} does not walk over '{leaf.rank.lower()}'", location=einsum.location)
     kept, right = einsum.output.ranks, {r for a in einsum.inputs for r in a.ranks}
     if len(set(kept)) < len(kept):
         raise InputError(f"{einsum.name} is written at one rank's variable twice", location=einsum.location)
@@ -246,6 +262,9 @@ class _Machine:
         """Refuse ranks without a size, and reads of entries that no Einsum writes."""
         for einsum in self.cascade.einsums:
             _check_form(self.cascade, einsum)
+            for leaf in leaves(einsum.expression):
+                if isinstance(leaf, Extent):
+                    self.size(leaf.rank, einsum.name, einsum.location)
             places = tuple(self.places(einsum, einsum.output))
             self.written.setdefault(einsum.name, []).append(places)
             for place, subscript in zip(places, einsum.output.subscripts, strict=True):
@@ -327,6 +346,12 @@ class _Machine:
         """Evaluate an expression over the free ranks that it walks over."""
         if isinstance(expression, Number):
             return np.asarray(expression.value, dtype=self.dtype), ()
+        if isinstance(expression, Extent):
+            return np.asarray(self.sizes[expression.rank], dtype=np.float64), ()
+        if isinstance(expression, Index):
+            if expression.rank in binding:
+                return np.asarray(binding[expression.rank], dtype=np.float64), ()
+            return np.arange(self.sizes[expression.rank], dtype=np.float64), (expression.rank,)
         if isinstance(expression, Access):
             array = np.asarray(self.tensor(expression.tensor)[self.index(expression, binding)])
             ranks = tuple(r for r in expression.ranks if r not in binding)

@@ -13,6 +13,9 @@ from einsum_cascades.nodes import (
     Declaration,
     Einsum,
     Expression,
+    Extent,
+    Index,
+    Leaf,
     Number,
     Partition,
     Reduction,
@@ -21,6 +24,7 @@ from einsum_cascades.nodes import (
     Subscript,
     Var,
     accesses,
+    leaves,
 )
 from einsum_cascades.printer import to_text
 
@@ -33,6 +37,9 @@ __all__ = [
     "Declaration",
     "Einsum",
     "Expression",
+    "Extent",
+    "Index",
+    "Leaf",
     "Number",
     "Partition",
     "Reduction",
@@ -41,6 +48,7 @@ __all__ = [
     "Subscript",
     "Var",
     "accesses",
+    "leaves",
 ]
 
 

@@ -1,9 +1,11 @@
 r"""Cascades typeset as the papers print them: subscripts, fractions, and EDGE's reduce actions.
 
-A maximum over ``m0`` is written :math:`:: \bigvee_{m_0}\max(\cup)`. Each Einsum uses only commands that
+A maximum over ``m0`` is written :math:`:: \bigvee_{m_0}\max(\cup)`, and the 1 or 0 of a comparison in Iverson's
+brackets, :math:`[m \leq p]`. Each Einsum uses only commands that
 Matplotlib's mathtext knows; the whole cascade is one ``aligned`` environment, as KaTeX and MathJax read it.
 
-Source of the notation: Odemuyiwa et al., "EDGE", arXiv 2404.11591.
+Sources of the notation: Odemuyiwa et al., "EDGE", arXiv 2404.11591; D. Knuth, "Two notes on notation", American
+Mathematical Monthly 99(5), 1992 (Iverson's brackets).
 """
 
 from __future__ import annotations
@@ -18,15 +20,18 @@ from einsum_cascades.nodes import (
     Const,
     Einsum,
     Expression,
+    Extent,
+    Index,
     Number,
     Size,
     Stop,
     Subscript,
 )
-from einsum_cascades.printer import ATOM, PRODUCT, SUM, actions, flat_operands, number_text, precedence
+from einsum_cascades.printer import ATOM, COMPARISON, PRODUCT, SUM, actions, flat_operands, number_text, precedence
 
 _INFIX = {"add": ("+", SUM), "sub": ("-", SUM), "mul": (r"\times", PRODUCT)}
-_FUNCTIONS = {"sigmoid": r"\sigma"}
+_RELATIONS = {"lt": "<", "le": r"\leq", "gt": ">", "ge": r"\geq", "eq": "="}
+_FUNCTIONS = {"sigmoid": r"\sigma", "where": r"\mathrm{where}"}
 _ACTIONS = {"add": "+", "mul": r"\times"}
 
 
@@ -64,14 +69,14 @@ def _number(value: float) -> str:
 
 
 def _precedence(expression: Expression) -> int:
-    if isinstance(expression, Apply) and expression.operator == "div":
+    if isinstance(expression, Apply) and (expression.operator == "div" or expression.operator in _RELATIONS):
         return ATOM
     if isinstance(expression, Number) and "e" in number_text(expression.value):
         return PRODUCT
     return precedence(expression)
 
 
-def _write(expression: Expression, at_least: int = SUM) -> str:
+def _write(expression: Expression, at_least: int = COMPARISON) -> str:
     text = _bare(expression)
     return text if _precedence(expression) >= at_least else rf"\left({text}\right)"
 
@@ -81,11 +86,19 @@ def _bare(expression: Expression) -> str:
         return _access(expression)
     if isinstance(expression, Number):
         return _number(expression.value)
+    if isinstance(expression, Index):
+        return _variable(expression.rank.lower())
+    if isinstance(expression, Extent):
+        return _variable(expression.rank)
     operator, operands = expression.operator, expression.operands
     if operator in _INFIX:
         symbol, level = _INFIX[operator]
         right = level + 1 if level == SUM else ATOM
         return f"{_write(operands[0], level)} {symbol} {_write(operands[1], right)}"
+    if operator in _RELATIONS:
+        return rf"\left[{_write(operands[0])} {_RELATIONS[operator]} {_write(operands[1])}\right]"
+    if operator == "abs":
+        return rf"\left|{_write(operands[0])}\right|"
     if operator == "div":
         return rf"\frac{{{_write(operands[0])}}}{{{_write(operands[1])}}}"
     if operator == "neg":

@@ -18,9 +18,9 @@ from typing import TypeVar
 
 from einsum_cascades import named_files
 from einsum_cascades.errors import InputError, Location, unknown
-from einsum_cascades.ir import Access, Cascade, Declaration, Partition, Size, Stop, Subscript, Var
+from einsum_cascades.ir import Access, Cascade, Declaration, Partition, Size, Stop, Subscript, Var, leaves
 from einsum_cascades.order import Section, check_iteration, ordered
-from einsum_cascades.parser import RESERVED, ParsedEinsum, Written, parse_einsum_at, parse_stop
+from einsum_cascades.parser import RESERVED, ParsedEinsum, Scope, Written, parse_einsum_at, parse_stop
 from einsum_cascades.yaml_source import Node, parse_yaml, read_text
 
 MAX_EINSUMS = 200
@@ -99,19 +99,19 @@ def _partitions(node: Node | None) -> tuple[Partition, ...]:
     return tuple(found)
 
 
-def _einsum(node: Node) -> ParsedEinsum:
+def _einsum(node: Node, scope: Scope) -> ParsedEinsum:
     """Read one Einsum; an unquoted ``::`` makes YAML see a mapping, which is read as the text that it was."""
     if isinstance(node.value, dict) and len(node.value) == 1 and next(iter(node.value)).endswith(":"):
         node = Node(node.raw, node.source, node.start, node.end)
     text = node.string()
-    return parse_einsum_at(text, lambda start, width: node.place(start, width))
+    return parse_einsum_at(text, lambda start, width: node.place(start, width), scope)
 
 
-def _sections(parts: dict[str, Node]) -> tuple[Section, Section, Section]:
+def _sections(parts: dict[str, Node], scope: Scope) -> tuple[Section, Section, Section]:
     nodes = [parts.get(key) for key in ("init", "expressions", "final")]
     if sum(len(node.raw) for node in nodes if node) > MAX_LENGTH:
         raise parts["expressions"].error(f"the expressions have more than {MAX_LENGTH} characters")
-    init, body, final = (_items(node, _einsum) for node in nodes)
+    init, body, final = (_items(node, lambda item: _einsum(item, scope)) for node in nodes)
     return init, body, final
 
 
@@ -127,7 +127,7 @@ class _Checker:
         for written in (parsed.output, *parsed.inputs):
             self._access(written, parsed)
         output, place = parsed.output, parsed.place
-        bound = {r for w in parsed.inputs for r in w.access.ranks}
+        bound = {r for leaf in leaves(parsed.einsum.expression) for r in leaf.ranks}
         for i, subscript in enumerate(output.access.subscripts):
             if bound and isinstance(subscript, Var) and subscript.rank not in bound:
                 variable = subscript.rank.lower()
@@ -263,7 +263,8 @@ def parse_cascade(text: str, file: str = "<text>") -> Cascade:
     known = {r for d in declarations for r in d.ranks}
     known |= {r for p in partitions for r in (p.rank, *p.parts)}
     stop = _stops(parts.get("stop"), known)
-    init, body, final = _sections(parts)
+    scope = Scope(frozenset(d.tensor for d in declarations), frozenset(known))
+    init, body, final = _sections(parts, scope)
     if not body:
         raise parts["expressions"].error("a cascade needs at least one expression")
     checker = _Checker(declarations, stop)

@@ -2,7 +2,8 @@
 
 Source of the notation: Nayak et al., "FuseMax", MICRO 2024, sections 2 and 3; Odemuyiwa et al., "EDGE", 2024,
 arXiv 2404.11591.
-Rank names are upper case (``M0``); the variable that walks over a rank is its lower-case spelling (``m0``).
+Rank names are upper case (``M0``); the variable that walks over a rank is its lower-case spelling (``m0``). Inside
+brackets these are subscripts; outside they are values: ``m0`` is the number of the point, ``M0`` the rank's size.
 """
 
 from __future__ import annotations
@@ -60,6 +61,33 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Index:
+    """A variable outside brackets, such as ``m``: the number of the point along its rank, 0, 1, ...
+
+    The Einsum walks over the rank anyway, in a subscript; this is no access and moves nothing.
+    """
+
+    rank: str
+
+    @property
+    def ranks(self) -> tuple[str, ...]:
+        """The rank whose points it tells apart."""
+        return (self.rank,)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A rank's name outside brackets, such as ``M``: its size."""
+
+    rank: str
+
+    @property
+    def ranks(self) -> tuple[str, ...]:
+        """None: it is the same everywhere."""
+        return ()
+
+
+@dataclass(frozen=True)
 class Apply:
     """An operator of the table applied to operands."""
 
@@ -67,16 +95,24 @@ class Apply:
     operands: tuple[Expression, ...]
 
 
-Expression = Access | Number | Apply
+Leaf = Access | Index | Extent
+"""What an expression reads; each has ``ranks``, along which its value changes."""
+
+Expression = Leaf | Number | Apply
+
+
+def leaves(expression: Expression) -> Iterator[Leaf]:
+    """Yield the accesses, indices and extents of an expression from left to right, repeats included."""
+    if isinstance(expression, Apply):
+        for operand in expression.operands:
+            yield from leaves(operand)
+    elif not isinstance(expression, Number):
+        yield expression
 
 
 def accesses(expression: Expression) -> Iterator[Access]:
     """Yield the tensor accesses of an expression from left to right, repeats included."""
-    if isinstance(expression, Access):
-        yield expression
-    elif isinstance(expression, Apply):
-        for operand in expression.operands:
-            yield from accesses(operand)
+    return (leaf for leaf in leaves(expression) if isinstance(leaf, Access))
 
 
 @dataclass(frozen=True)

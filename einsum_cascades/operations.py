@@ -4,7 +4,9 @@ Every operator of an Einsum's expression applies once at each point of the Einsu
 the product of the sizes of all ranks on its left and right. A reduction starts from its identity, so
 folding n values takes n operations; consecutive reductions with one operator fold together, and one with
 another operator then folds what is left. A product that is summed is one multiply-accumulate per point,
-without an addition of its own; a product that is not summed is one as well. A copy is no operation.
+without an addition of its own; a product that is not summed is one as well. A copy is no operation, nor is arithmetic
+on indices, sizes and numbers alone (``p + (M - P)``): that is address arithmetic, done once per loop. A comparison or
+a choice between values is one per point, that of two indices included.
 
 Source: Nayak et al., "FuseMax", MICRO 2024, section 2 (iteration spaces, map and reduce actions) and its
 evaluation, which counts one multiply-accumulate per point of a matrix product.
@@ -21,8 +23,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from einsum_cascades.errors import InputError, unknown
-from einsum_cascades.ir import Apply, Cascade, Const, Einsum, Expression, Partition
-from einsum_cascades.operators import OPERATORS, Operator, WorkClass
+from einsum_cascades.ir import Access, Apply, Cascade, Const, Einsum, Expression, Partition
+from einsum_cascades.operators import COMPARISONS, OPERATORS, Operator, WorkClass
 
 if TYPE_CHECKING:
     import sympy
@@ -56,11 +58,19 @@ def _operator(name: str, einsum: Einsum) -> Operator:
 
 
 def _applied(expression: Expression) -> Iterator[str]:
-    """Operators of an expression, operands before the operator that uses them."""
-    if isinstance(expression, Apply):
+    """Operators of an expression that are work, operands before the operator that uses them."""
+    if isinstance(expression, Apply) and not _is_address(expression):
         for operand in expression.operands:
             yield from _applied(operand)
         yield expression.operator
+
+
+def _is_address(expression: Expression) -> bool:
+    """Whether a value comes from indices, sizes and numbers by arithmetic alone."""
+    if isinstance(expression, Apply):
+        chooses = expression.operator in COMPARISONS or expression.operator == "where"
+        return not chooses and all(map(_is_address, expression.operands))
+    return not isinstance(expression, Access)
 
 
 def operations(einsum: Einsum) -> tuple[Operation, ...]:

@@ -2,6 +2,9 @@
 
 The work class is what an architecture prices: a PE states how many cycles one operation of a class takes.
 A sum-reduced product is one multiply-accumulate, so ``mul`` and a following ``add`` reduction count as one ``mac``.
+Comparisons give 1 or 0, and ``where(condition, a, b)`` is ``a`` where the condition is not 0 and ``b`` elsewhere,
+whatever the other is, infinite included. Like a maximum, both are a comparator's work. The minimum of two comparisons
+says that both hold, their maximum that one does.
 """
 
 from __future__ import annotations
@@ -49,6 +52,17 @@ def _sigmoid(x: Any) -> Any:
     return np.exp(-np.logaddexp(0.0, -x))
 
 
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    return np.where(np.not_equal(condition, 0), a, b)
+
+
+def _comparison(name: str, symbol: str, numpy: Callable[..., Any]) -> Operator:
+    def compare(a: Any, b: Any) -> Any:
+        return numpy(a, b).astype(np.result_type(a, b))
+
+    return Operator(name, 2, symbol, compare, "max")
+
+
 def _operators() -> tuple[Operator, ...]:
     law = {"commutative": True, "associative": True}
     return (
@@ -64,7 +78,17 @@ def _operators() -> tuple[Operator, ...]:
         Operator("sqrt", 1, "sqrt", np.sqrt, "divide"),
         Operator("tanh", 1, "tanh", np.tanh, "exp"),
         Operator("sigmoid", 1, "sigmoid", _sigmoid, "exp"),
+        Operator("abs", 1, "abs", np.abs, "max"),
+        _comparison("lt", "<", np.less),
+        _comparison("le", "<=", np.less_equal),
+        _comparison("gt", ">", np.greater),
+        _comparison("ge", ">=", np.greater_equal),
+        _comparison("eq", "==", np.equal),
+        Operator("where", 3, "where", _where, "max"),
     )
 
 
 OPERATORS: dict[str, Operator] = {op.name: op for op in _operators()}
+
+COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq"})
+"""The operators whose value is 1 or 0."""

@@ -1,9 +1,11 @@
 """Text of one Einsum to the intermediate representation.
 
 The grammar is in ``grammar.lark``. Unary minus binds tighter than ``*`` and ``/``, these tighter than ``+``
-and ``-``, and operators of one precedence associate to the left. Sums that the notation leaves unwritten
-(over variables absent on the left) are stated in the result, before the written reductions: they are
-applied first.
+and ``-``, these tighter than comparisons, and operators of one precedence associate to the left. A name without
+brackets is a declared scalar, else the index of a rank's variable (``m``) or a rank's size (``M``). Without
+declarations the ranks are those that subscripts of the Einsum walk over, and ``m[]`` is a scalar in any case.
+Sums that the notation leaves unwritten (over variables absent on the left) are stated in the result, before
+the written reductions: they are applied first.
 
 Source: Nayak et al., "FuseMax", MICRO 2024, section 2; Odemuyiwa et al., "EDGE", arXiv 2404.11591.
 """
@@ -25,6 +27,8 @@ from einsum_cascades.ir import (
     Const,
     Einsum,
     Expression,
+    Extent,
+    Index,
     Number,
     Reduction,
     Size,
@@ -41,7 +45,10 @@ MAX_DEPTH = 100
 FUNCTIONS = tuple(op.name for op in OPERATORS.values() if op.symbol == op.name)
 RESERVED = frozenset({*FUNCTIONS, "inf", "reduce"})
 
-_SYMBOLS = {"+": "add", "-": "sub", "−": "sub", "*": "mul", "×": "mul", "·": "mul", "/": "div", "÷": "div"}
+_SYMBOLS = {
+    **{"+": "add", "-": "sub", "−": "sub", "*": "mul", "×": "mul", "·": "mul", "/": "div", "÷": "div"},
+    **{"<": "lt", "<=": "le", "≤": "le", ">": "gt", ">=": "ge", "≥": "ge", "==": "eq"},
+}
 _WORDS = {
     "NAME": "a name",
     "NUMBER": "a number",
@@ -50,6 +57,7 @@ _WORDS = {
     "MINUS": "'-'",
     "TIMES": "'*'",
     "OVER": "'/'",
+    "RELATION": "a comparison",
     "LPAR": "'('",
     "RPAR": "')'",
     "LSQB": "'['",
@@ -63,6 +71,10 @@ _WORDS = {
     "AT_LEAST": "'>='",
     "$END": "the end",
     "OPERATOR": "an operator",
+}
+_UNEXPECTED = {
+    "RELATION": "comparisons do not chain; min(a < b, b < c) says that both hold",
+    "EQUAL": "equality is written '=='",
 }
 _SUBSCRIPTS = "a subscript is a variable (m1), a shifted variable (m1+1), a constant (0) or a rank's size (M1)"
 
@@ -103,6 +115,24 @@ class ParsedEinsum:
     place: Place
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What names may stand for outside brackets.
+
+    Attributes:
+        tensors: declared tensors; these names are accesses.
+        ranks: the ranks whose variables and sizes may be values.
+    """
+
+    tensors: frozenset[str]
+    ranks: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Bare(Access):
+    """A name without brackets, before it is known what it stands for."""
+
+
 class _SpanError(Exception):
     """A mistake at a span of the text, before its location is known."""
 
@@ -138,6 +168,11 @@ def _rank(variable: Token) -> str:
     return variable.upper()
 
 
+def _check_tensor(name: Token) -> None:
+    if name in RESERVED:
+        raise _SpanError(f"'{name}' is an operator, not a tensor", _span(name), "rename the tensor")
+
+
 def _whole(number: Token) -> int:
     if not number.isdecimal() or len(number) > 15:
         raise _SpanError(f"expected a small whole number, found '{number[:40]}'", _span(number), _SUBSCRIPTS)
@@ -161,10 +196,14 @@ class _Builder(Transformer[Token, Any]):
         output, part, *actions = children
         return output.written[0], part, actions
 
+    def bare(self, children: list[Token]) -> _Part:
+        (name,) = children
+        _check_tensor(name)
+        return _Part(_Bare(str(name)), (Written(_Bare(str(name)), _span(name)),))
+
     def access(self, children: list[Any]) -> _Part:
         name, *subscripts = children
-        if name in RESERVED:
-            raise _SpanError(f"'{name}' is an operator, not a tensor", _span(name), "rename the tensor")
+        _check_tensor(name)
         access = Access(str(name), tuple(s for s, _ in subscripts))
         return _Part(access, (Written(access, _span(name), tuple(span for _, span in subscripts)),))
 
@@ -209,10 +248,9 @@ class _Builder(Transformer[Token, Any]):
         if len(parts) != operator.arity and not (operator.reduces and len(parts) > 2):
             wanted = f"{operator.arity} operand" + "s" * (operator.arity > 1)
             raise _SpanError(f"'{name}' takes {wanted}, found {len(parts)}", _span(name))
-        expression = parts[0].expression
-        if operator.arity == 1:
-            expression = Apply(operator.name, (expression,))
-        for part in parts[1:]:
+        count = operator.arity
+        expression = Apply(operator.name, tuple(part.expression for part in parts[:count]))
+        for part in parts[count:]:
             expression = Apply(operator.name, (expression, part.expression))
         return _Part(expression, tuple(w for part in parts for w in part.written))
 
@@ -262,13 +300,14 @@ def _syntax_error(error: UnexpectedInput, text: str, place: Place) -> InputError
     if isinstance(error, UnexpectedToken):
         names = set(error.accepts or error.expected)
         if "PLUS" in names and "RSQB" not in names:
-            names = names - {"PLUS", "MINUS", "TIMES", "OVER"} | {"OPERATOR"}
+            names = names - {"PLUS", "MINUS", "TIMES", "OVER", "RELATION"} | {"OPERATOR"}
         words = {_WORDS.get(name, name) for name in names}
         expected = f"expected {_either(sorted(words))}"
         if error.token.type == "$END":
             return InputError(f"the text ends too early: {expected}", location=place(max(0, len(text.rstrip()) - 1), 1))
         start, width = _span(error.token)
-        return InputError(f"unexpected '{error.token[:40]}': {expected}", location=place(start, width))
+        hint = _UNEXPECTED.get(error.token.type, "")
+        return InputError(f"unexpected '{error.token[:40]}': {expected}", location=place(start, width), hint=hint)
     start = error.pos_in_stream or 0
     found = text[start]
     hint = "reductions are written ':: reduce(m0) max'" if found in ":∧⋀∩" else ""
@@ -294,12 +333,45 @@ def _shifted_place(location: Location | None, text: str) -> Place:
     return lambda start, width: replace(location, column=location.column and location.column + start, width=width)
 
 
-def parse_einsum_at(text: str, place: Place) -> ParsedEinsum:
+def _resolved(output: Written, part: _Part, scope: Scope | None) -> tuple[Written, _Part]:
+    """Decide what each name without brackets stands for."""
+    walked = {r for w in (output, *part.written) for r in w.access.ranks}
+    scope = scope or Scope(frozenset(), frozenset(walked))
+
+    def meant(name: str) -> Access | Index | Extent:
+        if name not in scope.tensors:
+            if name in scope.ranks:
+                return Extent(name)
+            if name.islower() and name.upper() in scope.ranks:
+                return Index(name.upper())
+        return Access(name)
+
+    def replaced(expression: Expression) -> Expression:
+        if isinstance(expression, Apply):
+            return Apply(expression.operator, tuple(map(replaced, expression.operands)))
+        return meant(expression.tensor) if isinstance(expression, _Bare) else expression
+
+    written: list[Written] = []
+    for read in part.written:
+        found = meant(read.access.tensor) if isinstance(read.access, _Bare) else read.access
+        if isinstance(found, Index) and found.rank not in walked:
+            known = ", ".join(sorted(r.lower() for r in walked)) or "none"
+            message = f"'{read.access.tensor}' is an index here, but no subscript walks over it"
+            raise _SpanError(message, read.span, f"variables of this Einsum: {known}")
+        if isinstance(found, Access):
+            written.append(replace(read, access=found))
+    if isinstance(output.access, _Bare):
+        output = replace(output, access=Access(output.access.tensor))
+    return output, _Part(replaced(part.expression), tuple(written))
+
+
+def parse_einsum_at(text: str, place: Place, scope: Scope | None = None) -> ParsedEinsum:
     """Parse one Einsum, with the places of its accesses.
 
     Args:
         text: the Einsum.
         place: gives the location of a span of the text, for errors.
+        scope: what names without brackets may stand for; if not given, what the Einsum itself walks over.
 
     Raises:
         InputError: the text is no Einsum.
@@ -308,6 +380,10 @@ def parse_einsum_at(text: str, place: Place) -> ParsedEinsum:
     if _depth(part.expression) > MAX_DEPTH:
         hint = "split it over several Einsums"
         raise InputError(f"an expression nested more than {MAX_DEPTH} deep", location=place(0, len(text)), hint=hint)
+    try:
+        output, part = _resolved(output, part, scope)
+    except _SpanError as fault:
+        raise InputError(fault.message, location=place(*fault.span), hint=fault.hint) from None
     right = dict.fromkeys(r for w in part.written for r in w.access.ranks)
     left = set(output.access.ranks)
     explicit: dict[str, Reduction] = {}

@@ -19,6 +19,8 @@ from einsum_cascades.nodes import (
     Const,
     Einsum,
     Expression,
+    Extent,
+    Index,
     Number,
     Reduction,
     Size,
@@ -26,12 +28,19 @@ from einsum_cascades.nodes import (
     Subscript,
     accesses,
 )
+from einsum_cascades.operators import COMPARISONS, OPERATORS
 
-SUM, PRODUCT, UNARY, ATOM = range(1, 5)
+COMPARISON, SUM, PRODUCT, UNARY, ATOM = range(1, 6)
 """Precedence of an expression's outermost operator, loosest first."""
 
-INFIX = {"add": ("+", SUM), "sub": ("-", SUM), "mul": ("*", PRODUCT), "div": ("/", PRODUCT)}
-_UNICODE = {"-": "−", "*": "×", "/": "÷", "inf": "∞"}
+INFIX = {
+    "add": ("+", SUM),
+    "sub": ("-", SUM),
+    "mul": ("*", PRODUCT),
+    "div": ("/", PRODUCT),
+    **{name: (OPERATORS[name].symbol, COMPARISON) for name in COMPARISONS},
+}
+_UNICODE = {"-": "−", "*": "×", "/": "÷", "inf": "∞", "<=": "≤", ">=": "≥"}
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]*(?: [A-Za-z0-9_.+-]+)*")
 _YAML_WORDS = {"null", "true", "false"}
 
@@ -80,8 +89,15 @@ def precedence(expression: Expression) -> int:
     return ATOM
 
 
-def expression_text(expression: Expression, *, unicode: bool = False) -> str:
-    """Return an expression with the fewest parentheses."""
+def expression_text(expression: Expression, *, unicode: bool = False, walked: Iterable[str] = ()) -> str:
+    """Return an expression with the fewest parentheses.
+
+    Args:
+        expression: what is written.
+        unicode: whether to write EDGE's symbols.
+        walked: ranks whose names and variables are values here; a scalar of such a name is written ``m[]``.
+    """
+    values = {name for rank in walked for name in (rank, rank.lower())}
 
     def symbol(text: str) -> str:
         return _UNICODE.get(text, text) if unicode else text
@@ -90,19 +106,23 @@ def expression_text(expression: Expression, *, unicode: bool = False) -> str:
         sign = symbol("-") if math.copysign(1, value) < 0 else ""
         return sign + symbol(number_text(abs(value)))
 
-    def write(part: Expression, at_least: int = SUM) -> str:
+    def write(part: Expression, at_least: int = COMPARISON) -> str:
         text = bare(part)
         return text if precedence(part) >= at_least else f"({text})"
 
     def bare(part: Expression) -> str:
         if isinstance(part, Access):
-            return access_text(part)
+            return access_text(part) + ("[]" if part.tensor in values and not part.subscripts else "")
         if isinstance(part, Number):
             return number(part.value)
+        if isinstance(part, Index):
+            return part.rank.lower()
+        if isinstance(part, Extent):
+            return part.rank
         if part.operator in INFIX:
             infix, level = INFIX[part.operator]
             left, right = part.operands
-            return f"{write(left, level)} {symbol(infix)} {write(right, level + 1)}"
+            return f"{write(left, max(level, SUM))} {symbol(infix)} {write(right, level + 1)}"
         if part.operator == "neg":
             (operand,) = part.operands
             literal = isinstance(operand, Number) and precedence(operand) == ATOM
@@ -140,7 +160,8 @@ def _action_text(operator: str, ranks: Iterable[str], unicode: bool) -> str:
 
 def einsum_text(einsum: Einsum, unicode: bool = False) -> str:
     """Return one Einsum as ``parse_einsum`` reads it, in ASCII or in EDGE's Unicode spelling."""
-    text = f"{access_text(einsum.output)} = {expression_text(einsum.expression, unicode=unicode)}"
+    expression = expression_text(einsum.expression, unicode=unicode, walked=einsum.ranks)
+    text = f"{access_text(einsum.output)} = {expression}"
     return text + "".join(_action_text(op, ranks, unicode) for op, ranks in actions(einsum))
 
 

@@ -1,8 +1,8 @@
 """Two cascades on the same random inputs: how far their results differ, and whether both stay finite.
 
-Inputs are normal numbers, but positive where they are divided by or stand under a root or logarithm; where
-the source has no finite result for these (a root of a difference), all are positive. Results whose ranks were
-partitioned are compared value by value in storage order.
+Inputs are normal numbers, but positive where they are divided by or stand under a root or logarithm, and places along
+a rank (1, 2, ...) where they are compared with an index. Where the source has no finite result for these (a root of a
+difference), all are positive. Results whose ranks were partitioned are compared value by value in storage order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einsum_cascades.interpreter import run
-from einsum_cascades.ir import Cascade
+from einsum_cascades.ir import Apply, Cascade, Expression, Index, accesses, leaves
+from einsum_cascades.operators import COMPARISONS
 from einsum_cascades.rewrites.stability import positive_inputs
 
 _PARTS = (3, 4)
@@ -94,6 +95,7 @@ def _inputs(source: Cascade, sizes: Mapping[str, int], seed: int, magnitude: flo
     views = dict(source.views)
     whole = {part: p.rank for p in source.partitions for part in p.parts}
     positive = {views.get(t, t) for t in positive_inputs(source)}
+    places = {t for einsum in source.einsums for t in _compared(einsum.expression)}
     shapes: dict[str, list[int]] = {}
     for tensor in source.inputs:
         ranks = source.ranks_of[tensor]
@@ -108,7 +110,19 @@ def _inputs(source: Cascade, sizes: Mapping[str, int], seed: int, magnitude: flo
             normal = signed and tensor not in positive
             values = generator.normal(size=shape) if normal else generator.uniform(0.5, 1.5, shape)
             inputs[tensor] = magnitude * values
+            if tensor in places:
+                inputs[tensor] = generator.integers(1, max(sizes.values()) + 1, shape).astype(np.float64)
         yield inputs
+
+
+def _compared(expression: Expression) -> Iterator[str]:
+    """Tensors that are compared with indices."""
+    if isinstance(expression, Apply):
+        with_index = any(isinstance(leaf, Index) for leaf in leaves(expression))
+        if expression.operator in COMPARISONS and with_index:
+            yield from (access.tensor for access in accesses(expression))
+        for operand in expression.operands:
+            yield from _compared(operand)
 
 
 def _known(cascade: Cascade, sizes: Mapping[str, int]) -> dict[str, int]:

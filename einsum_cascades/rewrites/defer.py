@@ -24,8 +24,8 @@ from typing import ClassVar
 from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Size, Stop
 from einsum_cascades.rewrites.counting import count_start, count_step, iterates_only_counts, known_count
 from einsum_cascades.rewrites.separability import Term, scaled, separate, total
-from einsum_cascades.rewrites.structure import Names, Structure, assemble, make, plain_access, walked
-from einsum_cascades.rewrites.symbolic import distinct_accesses, product
+from einsum_cascades.rewrites.structure import Names, Structure, assemble, carried, make, plain_access, walked
+from einsum_cascades.rewrites.symbolic import distinct_leaves, product
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class Defer:
         """Return the terms that the reduction falls into, or None where the rule does not apply."""
         einsum = structure.writers[self.einsum]
         expression = structure.inlined(einsum.expression, self.late)
-        found = distinct_accesses(expression)
+        found = distinct_leaves(expression)
         early = {a for a in found if structure.walks(a)}
-        late = frozenset(a for a in found if a.tensor in self.late and a not in early)
+        late = frozenset(a for a in found if isinstance(a, Access) and a.tensor in self.late and a not in early)
         if any(structure.needs(a) & set(self.late) for a in early):
             return None
         kept = set(einsum.output.ranks)
@@ -104,7 +104,7 @@ class Defer:
             counts = len(self.over) == 1 and not inside & set(self.over) and not others
             if counts and einsum.reductions[0].operator == "add":
                 continue
-            if not set(einsum.reduced_ranks) <= inside:
+            if not set(einsum.reduced_ranks) <= set(carried(term.basis)):
                 return False
         return True
 

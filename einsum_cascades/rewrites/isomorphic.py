@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 
-from einsum_cascades.ir import Access, Apply, Cascade, Const, Einsum, Expression, Number, Size
+from einsum_cascades.ir import Access, Apply, Cascade, Const, Einsum, Expression, Extent, Index, Number, Size
 from einsum_cascades.operators import OPERATORS
 
 Label = tuple[object, ...]
@@ -89,6 +89,10 @@ class _Graph:
             return self.access(expression)
         if isinstance(expression, Number):
             return self.node("number", expression.value)
+        if isinstance(expression, Index | Extent):
+            node = self.node("index" if isinstance(expression, Index) else "extent")
+            self.edge(node, self.rank(expression.rank), "of")
+            return node
         node = self.node("apply", expression.operator)
         operator = OPERATORS[expression.operator]
         free = operator.commutative and operator.associative

@@ -1,7 +1,8 @@
 """Partition a rank into tiles: M becomes M1 tiles of M0 values, ``m = m1*M0 + m0``.
 
 A fold over M is a fold over both parts, since its operator is associative and commutative; nothing else
-changes. Inputs are read through views (BK of K). Source: Nayak et al., "TeAAL", MICRO 2023 (partitioning);
+changes. Inputs are read through views (BK of K), and where ``m`` is a value, ``m1*M0 + m0`` stands for it; ``M`` stays
+the size of the whole. Source: Nayak et al., "TeAAL", MICRO 2023 (partitioning);
 "FuseMax", MICRO 2024, section 3.
 """
 
@@ -17,6 +18,8 @@ from einsum_cascades.ir import (
     Cascade,
     Einsum,
     Expression,
+    Extent,
+    Index,
     Partition,
     Reduction,
     Var,
@@ -69,7 +72,7 @@ class PartitionRank:
                 return access(expression)
             if isinstance(expression, Apply):
                 return Apply(expression.operator, tuple(map(tiled, expression.operands)))
-            return expression
+            return self._place() if expression == Index(self.rank) else expression
 
         def einsum(old: Einsum) -> Einsum:
             reductions = tuple(Reduction(part, r.operator) for r in old.reductions for part in self._split((r.rank,)))
@@ -85,6 +88,11 @@ class PartitionRank:
             partitions=(*cascade.partitions, Partition(self.rank, self.parts)),
             views=views,
         )
+
+    def _place(self) -> Expression:
+        """The index along the whole rank."""
+        outer, inner = self.parts
+        return Apply("add", (Apply("mul", (Index(outer), Extent(inner))), Index(inner)))
 
     def _split(self, ranks: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(part for rank in ranks for part in (self.parts if rank == self.rank else (rank,)))

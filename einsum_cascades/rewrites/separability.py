@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from einsum_cascades.ir import Access, Apply, Expression, Number
+from einsum_cascades.ir import Access, Apply, Expression, Leaf, Number
 from einsum_cascades.rewrites.symbolic import (
     NotExpressible,
     Symbols,
-    distinct_accesses,
+    distinct_leaves,
     evaluate,
     product,
     replace_accesses,
@@ -57,21 +57,21 @@ class Term:
 
 @lru_cache(maxsize=1024)
 def separate(
-    expression: Expression, late: frozenset[Access], early: frozenset[Access], operator: str = "add"
+    expression: Expression, late: frozenset[Access], early: frozenset[Leaf], operator: str = "add"
 ) -> tuple[Term, ...] | None:
     """Return F(x, y) as finitely many terms, or None when these rules cannot.
 
     Args:
         expression: F.
         late: y, the accesses that must leave the reduction.
-        early: x, the accesses that must stay inside. All others are constants, which may stand on both sides.
+        early: x, the accesses and indices that must stay inside. All else is constant and may stand on both sides.
         operator: what the reduction folds with: ``add``, ``max`` or ``min``.
     """
     if operator not in ("add", "max", "min") or _size(expression) > _MOST_NODES:
         return None
     if _expanded(expression) > _MOST_EXPANDED:
         return None
-    symbols = Symbols(distinct_accesses(expression))
+    symbols = Symbols(distinct_leaves(expression))
     try:
         value = symbols.to_sympy(expression)
         sides = frozenset(map(symbols.symbol, late)), frozenset(map(symbols.symbol, early))
@@ -125,8 +125,8 @@ def finite_at_start(factor: Expression, start: Mapping[Access, float], operator:
         start: the value of each y0 before the first iteration.
         operator: what the reduction folds with.
     """
-    values = _samples(distinct_accesses(factor))
-    values |= {access: np.full(_SAMPLES, start[access]) for access in values if access in start}
+    values = _samples(distinct_leaves(factor))
+    values |= {access: np.full(_SAMPLES, value) for access, value in start.items() if access in values}
     with np.errstate(all="ignore"):
         found = evaluate(factor, values)
     if operator == "add":
@@ -215,14 +215,14 @@ def _expanded(expression: Expression) -> int:
     return math.prod(counts) if expression.operator in ("mul", "div") else max(counts)
 
 
-def _samples(found: Iterable[Access]) -> dict[Access, NDArray[np.float64]]:
+def _samples(found: Iterable[Leaf]) -> dict[Leaf, NDArray[np.float64]]:
     generator = np.random.default_rng(20240)
-    return {access: generator.uniform(0.25, 2.0, _SAMPLES) for access in found}
+    return {leaf: generator.uniform(0.25, 2.0, _SAMPLES) for leaf in found}
 
 
 def _confirmed(first: Expression, second: Expression) -> bool:
     """Whether two expressions agree on random numbers."""
-    values = _samples(dict.fromkeys([*distinct_accesses(first), *distinct_accesses(second)]))
+    values = _samples(dict.fromkeys([*distinct_leaves(first), *distinct_leaves(second)]))
     with np.errstate(all="ignore"):
         a, b = (np.broadcast_to(evaluate(e, values), (_SAMPLES,)) for e in (first, second))
     usable = np.isfinite(a)
@@ -231,7 +231,7 @@ def _confirmed(first: Expression, second: Expression) -> bool:
 
 def scaled(coefficient: Expression, basis: Expression, operator: str) -> Expression:
     """Return coefficient times basis (for a maximum, plus), as SymPy writes it best: ``G / SD``."""
-    symbols = Symbols([a for part in (basis, coefficient) for a in distinct_accesses(part)])
+    symbols = Symbols([leaf for part in (basis, coefficient) for leaf in distinct_leaves(part)])
     try:
         c, g = symbols.to_sympy(coefficient), symbols.to_sympy(basis)
         return symbols.to_expression(c * g if operator == "add" else c + g)
@@ -244,7 +244,7 @@ def total(terms: Iterable[Expression]) -> Expression:
     import sympy
 
     first, *rest = parts = list(terms)
-    symbols = Symbols(a for part in parts for a in distinct_accesses(part))
+    symbols = Symbols(leaf for part in parts for leaf in distinct_leaves(part))
     try:
         return symbols.to_expression(sympy.factor_terms(sympy.Add(*map(symbols.to_sympy, parts))))
     except NotExpressible:

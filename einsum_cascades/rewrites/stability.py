@@ -2,7 +2,8 @@
 
 Intervals are carried through the Einsums: an input lies in [-R, R], one that is a divisor or stands under a
 logarithm or root in [1, R]; a folded sum takes its length times an element. Where an interval forgets that
-two values are related, one fact is kept: a maximum is at least each of its elements, so ``x - max(x) <= 0``.
+two values are related, one fact is kept: a maximum is at least each of its elements, so ``x - max(x) <= 0``. Of a
+choice ``where(c, a, b)`` either value may be taken.
 An exponential whose argument can pass ln of the largest number is a risk. Source of the arithmetic:
 R. Moore, "Interval Analysis", 1966; of the shift by the maximum: P. Blanchard, D. Higham, N. Higham,
 "Accurately computing the log-sum-exp and softmax functions", IMA J. Numerical Analysis 41(4), 2021.
@@ -14,7 +15,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Number, Size, Var
+from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Extent, Index, Number, Size, Var
+from einsum_cascades.operators import COMPARISONS
 from einsum_cascades.printer import expression_text, number_text
 
 Interval = tuple[float, float]
@@ -107,6 +109,10 @@ class _Judge:
             return self.bounds.get(expression.tensor, _ANYTHING)
         if isinstance(expression, Number):
             return expression.value, expression.value
+        if isinstance(expression, Index):
+            return 0.0, _LENGTH - 1
+        if isinstance(expression, Extent):
+            return 1.0, _LENGTH
         found = [self.interval(operand) for operand in expression.operands]
         low, high = _apply(expression.operator, found)
         low, high = (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
@@ -118,18 +124,35 @@ class _Judge:
                 low = max(low, 0.0)
         return low, high
 
-    def at_most(self, lower: Expression, upper: Expression) -> bool:
-        """Whether one value is never more than another, by the maxima that it goes into."""
-        seen: set[Expression] = set()
-        waiting = [lower]
-        while waiting:
-            found = waiting.pop()
-            if found == upper:
-                return True
-            if found not in seen:
-                seen.add(found)
-                waiting += self.facts.get(found, ())
-        return False
+    def at_most(
+        self, lower: Expression, upper: Expression, seen: set[tuple[Expression, Expression]] | None = None
+    ) -> bool:
+        """Whether one value is never more than another, by the maxima and choices that they are or go into."""
+        seen = set() if seen is None else seen
+        if lower == upper or lower == Number(-math.inf):
+            return True
+        if (lower, upper) in seen:
+            return False
+        seen.add((lower, upper))
+        if isinstance(lower, Number) and isinstance(upper, Number):
+            return lower.value <= upper.value
+        return (
+            any(self.at_most(fact, upper, seen) for fact in self.facts.get(lower, ()))
+            or any(all(self.at_most(p, upper, seen) for p in parts) for parts in _alternatives(lower, "max", "min"))
+            or any(all(self.at_most(lower, p, seen) for p in parts) for parts in _alternatives(upper, "min", "max"))
+        )
+
+
+def _alternatives(expression: Expression, every: str, one: str) -> list[tuple[Expression, ...]]:
+    """Sets of operands of which one has to keep to a bound for the whole to do so.
+
+    All operands of the operator ``every`` have to, one of the operator ``one``, and both values of a choice.
+    """
+    if not isinstance(expression, Apply) or expression.operator not in (every, one, "where"):
+        return []
+    if expression.operator == one:
+        return [(operand,) for operand in expression.operands]
+    return [expression.operands[-2:]]
 
 
 def _facts(cascade: Cascade) -> Iterator[tuple[Expression, list[Expression]]]:
@@ -190,6 +213,12 @@ def _positive(expression: Expression) -> Iterator[Access]:
 
 def _apply(operator: str, operands: list[Interval]) -> Interval:
     (low, high), (low2, high2) = operands[0], operands[-1]
+    if operator in COMPARISONS:
+        return 0.0, 1.0
+    if operator == "where":
+        return min(operands[1][0], low2), max(operands[1][1], high2)
+    if operator == "abs":
+        return max(low, -high, 0.0), max(-low, high)
     if operator == "add":
         return low + low2, high + high2
     if operator == "sub":

@@ -18,12 +18,14 @@ from einsum_cascades.ir import (
     Declaration,
     Einsum,
     Expression,
+    Leaf,
     Partition,
     Reduction,
     Size,
     Stop,
     Var,
     accesses,
+    leaves,
 )
 from einsum_cascades.order import earlier_ranks
 from einsum_cascades.parser import RESERVED
@@ -62,9 +64,9 @@ class Structure:
         """The Einsum of each tensor that one Einsum writes, for all of its ranks at once."""
         return {e.name: e for e in self.cascade.einsums if e.name not in self.recurrent}
 
-    def walks(self, access: Access) -> bool:
-        """Whether an access walks over some part of the family."""
-        return any(rank in self.parts for rank in access.ranks)
+    def walks(self, leaf: Leaf) -> bool:
+        """Whether an access or index changes along some part of the family."""
+        return any(rank in self.parts for rank in leaf.ranks)
 
     def reduces(self, einsum: Einsum) -> bool:
         """Whether an Einsum folds a part of the family away."""
@@ -98,11 +100,11 @@ class Structure:
     def _needs(self) -> dict[str, frozenset[str]]:
         return {}
 
-    def needs(self, access: Access) -> frozenset[str]:
+    def needs(self, leaf: Leaf) -> frozenset[str]:
         """The late tensors that a value that walks over the family is computed with, before any reduction."""
-        tensor = access.tensor
-        if not self.walks(access) or tensor not in self.writers:
+        if not isinstance(leaf, Access) or not self.walks(leaf) or leaf.tensor not in self.writers:
             return frozenset()
+        tensor = leaf.tensor
         if tensor not in self._needs:
             self._needs[tensor] = frozenset()
             found: set[str] = set()
@@ -171,7 +173,12 @@ def _nodes(expression: Expression) -> int:
 
 
 def walked(expression: Expression) -> tuple[str, ...]:
-    """Return the ranks that an expression walks over, in the order read."""
+    """Return the ranks along which an expression changes, by its accesses and indices, in the order read."""
+    return tuple(dict.fromkeys(r for leaf in leaves(expression) for r in leaf.ranks))
+
+
+def carried(expression: Expression) -> tuple[str, ...]:
+    """Return the ranks that the accesses of an expression walk over; only these can be folded away."""
     return tuple(dict.fromkeys(r for access in accesses(expression) for r in access.ranks))
 
 
@@ -194,7 +201,8 @@ class Names:
         ranks = {r for d in cascade.declarations for r in d.ranks}
         ranks |= {r for p in cascade.partitions for r in (p.rank, *p.parts)}
         views = {name for view in cascade.views for name in view}
-        self._taken = set(cascade.ranks_of) | ranks | views | set(RESERVED)
+        variables = {tensor.upper() for tensor in cascade.ranks_of if tensor.islower()}
+        self._taken = set(cascade.ranks_of) | ranks | variables | views | set(RESERVED)
 
     def fresh(self, name: str) -> str:
         """Return a name, with an underscore and a number where it is taken, and take it."""

@@ -1,7 +1,8 @@
 """Expressions of a cascade in SymPy and back, and on numbers.
 
-The tree is walked node by node; no text is ever handed to SymPy. Every tensor access becomes a real symbol
-of its own. Maxima, minima and the sigmoid stay uninterpreted functions, so no law is assumed of them.
+The tree is walked node by node; no text is ever handed to SymPy. Every tensor access, index and extent becomes a real
+symbol of its own. Maxima, minima, the sigmoid, comparisons and choices stay uninterpreted functions, so no law is
+assumed of them; an infinity may stand only where such a function takes it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from einsum_cascades.ir import Access, Apply, Expression, Number, accesses
-from einsum_cascades.operators import OPERATORS
+from einsum_cascades.ir import Access, Apply, Expression, Extent, Index, Leaf, Number, accesses, leaves
+from einsum_cascades.operators import COMPARISONS, OPERATORS
 
 if TYPE_CHECKING:
     import sympy
 
-_OPAQUE = ("max", "min", "sigmoid")
+_OPAQUE = frozenset({"max", "min", "sigmoid", "abs", "where", *COMPARISONS})
 _LARGEST_POWER = 8
 
 
@@ -28,46 +29,51 @@ class NotExpressible(Exception):  # noqa: N818 - a signal between these files, n
 
 
 class Symbols:
-    """A symbol for each access, and the access of each symbol."""
+    """A symbol for each leaf (access, index, extent), and the leaf of each symbol."""
 
-    def __init__(self, known: Iterable[Access] = ()) -> None:
-        self._symbols: dict[Access, sympy.Symbol] = {}
-        self._accesses: dict[sympy.Symbol, Access] = {}
-        for access in known:
-            self.symbol(access)
+    def __init__(self, known: Iterable[Leaf] = ()) -> None:
+        self._symbols: dict[Leaf | Number, sympy.Symbol] = {}
+        self._leaves: dict[sympy.Symbol, Leaf | Number] = {}
+        for leaf in known:
+            self.symbol(leaf)
 
-    def symbol(self, access: Access) -> sympy.Symbol:
-        """The real symbol that stands for an access."""
+    def symbol(self, leaf: Leaf | Number) -> sympy.Symbol:
+        """The real symbol that stands for a leaf, or for an infinity."""
         import sympy
 
-        if access not in self._symbols:
+        if leaf not in self._symbols:
             symbol = sympy.Symbol(f"v{len(self._symbols):03d}", real=True)
-            self._symbols[access] = symbol
-            self._accesses[symbol] = access
-        return self._symbols[access]
+            self._symbols[leaf] = symbol
+            self._leaves[symbol] = leaf
+        return self._symbols[leaf]
 
-    def access(self, symbol: sympy.Symbol) -> Access:
-        """The access that a symbol stands for."""
-        return self._accesses[symbol]
+    def leaf(self, symbol: sympy.Symbol) -> Leaf | Number:
+        """The leaf that a symbol stands for."""
+        return self._leaves[symbol]
 
     def to_sympy(self, expression: Expression) -> sympy.Expr:
         """Return an expression in SymPy.
 
         Raises:
-            NotExpressible: it has an infinite literal.
+            NotExpressible: it calculates with an infinite literal.
         """
         import sympy
 
-        if isinstance(expression, Access):
+        if isinstance(expression, Access | Index | Extent):
             return self.symbol(expression)
         if isinstance(expression, Number):
             if not math.isfinite(expression.value):
                 raise NotExpressible
             return sympy.Rational(*expression.value.as_integer_ratio())
-        operands = [self.to_sympy(operand) for operand in expression.operands]
         if expression.operator in _OPAQUE:
-            return sympy.Function(expression.operator)(*operands)
+            return sympy.Function(expression.operator)(*map(self._operand, expression.operands))
+        operands = [self.to_sympy(operand) for operand in expression.operands]
         return _interpreted(expression.operator, operands)
+
+    def _operand(self, expression: Expression) -> sympy.Expr:
+        if isinstance(expression, Number) and math.isinf(expression.value):
+            return self.symbol(expression)
+        return self.to_sympy(expression)
 
     def to_expression(self, value: sympy.Expr) -> Expression:
         """Return a SymPy expression as a tree: sums with what is added first, products with divisors last.
@@ -78,7 +84,7 @@ class Symbols:
         import sympy
 
         if value.is_Symbol:
-            return self.access(value)
+            return self.leaf(value)
         if value.is_Rational:
             return _quotient([_number(value.p)], [_number(value.q)] if value.q != 1 else [])
         if value is sympy.E:
@@ -183,12 +189,12 @@ def _quotient(above: list[Expression], below: list[Expression]) -> Expression:
     return result
 
 
-def evaluate(expression: Expression, values: Mapping[Access, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the value of an expression, given that of each of its accesses."""
-    if isinstance(expression, Access):
-        return values[expression]
+def evaluate(expression: Expression, values: Mapping[Leaf, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the value of an expression, given that of each of its leaves."""
     if isinstance(expression, Number):
         return np.asarray(expression.value)
+    if not isinstance(expression, Apply):
+        return values[expression]
     operands = [evaluate(operand, values) for operand in expression.operands]
     return np.asarray(OPERATORS[expression.operator].numpy(*operands))
 
@@ -205,3 +211,8 @@ def replace_accesses(expression: Expression, table: Mapping[Access, Expression])
 def distinct_accesses(expression: Expression) -> tuple[Access, ...]:
     """Return the accesses of an expression, each once, from left to right."""
     return tuple(dict.fromkeys(accesses(expression)))
+
+
+def distinct_leaves(expression: Expression) -> tuple[Leaf, ...]:
+    """Return the accesses, indices and extents of an expression, each once, from left to right."""
+    return tuple(dict.fromkeys(leaves(expression)))

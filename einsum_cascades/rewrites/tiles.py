@@ -15,7 +15,7 @@ from einsum_cascades.ir import Access, Cascade, Einsum, Expression, Size, Var
 from einsum_cascades.operators import OPERATORS
 from einsum_cascades.rewrites.separability import Term, correction, finite_at_start, separate
 from einsum_cascades.rewrites.structure import Names, Structure, make, plain_access, walked
-from einsum_cascades.rewrites.symbolic import distinct_accesses, replace_accesses
+from einsum_cascades.rewrites.symbolic import distinct_accesses, distinct_leaves, replace_accesses
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Tiles:
         """Return the late accesses of a written-out term and how it separates; None if it does not."""
         structure = self.structure
         expression = self.written_out(expression)
-        found = distinct_accesses(expression)
+        found = distinct_leaves(expression)
         early = frozenset(a for a in found if structure.walks(a))
-        late = tuple(a for a in found if structure.is_late(a))
+        late = tuple(a for a in found if isinstance(a, Access) and structure.is_late(a))
         if any(structure.needs(a) for a in early):
             return None
         if not late:

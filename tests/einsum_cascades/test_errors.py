@@ -43,7 +43,7 @@ CASES = {
     ),
     "idle stop": ("- Y[m] = A[k, m]\nstop: k >= K", "rank 'K' has a stop condition, but", "'k+1'", 9, 7),
     "unknown stop rank": ("- Y[m] = A[k, m]\nstop: q >= K", "unknown rank 'Q'", "", 9, 7),
-    "bad stop": ("- Y[m] = A[k, m]\nstop: k > K", "unexpected character '>'", "", 9, 9),
+    "bad stop": ("- Y[m] = A[k, m]\nstop: k > K", "unexpected '>': expected '>='", "", 9, 9),
     "size without stop": ("- Y[m] = A[K, m]", "has no value at its size 'K'", "stop: k >= K", 8, 14),
     "other size": (
         "- R[i+1, m] = R[i, m]\ninit: ['R[0, m] = 0']\nfinal: ['Y[m] = R[M, m]']\nstop: i >= I",

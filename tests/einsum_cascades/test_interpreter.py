@@ -1,6 +1,7 @@
 """The interpreter against NumPy statements of the mathematics and against element-by-element evaluation."""
 
 import itertools
+import operator
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,8 @@ from einsum_cascades.ir import (
     Const,
     Declaration,
     Einsum,
+    Extent,
+    Index,
     Number,
     Partition,
     Reduction,
@@ -24,6 +27,7 @@ from einsum_cascades.ir import (
     Stop,
     Var,
     accesses,
+    leaves,
 )
 from einsum_cascades.load import load_cascade, parse_cascade
 from einsum_cascades.operators import OPERATORS
@@ -120,13 +124,24 @@ def at(subscripts, env, sizes):
     return tuple(found)
 
 
+COMPARE = {"lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "eq": operator.eq}
+
+
 def point(expression, env, store, sizes):
     """Value of an expression at one point, from a table of elements."""
     if isinstance(expression, Number):
         return np.float64(expression.value)
     if isinstance(expression, Access):
         return store[expression.tensor, at(expression.subscripts, env, sizes)]
+    if isinstance(expression, Index):
+        return float(env[expression.rank])
+    if isinstance(expression, Extent):
+        return float(sizes[expression.rank])
     operands = [point(o, env, store, sizes) for o in expression.operands]
+    if expression.operator == "where":
+        return operands[1] if operands[0] else operands[2]
+    if expression.operator in COMPARE:
+        return 1.0 if COMPARE[expression.operator](*operands) else 0.0
     return OPERATORS[expression.operator].numpy(*operands)
 
 
@@ -194,13 +209,17 @@ LEAVES = st.one_of(
     st.sampled_from([Access("A", (Const(0), Var("J"))), Access("D", (Var("K"), Var("J"), Const(1)))]),
     st.sampled_from([Access("W", (Var("I", 1), Var("I"))), Access("W", (Var("I"), Var("I")))]),
     st.sampled_from([Number(0.5), Number(2.0), Number(-1.0)]),
+    st.sampled_from([kind(rank) for kind in (Index, Extent) for rank in RANKS]),
 )
 
 
 def applied(children):
     binary = st.sampled_from(["add", "sub", "mul", "mul", "mul", "max", "min", "div"])
-    unary = st.sampled_from(["neg", "exp", "tanh", "sigmoid"])
+    unary = st.sampled_from(["neg", "exp", "tanh", "sigmoid", "abs"])
+    compare = st.sampled_from(["lt", "le", "gt", "ge", "eq"])
     return st.one_of(
+        st.builds(lambda o, a, b: Apply(o, (a, b)), compare, children, children),
+        st.builds(lambda c, a, b: Apply("where", (c, a, b)), children, children, children),
         st.builds(lambda o, a, b: Apply(o, (a, b)), binary, children, children),
         st.builds(lambda o, a: Apply(o, (a,)), unary, children),
     )
@@ -213,7 +232,8 @@ def small_einsums(draw):
     ranks = draw(st.permutations(ranks))
     kept = draw(st.integers(0, len(ranks)))
     operators = st.sampled_from(["add", "add", "max", "min", "mul"])
-    output = Access("Y", tuple(Var(r) for r in ranks[:kept]))
+    indices = dict.fromkeys(r for leaf in leaves(expression) for r in leaf.ranks if r not in ranks)
+    output = Access("Y", tuple(Var(r) for r in (*ranks[:kept], *indices)))
     return Einsum(output, expression, tuple(Reduction(r, draw(operators)) for r in ranks[kept:]))
 
 
