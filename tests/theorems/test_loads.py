@@ -37,7 +37,8 @@ computed from inputs at the same index form lines, so all loads together are at 
 of a tensor and of what it is recomputed from are as many, with the longest chain that reads one of these.
 
 **Where the bound is met.** Claimed, and checked in both games: for every cascade of the library, over M with
-every c that holds the operands of a point, over other ranks from c = 3; and for *forward* cascades, whose tensors
+every c that holds the operands of a point (the difference of two softmaxes excepted, whose two chains share the
+fast memory), over other ranks from c = 3; and for *forward* cascades, whose tensors
 of the family form a path on which each pass goes on where the one before stopped: n + (k - 1)(n - c) exactly.
 
 **What the theorem needs.** Where partial results of one pass forbid each other's loop order (sums of rows and of
@@ -88,10 +89,19 @@ def library_instances(*fibers):
         for rank in ranks:
             family = cascade.family(rank)
             if set(cascade.iterative_ranks) <= set(family):
-                for fiber in fibers if len(family) == 1 else (2,):
+                for fiber in fibers if len(family) == 1 and operands(cascade, family) < 4 else (2,):
                     sizes = dict.fromkeys(parts, 1) | dict.fromkeys(family, fiber)
                     found.append(pytest.param(name, rank, sizes, id=f"{name}-{rank}={fiber}"))
     return found
+
+
+def operands(cascade, family):
+    """The most operands of a point that carry the whole family."""
+    carried = {t for t, ranks in cascade.ranks_of.items() if set(family) <= set(ranks)}
+    return max(len({a.tensor for a in e.inputs} & carried) for e in cascade.einsums)
+
+
+TWO_CHAINS = ("attention-differential",)
 
 
 def check_library(name, rank, sizes):
@@ -100,11 +110,12 @@ def check_library(name, rank, sizes):
     game, passes = Game(cascade, rank, sizes), analyse_passes(cascade, rank).passes
     fiber = len(game.columns)
     assert longest_chain(game) == passes
-    for capacity in range(1 if rank == "M" else 3, fiber + 2):
+    least_room = max(1 if rank == "M" else 3, operands(cascade, cascade.family(rank)))
+    for capacity in range(least_room, max(fiber, least_room) + 2):
         for least in both_games(game, capacity):
-            if least is not None:
-                assert least >= simple_bound(passes, fiber, capacity)
-                assert least == loads_bound(game, capacity)
+            assert least >= simple_bound(passes, fiber, capacity)
+            assert least >= loads_bound(game, capacity)
+            assert least == loads_bound(game, capacity) or (rank == "M" and name in TWO_CHAINS)
 
 
 @pytest.mark.parametrize(("name", "rank", "sizes"), library_instances(3))
@@ -129,6 +140,14 @@ def test_attention_in_closed_form(name, extra, fiber):
     for capacity in range(2, fiber + 1):
         expected = 2 * fiber + extra * (fiber - capacity) + 1
         assert both_games(game, capacity) == (expected, expected)
+
+
+def test_two_softmaxes_share_the_fast_memory():
+    """What one of the two keeps, the other loads again: the bound, which looks at each by itself, is not met."""
+    game = Game(load_cascade("attention-differential"), "M", {"M": 3})
+    for capacity, (loads, bound) in {2: (15, 15), 3: (13, 11), 4: (11, 9), 5: (10, 9), 6: (9, 9)}.items():
+        assert loads_bound(game, capacity) == bound
+        assert both_games(game, capacity) == (loads, loads)
 
 
 @pytest.mark.parametrize(("rows", "tile"), [(1, 3), (1, 4), (2, 2), (2, 3), (3, 2)])
