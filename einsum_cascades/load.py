@@ -20,7 +20,8 @@ from einsum_cascades import named_files
 from einsum_cascades.errors import InputError, Location, unknown
 from einsum_cascades.ir import Access, Cascade, Declaration, Partition, Size, Stop, Subscript, Var, leaves
 from einsum_cascades.order import Section, check_iteration, ordered
-from einsum_cascades.parser import RESERVED, ParsedEinsum, Scope, Written, parse_einsum_at, parse_stop
+from einsum_cascades.parsed import ParsedEinsum, Scope, Written
+from einsum_cascades.parser import RESERVED, parse_einsum_at, parse_stop
 from einsum_cascades.yaml_source import Node, parse_yaml, read_text
 
 MAX_EINSUMS = 200

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from einsum_cascades.errors import InputError, Location
 from einsum_cascades.ir import Access, Const, Stop, Var
-from einsum_cascades.parser import ParsedEinsum, Written
+from einsum_cascades.parsed import ParsedEinsum, Written
 
 Section = tuple[ParsedEinsum, ...]
 

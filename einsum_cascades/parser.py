@@ -12,7 +12,6 @@ Source: Nayak et al., "FuseMax", MICRO 2024, section 2; Odemuyiwa et al., "EDGE"
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -27,8 +26,6 @@ from einsum_cascades.ir import (
     Const,
     Einsum,
     Expression,
-    Extent,
-    Index,
     Number,
     Reduction,
     Size,
@@ -37,6 +34,7 @@ from einsum_cascades.ir import (
     Var,
 )
 from einsum_cascades.operators import OPERATORS
+from einsum_cascades.parsed import Bare, ParsedEinsum, Part, Place, Scope, Span, SpanError, Written, resolved
 from einsum_cascades.source_text import Source
 
 MAX_LENGTH = 2000
@@ -78,76 +76,6 @@ _UNEXPECTED = {
 }
 _SUBSCRIPTS = "a subscript is a variable (m1), a shifted variable (m1+1), a constant (0) or a rank's size (M1)"
 
-Span = tuple[int, int]
-Place = Callable[[int, int], Location]
-"""Gives the location of some characters of a text, from an offset and a width."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """An access as it stands in a text.
-
-    Attributes:
-        access: what is read or written.
-        span: offset and width of the tensor's name.
-        subscripts: offset and width of each subscript.
-    """
-
-    access: Access
-    span: Span
-    subscripts: tuple[Span, ...] = ()
-
-
-@dataclass(frozen=True)
-class ParsedEinsum:
-    """An Einsum and where its parts stand in its text.
-
-    Attributes:
-        einsum: the Einsum, with its unwritten sums stated.
-        output: the access on the left.
-        inputs: the accesses on the right, in the order written.
-        place: gives the location of a span of the text.
-    """
-
-    einsum: Einsum
-    output: Written
-    inputs: tuple[Written, ...]
-    place: Place
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What names may stand for outside brackets.
-
-    Attributes:
-        tensors: declared tensors; these names are accesses.
-        ranks: the ranks whose variables and sizes may be values.
-    """
-
-    tensors: frozenset[str]
-    ranks: frozenset[str]
-
-
-@dataclass(frozen=True)
-class _Bare(Access):
-    """A name without brackets, before it is known what it stands for."""
-
-
-class _SpanError(Exception):
-    """A mistake at a span of the text, before its location is known."""
-
-    def __init__(self, message: str, span: Span, hint: str = "") -> None:
-        super().__init__(message)
-        self.message, self.span, self.hint = message, span, hint
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A piece of an expression and the accesses in it."""
-
-    expression: Expression
-    written: tuple[Written, ...] = ()
-
 
 @dataclass(frozen=True)
 class _Action:
@@ -164,18 +92,18 @@ def _span(token: Token) -> Span:
 def _rank(variable: Token) -> str:
     if not variable.islower():
         hint = f"write '{variable.lower()}'" if variable[0].isalpha() else _SUBSCRIPTS
-        raise _SpanError(f"expected a variable in lower case, found '{variable}'", _span(variable), hint)
+        raise SpanError(f"expected a variable in lower case, found '{variable}'", _span(variable), hint)
     return variable.upper()
 
 
 def _check_tensor(name: Token) -> None:
     if name in RESERVED:
-        raise _SpanError(f"'{name}' is an operator, not a tensor", _span(name), "rename the tensor")
+        raise SpanError(f"'{name}' is an operator, not a tensor", _span(name), "rename the tensor")
 
 
 def _whole(number: Token) -> int:
     if not number.isdecimal() or len(number) > 15:
-        raise _SpanError(f"expected a small whole number, found '{number[:40]}'", _span(number), _SUBSCRIPTS)
+        raise SpanError(f"expected a small whole number, found '{number[:40]}'", _span(number), _SUBSCRIPTS)
     return int(number)
 
 
@@ -183,29 +111,29 @@ def _reducer(token: Token) -> str:
     name = _SYMBOLS.get(token, str(token))
     reducing = [op.name for op in OPERATORS.values() if op.reduces]
     if name in OPERATORS and name not in reducing:
-        raise _SpanError(f"operator '{name}' cannot reduce", _span(token), "these can: " + ", ".join(reducing))
+        raise SpanError(f"operator '{name}' cannot reduce", _span(token), "these can: " + ", ".join(reducing))
     if name not in OPERATORS:
-        raise _SpanError(f"unknown operator '{name[:40]}'", _span(token), nearest(name, reducing))
+        raise SpanError(f"unknown operator '{name[:40]}'", _span(token), nearest(name, reducing))
     return name
 
 
 class _Builder(Transformer[Token, Any]):
     """Builds the representation while the text is parsed, so that no tree has to be walked."""
 
-    def einsum(self, children: list[Any]) -> tuple[Written, _Part, list[_Action]]:
+    def einsum(self, children: list[Any]) -> tuple[Written, Part, list[_Action]]:
         output, part, *actions = children
         return output.written[0], part, actions
 
-    def bare(self, children: list[Token]) -> _Part:
+    def bare(self, children: list[Token]) -> Part:
         (name,) = children
         _check_tensor(name)
-        return _Part(_Bare(str(name)), (Written(_Bare(str(name)), _span(name)),))
+        return Part(Bare(str(name)), (Written(Bare(str(name)), _span(name)),))
 
-    def access(self, children: list[Any]) -> _Part:
+    def access(self, children: list[Any]) -> Part:
         name, *subscripts = children
         _check_tensor(name)
         access = Access(str(name), tuple(s for s, _ in subscripts))
-        return _Part(access, (Written(access, _span(name), tuple(span for _, span in subscripts)),))
+        return Part(access, (Written(access, _span(name), tuple(span for _, span in subscripts)),))
 
     def subscript(self, children: list[Token]) -> tuple[Subscript, Span]:
         (token,) = children
@@ -219,40 +147,40 @@ class _Builder(Transformer[Token, Any]):
         shift = _whole(number) if sign == "+" else -_whole(number)
         return Var(_rank(variable), shift), (start, end - start)
 
-    def literal(self, children: list[Token]) -> _Part:
+    def literal(self, children: list[Token]) -> Part:
         (token,) = children
         value = float("inf") if token.type == "INF" else float(token)
         if token.type != "INF" and value == float("inf"):
-            raise _SpanError(f"the number '{token[:40]}' is too large", _span(token), "write inf for infinity")
-        return _Part(Number(value))
+            raise SpanError(f"the number '{token[:40]}' is too large", _span(token), "write inf for infinity")
+        return Part(Number(value))
 
-    def negative(self, children: list[Any]) -> _Part:
-        return _Part(Number(-children[1].expression.value))
+    def negative(self, children: list[Any]) -> Part:
+        return Part(Number(-children[1].expression.value))
 
-    def negate(self, children: list[Any]) -> _Part:
+    def negate(self, children: list[Any]) -> Part:
         _, part = children
-        return _Part(Apply("neg", (part.expression,)), part.written)
+        return Part(Apply("neg", (part.expression,)), part.written)
 
-    def binary(self, children: list[Any]) -> _Part:
+    def binary(self, children: list[Any]) -> Part:
         left, symbol, right = children
-        return _Part(Apply(_SYMBOLS[symbol], (left.expression, right.expression)), left.written + right.written)
+        return Part(Apply(_SYMBOLS[symbol], (left.expression, right.expression)), left.written + right.written)
 
-    def function(self, children: list[Any]) -> _Part:
+    def function(self, children: list[Any]) -> Part:
         name, *parts = children
         if name not in FUNCTIONS:
             hint = nearest(name, FUNCTIONS)
             if name == "take":
                 hint = "TeAAL's take is not read here; multiply by the tensor whose non-zeros select"
-            raise _SpanError(f"unknown operator '{name[:40]}'", _span(name), hint)
+            raise SpanError(f"unknown operator '{name[:40]}'", _span(name), hint)
         operator = OPERATORS[name]
         if len(parts) != operator.arity and not (operator.reduces and len(parts) > 2):
             wanted = f"{operator.arity} operand" + "s" * (operator.arity > 1)
-            raise _SpanError(f"'{name}' takes {wanted}, found {len(parts)}", _span(name))
+            raise SpanError(f"'{name}' takes {wanted}, found {len(parts)}", _span(name))
         count = operator.arity
         expression = Apply(operator.name, tuple(part.expression for part in parts[:count]))
         for part in parts[count:]:
             expression = Apply(operator.name, (expression, part.expression))
-        return _Part(expression, tuple(w for part in parts for w in part.written))
+        return Part(expression, tuple(w for part in parts for w in part.written))
 
     def action(self, children: list[Token]) -> _Action:
         variables = [t for t in children[2:] if t.type == "NAME"]
@@ -267,7 +195,7 @@ class _Builder(Transformer[Token, Any]):
         if bound.type == "NUMBER":
             return Stop(_rank(variable), Const(_whole(bound))), _span(variable)
         if not bound.isupper():
-            raise _SpanError(f"expected a rank's size in upper case, found '{bound[:40]}'", _span(bound))
+            raise SpanError(f"expected a rank's size in upper case, found '{bound[:40]}'", _span(bound))
         return Stop(_rank(variable), Size(str(bound))), _span(variable)
 
 
@@ -289,7 +217,7 @@ def _run(text: str, start: str, place: Place) -> Any:
         raise InputError(f"an expression of {len(text)} characters, more than {MAX_LENGTH}", location=place(0, 1))
     try:
         return _parser().parse(text, start=start)
-    except _SpanError as fault:
+    except SpanError as fault:
         raise InputError(fault.message, location=place(*fault.span), hint=fault.hint) from None
     except UnexpectedInput as error:
         raise _syntax_error(error, text, place) from None
@@ -333,38 +261,6 @@ def _shifted_place(location: Location | None, text: str) -> Place:
     return lambda start, width: replace(location, column=location.column and location.column + start, width=width)
 
 
-def _resolved(output: Written, part: _Part, scope: Scope | None) -> tuple[Written, _Part]:
-    """Decide what each name without brackets stands for."""
-    walked = {r for w in (output, *part.written) for r in w.access.ranks}
-    scope = scope or Scope(frozenset(), frozenset(walked))
-
-    def meant(name: str) -> Access | Index | Extent:
-        if name not in scope.tensors:
-            if name in scope.ranks:
-                return Extent(name)
-            if name.islower() and name.upper() in scope.ranks:
-                return Index(name.upper())
-        return Access(name)
-
-    def replaced(expression: Expression) -> Expression:
-        if isinstance(expression, Apply):
-            return Apply(expression.operator, tuple(map(replaced, expression.operands)))
-        return meant(expression.tensor) if isinstance(expression, _Bare) else expression
-
-    written: list[Written] = []
-    for read in part.written:
-        found = meant(read.access.tensor) if isinstance(read.access, _Bare) else read.access
-        if isinstance(found, Index) and found.rank not in walked:
-            known = ", ".join(sorted(r.lower() for r in walked)) or "none"
-            message = f"'{read.access.tensor}' is an index here, but no subscript walks over it"
-            raise _SpanError(message, read.span, f"variables of this Einsum: {known}")
-        if isinstance(found, Access):
-            written.append(replace(read, access=found))
-    if isinstance(output.access, _Bare):
-        output = replace(output, access=Access(output.access.tensor))
-    return output, _Part(replaced(part.expression), tuple(written))
-
-
 def parse_einsum_at(text: str, place: Place, scope: Scope | None = None) -> ParsedEinsum:
     """Parse one Einsum, with the places of its accesses.
 
@@ -381,8 +277,8 @@ def parse_einsum_at(text: str, place: Place, scope: Scope | None = None) -> Pars
         hint = "split it over several Einsums"
         raise InputError(f"an expression nested more than {MAX_DEPTH} deep", location=place(0, len(text)), hint=hint)
     try:
-        output, part = _resolved(output, part, scope)
-    except _SpanError as fault:
+        output, part = resolved(output, part, scope)
+    except SpanError as fault:
         raise InputError(fault.message, location=place(*fault.span), hint=fault.hint) from None
     right = dict.fromkeys(r for w in part.written for r in w.access.ranks)
     left = set(output.access.ranks)

@@ -5,7 +5,8 @@ its end, or can mend a result that was computed with an older y0, when
 
 - for a sum, F(x, y) is a finite sum of products c_k(y) g_k(x). With one product this is
   F(x, y) F(x0, y0) = F(x, y0) F(x0, y), and the correction from y0 to y is the factor
-  T(y0, y) = c(y) / c(y0), such as exp(y0 - y) for exp(x - y). With several, the g_k are moments;
+  T(y0, y) = c(y) / c(y0), such as exp(y0 - y) for exp(x - y). With several, the g_k are moments. A choice
+  between such a sum and 0 is one too: where(x, c(y) g(x), 0) = c(y) where(x, g(x), 0);
 - for a maximum or minimum, F(x, y) = g(x) + c(y), and the correction is the term T(y0, y) = c(y) - c(y0).
 
 SymPy decides on the expression tree, and random numbers confirm what it found. Sources: M. Milakov,
@@ -145,7 +146,7 @@ def _products(
     import sympy
 
     value = value.replace(lambda part: isinstance(part, sympy.exp), lambda part: sympy.exp(sympy.expand(part.args[0])))
-    value = sympy.expand_power_exp(value)
+    value = _spread_choices(sympy.expand_power_exp(value), late, early)
     whole = _one_product(value, late, early)
     if whole is not None:
         return [whole]
@@ -162,6 +163,26 @@ def _products(
         if factored is not None:
             return [factored]
     return [(c, g) for g, c in collected.items() if c != 0] or None
+
+
+def _spread_choices(value: sympy.Expr, late: frozenset[sympy.Symbol], early: frozenset[sympy.Symbol]) -> sympy.Expr:
+    """Take what is late out of choices between a sum of products and 0."""
+    import sympy
+
+    def spread(choice: sympy.Expr) -> sympy.Expr:
+        condition, *values = choice.args
+        if condition.free_symbols & late or 0 not in values or not choice.free_symbols & late:
+            return choice
+        place = 1 - values.index(0)
+        pairs = _products(values[place], late, early)
+        zero = sympy.Integer(0)
+        return (
+            choice
+            if pairs is None
+            else sympy.Add(*(c * choice.func(condition, *((g, zero) if place == 0 else (zero, g))) for c, g in pairs))
+        )
+
+    return value.replace(lambda part: getattr(part.func, "__name__", "") == "where", spread)
 
 
 def _one_product(

@@ -33,6 +33,7 @@ def rewrite(
     """Derive the cascade with the fewest passes that the rewrites reach.
 
     The rewrites are algebra on the Einsums alone: partition a rank, defer a factor, correct tile by tile, iterate.
+    What can overflow in the source already is said, but stops no rewrite.
     """
     from einsum_cascades.load import load_cascade
     from einsum_cascades.rewrites import derive
@@ -87,6 +88,8 @@ def form_with(derivation: Derivation, passes: int) -> Derivation:
 
 def as_dict(derivation: Derivation) -> dict[str, Any]:
     """Return plain data: the steps with the passes after each, and the derived cascade as text."""
+    from einsum_cascades.rewrites import risks
+
     return {
         "source": derivation.source.name,
         "rank": derivation.rank,
@@ -103,6 +106,7 @@ def as_dict(derivation: Derivation) -> dict[str, Any]:
             for step in derivation.steps
         ],
         "passes": derivation.passes,
+        "risks": [str(risk) for risk in risks(derivation.source)],
         "obstacles": list(derivation.obstacles),
         "offers": [{"rewrite": str(offer), "warnings": list(offer.warnings)} for offer in derivation.offers],
         "cascade": str(derivation.cascade),
@@ -112,6 +116,8 @@ def as_dict(derivation: Derivation) -> dict[str, Any]:
 def _show(derivation: Derivation) -> None:
     from rich import box
     from rich.table import Table
+
+    from einsum_cascades.rewrites import risks
 
     view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     view.add_column("rewrite")
@@ -124,6 +130,7 @@ def _show(derivation: Derivation) -> None:
     if not derivation.steps:
         write("no rewrite lowers the passes" if derivation.passes > 1 else "one pass is the least there is")
     lines = [f"caution: {text}" for text in derivation.cautions]
+    lines += [f"in the source: {risk}" for risk in risks(derivation.source)]
     lines += [f"warning: {text}" for text in derivation.warnings]
     lines += [f"in the way: {text}" for text in derivation.obstacles]
     for offer in derivation.offers:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from einsum_cascades.interpreter import run
-from einsum_cascades.load import load_cascade
+from einsum_cascades.load import load_cascade, parse_cascade
 from einsum_cascades.passes import analyse_passes
 from einsum_cascades.rewrites import derive, risks
 
@@ -162,6 +162,24 @@ def test_only_the_unstable_softmax_can_overflow():
     source = load_cascade("attention-softmax-unstable")
     large = inputs_of(source, (4, 4, 12, 5), 0, 1e3)
     assert not np.isfinite(run(source, large)["AV"]).all()
+
+
+def test_a_mask_may_stand_anywhere():
+    """On the score inside the exponential, or as a choice between the numerator and 0: one pass as well."""
+    base = str(load_cascade("attention-3-pass"))
+    score, mask = "QK[m, p]", "m <= p + (M - P)"
+    forms = (
+        base.replace(f"exp({score} - GM[p])", f"exp(where({mask}, {score}, -inf) - GM[p])"),
+        base.replace(f"exp({score} - GM[p])", f"where({mask}, exp({score} - GM[p]), 0)"),
+        base.replace(f"exp({score} - GM[p])", f"where(m > p + (M - P), 0, exp({score} - GM[p]))"),
+        base.replace(f"exp({score} - GM[p])", f"exp({score} - GM[p]) * ({mask})"),
+    )
+    inputs = inputs_of(load_cascade("attention-causal"), (4, 3, 12, 7), 5, 1.0)
+    for text in forms:
+        derivation = derive(parse_cascade(text))
+        assert derivation.passes == 1
+        found = run(derivation.cascade, inputs, sizes={"M0": 3})["AV"]
+        np.testing.assert_allclose(found, causal(inputs), rtol=1e-9)
 
 
 def test_masks_are_not_weighed_as_tensors():

@@ -39,6 +39,14 @@ def test_text_tells_each_step_and_what_was_not_taken():
     assert "stop: m1 >= M1" in result.stdout
 
 
+def test_what_overflows_in_the_source_is_said():
+    result = run(app, ["rewrite", "attention-softmax-unstable"])
+    assert "in the source: SN can overflow: the argument of exp(QK[m, p]) grows" in result.stdout
+    assert "in the source" not in run(app, ["rewrite", "attention-causal"]).stdout
+    (risk,) = json.loads(run(app, ["rewrite", "attention-softmax-unstable", "--json"]).stdout)["risks"]
+    assert risk.startswith("SN can overflow")
+
+
 def test_the_derived_cascade_is_written_and_reads_back(tmp_path):
     target = tmp_path / "derived.yaml"
     result = run(app, ["rewrite", "log-sum-exp", "--out", str(target)])
