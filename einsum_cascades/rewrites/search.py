@@ -29,6 +29,9 @@ from einsum_cascades.rewrites.stability import risks
 LARGE_INPUT = 1e3
 """The size of inputs at which a derived cascade must stay finite where its source does."""
 
+ANY_INPUT = 1e12
+"""The size of inputs for which exponents are judged: so large that only those with a bound of their own pass."""
+
 TOLERANCE = 1e-12
 """The largest difference from the source, in float64, over the largest value of a result."""
 
@@ -169,7 +172,7 @@ class _Search:
         self.rank = rank
         self.passes = analyse_passes(source, rank).passes
         self.allow_unstable = allow_unstable
-        self.risky = len(risks(source, LARGE_INPUT))
+        self.risky = len(risks(source, ANY_INPUT))
         self.offers: list[Step] = []
 
     def run(self) -> list[Derivation]:
@@ -207,7 +210,7 @@ class _Search:
         error = max(c.error for c in errors)
         if error > TOLERANCE:
             return None
-        found = risks(made, LARGE_INPUT)
+        found = risks(made, ANY_INPUT)
         warnings = [str(risk) for risk in found] if len(found) > self.risky else []
         if not warnings and not all(c.finite for c in (*errors, *large)):
             warnings = [f"results are not finite for inputs of size {LARGE_INPUT:g}, where the source's are"]

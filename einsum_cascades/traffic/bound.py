@@ -6,9 +6,10 @@ and to size the tiles, the one that moves the fewest values. Every value is comp
 smaller one tiles are read again, fibers that wait for a later pass are spilled, or tensors between segments go off
 chip.
 
-It is a lower bound for mappings that run Einsums over tiles, fused or one by one, since a tile's own values count as
-free and ranges between candidate tiles count as their better end. Segments that walk more than five ranks count their
-inputs and results once.
+It is the least over this class of mappings, in which a tile's own values count as free and candidates that are taken
+together as the best of them. Outside it are mappings that compute a value again instead of spilling it, and those that
+fuse Einsums which the cascade does not list side by side. Segments that walk more than five ranks beside their batch
+ranks count their inputs and results once.
 
 Source: Huang et al., "Mind the Gap: Attainable Data Movement and Operational Intensity Bounds for Tensor Algorithms"
 (Orojenesis), ISCA 2024.
@@ -28,6 +29,7 @@ from einsum_cascades.traffic.segments import Segmenter
 
 _PER_OCTAVE = 3
 _MOST_SPLITS = 4
+_MOST_OCTAVES = 56
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ def compulsory_bytes(cascade: Cascade, sizes: Mapping[str, int], *, value_bytes:
     Raises:
         InputError: a rank has no size, or sizes contradict each other.
     """
-    whole = min(s.segment(0, len(s.einsums)).compulsory for s in _segmenters(cascade, sizes))
-    return whole * value_bytes * instances
+    wholes = [s.segment(0, len(s.einsums)) for s in _segmenters(cascade, sizes)]
+    return min(whole.compulsory * whole.repeats for whole in wholes) * value_bytes * instances
 
 
 def traffic_bound(
@@ -207,16 +209,15 @@ class _Search:
         return sequences[-1]
 
     def smallest(self) -> int:
-        """The least capacity in values with which some mapping works, to a power of two."""
-        capacity = 1
-        while self.best([capacity])[0] is None:
-            capacity *= 2
-        return capacity
+        """The least power of two in values with which some mapping works."""
+        powers = [1 << step for step in range(_MOST_OCTAVES)]
+        return next(c for c, plans in zip(powers, self.best(powers), strict=True) if plans is not None)
 
     def capacities(self, compulsory: int) -> list[int]:
         """Capacities in values from the smallest that works to the least power of two that no larger one improves."""
-        first = last = self.smallest()
-        while (plans := self.best([last])[0]) and _traffic(plans) > compulsory and last < 2**60:
-            last *= 2
+        powers = [1 << step for step in range(_MOST_OCTAVES)]
+        works = [(c, _traffic(plans)) for c, plans in zip(powers, self.best(powers), strict=True) if plans is not None]
+        first, (_, least) = works[0][0], works[-1]
+        last = next(c for c, traffic in works if traffic <= max(least, compulsory))
         steps = max(1, (last // first).bit_length() - 1) * _PER_OCTAVE
         return sorted({round(first * 2 ** (step / _PER_OCTAVE)) for step in range(steps + 1)})

@@ -79,8 +79,11 @@ class Nest:
         total: Number = 0
         for tensor in self.segment.inputs:
             total = total + self._tile(tensor, tiles)
-        for tensor in self._streams():
-            total = total - self._tile(tensor, tiles)
+        for changing in self._changing:
+            streamed: Number = 0
+            for tensor in changing:
+                streamed = _most(streamed, self._tile(tensor, tiles))
+            total = total - streamed
         for tensor, reduced in self.segment.outputs.items():
             if reduced:
                 total = total + self._tile(tensor, tiles) * _any_loop(reduced, tiles)
@@ -181,17 +184,21 @@ class Nest:
             room = room * _choose(_any_loop(outside, tiles), size, tile)
         return room
 
-    def _streams(self) -> tuple[str, ...]:
-        """Per Einsum the largest of the inputs that change with the innermost loop: its values come one by one."""
+    @cached_property
+    def _changing(self) -> tuple[tuple[str, ...], ...]:
+        """Per Einsum the inputs that change with the innermost loop; the values of the largest come one by one.
+
+        An input that several Einsums read is listed once.
+        """
         if not self.order:
             return ()
-        innermost = self.order[-1]
-        found: dict[str, None] = {}
+        innermost, seen = self.order[-1], set[str]()
+        found = []
         for reads in self.segment.reads:
-            changing = [t for t in reads if innermost in self.segment.shapes[t].ranks]
-            if changing:
-                found[max(changing, key=self._size)] = None
-        return tuple(found)
+            changing = tuple(t for t in reads if innermost in self.segment.shapes[t].ranks and t not in seen)
+            seen.update(changing)
+            found.append(changing)
+        return tuple(changing for changing in found if changing)
 
 
 def _any_loop(ranks: Any, tiles: Tiles) -> Number:

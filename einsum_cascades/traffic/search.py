@@ -2,12 +2,13 @@
 
 Every order of the ranks is tried, and of each rank every tile that makes a different number of trips: of the rank whose
 trips matter most the largest that fits, which has a closed form since what must be kept grows linearly with it; of the
-others all. Between candidates of long ranks (over 65,536 values) a tile counts as its smaller neighbour and its trips
-as its larger one's, which errs towards less traffic by at most 1/256.
+others all. Where these are too many (ranks over 65,536 values, or several of them), neighbouring tiles count as one: as
+large as the smallest of them, with the trips of the largest. That errs towards less traffic.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -25,6 +26,7 @@ MOST_RANKS = 5
 _EXACT = 256
 _SHORT = 16
 _CHUNK = 400_000
+_MOST_CANDIDATES = 20_000
 
 Floats = NDArray[np.float64]
 
@@ -64,7 +66,7 @@ class SegmentSearch:
         """Return the cheapest choice for each capacity in values; None where nothing fits."""
         if not self.nests:
             nest = Nest(self.segment, ())
-            free = Best(nest, Tiles({}, {}), self.segment.compulsory, 0)
+            free = Best(nest, Tiles({}, {}), self.segment.compulsory * self.segment.repeats, 0)
             return [free] * len(capacities)
         found: list[Best | None] = []
         size = max(1, _CHUNK // max(c.count for c in self.nests))
@@ -96,11 +98,15 @@ class _Candidates:
         *outer, innermost = nest.order
         long = [r for r in outer if r in nest.active and sizes[r] > _SHORT]
         self.solved = max(long, key=lambda r: sizes[r], default=None)
-        axes = []
-        for rank in outer:
-            if rank != self.solved:
-                whole = [(1, sizes[rank]), (sizes[rank], 1)]
-                axes.append(_divisions(sizes[rank]) if rank in nest.active else tuple(whole))
+        free = [r for r in outer if r != self.solved and r in nest.active]
+        fineness = _EXACT
+        while math.prod(len(_divisions(sizes[r], fineness)) for r in free) > _MOST_CANDIDATES and fineness > 1:
+            fineness //= 2
+        axes = [
+            _divisions(sizes[r], fineness) if r in free else ((1, sizes[r]), (sizes[r], 1))
+            for r in outer
+            if r != self.solved
+        ]
         grid = np.meshgrid(*(np.arange(len(axis)) for axis in axes), indexing="ij")
         chosen = [np.array(axis, dtype=float)[g.ravel()] for axis, g in zip(axes, grid, strict=True)]
         ranks = [r for r in outer if r != self.solved]
@@ -117,21 +123,31 @@ class _Candidates:
         if self.solved is None:
             return [self.fixed]
         size = self.nest.segment.sizes[self.solved]
-        one, two = (self.fixed.with_rank(self.solved, np.full((1, 1), float(t)), size) for t in (1, 2))
-        kept, slope = self.nest.kept(one), self.nest.kept(two) - self.nest.kept(one)
-        limits = [(kept, slope)]
-        after = self.nest.waiting(two)
-        for gap, fiber in self.nest.waiting(one).items():
-            limits.append((kept + fiber, slope + after[gap] - fiber))
-        whole = self.fixed.with_rank(self.solved, np.full((1, 1), float(size)), size)
-        found = [whole, one]
-        for first, step in limits:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                most = np.floor((room - first) / step) + 1
-            most = np.where(step > 0, most, size)
-            tile = np.clip(most, 1, size - 1)
-            found.append(self.fixed.with_rank(self.solved, np.ceil(size / np.ceil(size / tile)), size))
+        found = [self.with_tile(size), self.with_tile(1)]
+        for start in (1, size - 2):
+            for first, step in self.lines(start):
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    most = np.floor((room - first) / step) + start
+                tile = np.clip(np.where(step > 0, most, size), 1, size - 1)
+                found.append(self.with_tile(np.ceil(size / np.ceil(size / tile))))
         return found
+
+    def with_tile(self, tile: float | Floats) -> Tiles:
+        """All candidates, with a tile of the solved rank."""
+        assert self.solved is not None
+        values = tile if isinstance(tile, np.ndarray) else np.full((1, 1), float(tile))
+        return self.fixed.with_rank(self.solved, values, self.nest.segment.sizes[self.solved])
+
+    def lines(self, start: int) -> list[tuple[Floats, Floats]]:
+        """What must be kept at a tile of ``start``, and what one value more adds: alone, and with all fibers that wait.
+
+        Both are lines in the tile, but where another input becomes the largest and streams.
+        """
+        one, two = self.with_tile(start), self.with_tile(start + 1)
+        kept, slope = self.nest.kept(one), self.nest.kept(two) - self.nest.kept(one)
+        after = self.nest.waiting(two)
+        waiting = self.nest.waiting(one).items()
+        return [(kept, slope), *((kept + fiber, slope + after[gap] - fiber) for gap, fiber in waiting)]
 
     def cost(self, tiles: Tiles, room: Floats) -> Floats:
         """Values moved by each candidate for each capacity; infinite where it does not fit."""
@@ -141,15 +157,18 @@ class _Candidates:
         return np.where(left >= 0, np.broadcast_to(moved, left.shape), np.inf)
 
 
-@lru_cache(maxsize=64)
-def _divisions(size: int) -> tuple[tuple[int, int], ...]:
-    """(tile, trips) pairs of a rank, one per number of trips; a tile may make fewer trips here than it must."""
-    few = min(size, _EXACT)
+@lru_cache(maxsize=256)
+def _divisions(size: int, fineness: int) -> tuple[tuple[int, int], ...]:
+    """(tile, trips) pairs of a rank; all that make a different number of trips for up to ``fineness`` trips or values.
+
+    Between these, neighbours count as one, with the smaller tile and the fewer trips: never too much.
+    """
+    few = min(size, fineness)
     pairs = {(-(-size // trips), trips) for trips in range(1, few + 1)}
     pairs |= {(tile, -(-size // tile)) for tile in range(1, few + 1)}
     trips, most = few, -(-size // few)
     while trips < most:
-        following = min(most, trips + max(1, trips // _EXACT))
+        following = min(most, trips + max(1, trips // fineness))
         pairs.add((-(-size // following), trips + 1))
         trips = following
     return tuple(sorted(pairs))
@@ -174,4 +193,5 @@ def _exact(choice: tuple[Nest, Tiles] | None, capacity: int) -> Best | None:
         return None
     nest, tiles = choice
     spilled = nest.spilled(tiles, max(0, capacity - nest.kept(tiles)))
-    return Best(nest, tiles, nest.traffic(tiles) + spilled, spilled)
+    repeats = nest.segment.repeats
+    return Best(nest, tiles, (nest.traffic(tiles) + spilled) * repeats, spilled * repeats)

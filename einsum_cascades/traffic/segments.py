@@ -2,7 +2,7 @@
 
 A segment reads its inputs from off chip and writes its results there; everything between stays on chip, or is spilled
 where it must wait for a later pass. The ranks of a family count as one rank here, since the size of its parts is for
-the mapping to choose.
+the mapping to choose; ranks that every tensor of a segment has (batch, heads) only say how often it runs.
 
 Source: Nayak et al., "FuseMax", MICRO 2024, section 3; Huang et al., "Mind the Gap: Attainable Data Movement and
 Operational Intensity Bounds for Tensor Algorithms" (Orojenesis), ISCA 2024, for fused Einsums.
@@ -78,6 +78,7 @@ class Segment:
         outputs: tensors written off chip, each with the ranks that are reduced into it.
         waits: tensors kept on chip, each with the ranks during whose loops it has to wait.
         crossings: tensors that wait for a later pass.
+        repeats: how often the segment runs: once per value of its batch ranks. All else is of one run.
     """
 
     einsums: tuple[str, ...]
@@ -88,10 +89,11 @@ class Segment:
     outputs: Mapping[str, tuple[str, ...]]
     waits: Mapping[str, tuple[str, ...]]
     crossings: tuple[Crossing, ...]
+    repeats: int = 1
 
     @cached_property
     def compulsory(self) -> int:
-        """Values that move in any case: each input in, each result out."""
+        """Values that move in any case, in one run: each input in, each result out."""
         return sum(self.shapes[t].size(self.sizes) for t in (*self.inputs, *self.outputs))
 
 
@@ -136,41 +138,55 @@ class Segmenter:
         """Return the segment of the Einsums from ``start`` to before ``stop``."""
         inside, outside = self.einsums[start:stop], (*self.einsums[:start], *self.einsums[stop:])
         written = {e.name for e in inside}
-        read = {e.name: tuple(dict.fromkeys(self.plain(a.tensor) for a in e.inputs)) for e in inside}
-        reads = tuple(tuple(t for t in read[e.name] if t not in written) for e in inside)
+        read = [tuple(dict.fromkeys(self.plain(a.tensor) for a in e.inputs)) for e in inside]
+        shapes = self._shapes_in(inside)
         wanted = {self.plain(a.tensor) for e in outside for a in e.inputs} | set(self.cascade.outputs)
         inputs: dict[str, tuple[str, ...]] = {}
         outputs: dict[str, tuple[str, ...]] = {}
         waits: dict[str, tuple[str, ...]] = {}
-        for einsum in inside:
+        for einsum, tensors in zip(inside, read, strict=True):
             walked = self.ranks(einsum.ranks)
-            for tensor in read[einsum.name]:
+            for tensor in tensors:
                 known = waits if tensor in written else inputs
                 known[tensor] = tuple(dict.fromkeys([*known.get(tensor, ()), *walked]))
             if einsum.name in wanted:
-                outputs[einsum.name] = tuple(r for r in walked if r not in self.shapes[einsum.name].all_ranks)
+                reduced = [r for r in walked if r not in shapes[einsum.name].all_ranks]
+                outputs[einsum.name] = tuple(dict.fromkeys([*outputs.get(einsum.name, ()), *reduced]))
         for einsum in inside:
             if einsum.name in waits:
                 waits[einsum.name] = tuple(dict.fromkeys([*waits[einsum.name], *self.ranks(einsum.ranks)]))
         carried = self._carried(inside)
         crossings = tuple(self._crossings(inside, set(outputs), written))
         held = {
-            t: tuple(r for r in ranks if r not in self.shapes[t].all_ranks or r in carried.get(t, ()))
+            t: tuple(r for r in ranks if r not in shapes[t].all_ranks or r in carried.get(t, ()))
             for t, ranks in waits.items()
             if t not in outputs
         }
-        shapes = self.shapes | {t: _without(self.shapes[t], ranks) for t, ranks in carried.items() if t in held}
-        sizes = {r: self.sizes[r] for e in inside for r in self.ranks(e.ranks)}
-        return Segment(
-            tuple(e.name for e in inside),
-            sizes,
-            shapes,
-            reads,
-            inputs,
-            outputs,
-            {t: ranks for t, ranks in held.items() if ranks},
-            crossings,
+        segment = Segment(
+            einsums=tuple(e.name for e in inside),
+            sizes={r: self.sizes[r] for e in inside for r in self.ranks(e.ranks)},
+            shapes=shapes | {t: _without(shapes[t], ranks) for t, ranks in carried.items() if t in held},
+            reads=tuple(tuple(t for t in tensors if t not in written) for tensors in read),
+            inputs=inputs,
+            outputs=outputs,
+            waits={t: ranks for t, ranks in held.items() if ranks},
+            crossings=crossings,
         )
+        return _without_batches(segment, [self.ranks(e.ranks) for e in inside])
+
+    def _shapes_in(self, inside: tuple[Einsum, ...]) -> dict[str, Shape]:
+        """Shapes of the tensors that some Einsums touch; a rank that they touch at one place only is left out."""
+        walked: dict[str, set[str]] = {}
+        for einsum in inside:
+            for access in (einsum.output, *einsum.inputs):
+                walked.setdefault(self.plain(access.tensor), set()).update(self.ranks(access.ranks))
+        return {
+            tensor: Shape(
+                tuple(r for r in self.shapes[tensor].ranks if r in ranks),
+                tuple((r, extent) for r, extent in self.shapes[tensor].parts if r in ranks),
+            )
+            for tensor, ranks in walked.items()
+        }
 
     def _carried(self, inside: tuple[Einsum, ...]) -> dict[str, tuple[str, ...]]:
         """Iterative ranks of each tensor of which only the last value is kept: it is written for the next iteration."""
@@ -190,6 +206,7 @@ class Segmenter:
             body=tuple(e for e in inside if e in body),
             final=tuple(e for e in inside if e in self.cascade.final),
         )
+        touched = {self.plain(a.tensor) for e in inside for a in (e.output, *e.inputs)}
         found: dict[str, Crossing] = {}
         for rank in dict.fromkeys(r for e in inside for r in self.ranks(e.ranks)):
             family = self.cascade.family(rank)
@@ -198,7 +215,7 @@ class Segmenter:
                 tile = math.prod(self.given[r] for r in family[start:]) if start else None
                 for name, slots in schedule.tensor_visits().items():
                     tensor = self.plain(name)
-                    if len(slots) > 1 and tensor not in found and tile != 1:
+                    if len(slots) > 1 and tensor in touched and tensor not in found and tile != 1:
                         gaps = tuple((s, s + 1) for s in range(slots[0], slots[-1]))
                         moves = len(slots) - 1 + (tensor in written and tensor not in outputs)
                         found[tensor] = Crossing(tensor, rank, gaps, moves, tile)
@@ -226,6 +243,29 @@ class Segmenter:
             return self.given[rank]
         shown = ", ".join(f"{r}={s}" for r, s in self.given.items()) or "none"
         raise InputError(f"rank {rank} has no size", hint=f"give the size of {rank}; sizes given: {shown}")
+
+
+def _without_batches(segment: Segment, walked: list[tuple[str, ...]]) -> Segment:
+    """Take out the ranks that every Einsum walks and every tensor has in full, and say how often the rest runs."""
+    crossed = {crossing.rank for crossing in segment.crossings}
+    batches = [
+        rank
+        for rank in segment.sizes
+        if rank not in crossed
+        and all(rank in own for own in walked)
+        and all(rank in shape.ranks for shape in segment.shapes.values())
+    ]
+
+    def others(ranks: Iterable[str]) -> tuple[str, ...]:
+        return tuple(rank for rank in ranks if rank not in batches)
+
+    return replace(
+        segment,
+        sizes={rank: segment.sizes[rank] for rank in others(segment.sizes)},
+        shapes={tensor: Shape(others(shape.ranks), shape.parts) for tensor, shape in segment.shapes.items()},
+        inputs={tensor: others(ranks) for tensor, ranks in segment.inputs.items()},
+        repeats=math.prod(segment.sizes[rank] for rank in batches),
+    )
 
 
 def _without(shape: Shape, ranks: tuple[str, ...]) -> Shape:

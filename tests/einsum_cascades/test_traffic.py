@@ -90,7 +90,7 @@ def room(order, tiles, sizes):
     """Tiles of both inputs, but of those that change with the innermost loop the larger streams; partial sums of C."""
     size = {t: math.prod(tiles[r] for r in ranks) for t, ranks in RANKS.items()}
     changing = [t for t in "AB" if order[-1] in RANKS[t]]
-    streamed = max(changing, key=lambda t: math.prod(sizes[r] for r in RANKS[t]), default=None)
+    streamed = max(changing, key=size.get, default=None)
     kept = sum(size[t] for t in "AB" if t != streamed)
     return kept + (size["C"] if tiles["K"] < sizes["K"] else 0)
 
@@ -163,3 +163,43 @@ def test_what_is_missing_or_too_small_is_named():
         traffic_bound(load_cascade("attention-3-pass"), {"M": 4, "E": 4, "F": 4}, 100)
     with pytest.raises(InputError, match="too small for any mapping"):
         traffic_bound(PRODUCT, {"I": 6, "J": 5, "K": 4}, 1)
+
+
+def test_batch_ranks_written_out_are_instances():
+    """Attention with its batch and heads as ranks moves what so many instances of it move."""
+    cascade = parse_cascade("""
+        declaration: {Q: [B, H, E, P], K: [B, H, E, M], V: [B, H, F, M], QK: [B, H, M, P], GM: [B, H, P],
+          SN: [B, H, M, P], SD: [B, H, P], A: [B, H, M, P], AV: [B, H, F, P]}
+        expressions:
+          - QK[b, h, m, p] = Q[b, h, e, p] * K[b, h, e, m]
+          - 'GM[b, h, p] = QK[b, h, m, p] :: reduce(m) max'
+          - SN[b, h, m, p] = exp(QK[b, h, m, p] - GM[b, h, p])
+          - SD[b, h, p] = SN[b, h, m, p]
+          - A[b, h, m, p] = SN[b, h, m, p] / SD[b, h, p]
+          - AV[b, h, f, p] = A[b, h, m, p] * V[b, h, f, m]
+    """)
+    sizes = {"M": 512, "P": 256, "E": 32, "F": 16}
+    for capacity in (64, 2000, 50_000):
+        alone = bound(load_cascade("attention-3-pass"), sizes, capacity, instances=6)
+        assert bound(cascade, {**sizes, "B": 2, "H": 3}, capacity) == alone
+
+
+def test_the_last_value_of_a_recurrence_is_one_value():
+    cascade = parse_cascade("""
+        declaration: {X: [T, N], X0: [N], A: [N, N2], Y: [M], W: [M, N]}
+        init: ["X[0, n] = X0[n]"]
+        expressions: ["X[t+1, n] = X[t, n] * 0.5"]
+        final: ["Y[m] = W[m, n] * X[T, n]"]
+        stop: t >= T
+    """)
+    sizes = {"T": 1000, "N": 20, "N2": 20, "M": 30}
+    assert bound(cascade, sizes, 10**4) == 20 + 30 * 20 + 30
+
+
+def test_five_long_ranks_stay_in_time():
+    cascade = parse_cascade(
+        "{declaration: {O: [N, M, H, W], A: [N, C, H, W], K: [C, M]}, "
+        "expressions: ['O[n, m, h, w] = A[n, c, h, w] * K[c, m]']}"
+    )
+    sizes = dict.fromkeys("NMHWC", 1024)
+    assert bound(cascade, sizes, 2**20) >= compulsory_bytes(cascade, sizes, value_bytes=1)
