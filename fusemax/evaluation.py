@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Table
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from os import PathLike
 from typing import Any, Final
 
@@ -12,14 +12,30 @@ from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.ir import Cascade
 from einsum_cascades.load import load_cascade
 from einsum_cascades.workload import Workload
+from fusemax.evaluated import CpuEvaluation, Evaluation, GpuEvaluation, SpatialEvaluation
 from fusemax.workloads import workload_of
 from hw_models.accounting import Accounting, accounting_named
 from hw_models.architecture import Architecture
-from hw_models.cost import Cost, cost
-from hw_models.load import load_architecture
+from hw_models.cost import cost
+from hw_models.cpu.cost import cpu_cost
+from hw_models.cpu.machine import Cpu
+from hw_models.gpu.cost import gpu_cost
+from hw_models.gpu.machine import Gpu
+from hw_models.load import Machine, load_machine
 from mappers.activity import activity_of
-from mappers.mapping import Mapping
-from mappers.strategies import strategy_named
+from mappers.strategies import cpu_strategy_named, gpu_strategy_named, strategy_named
+
+__all__ = [
+    "DTYPE_BITS",
+    "CpuEvaluation",
+    "Evaluation",
+    "GpuEvaluation",
+    "SpatialEvaluation",
+    "evaluate",
+    "evaluate_on",
+    "evaluate_on_cpu",
+    "evaluate_on_gpu",
+]
 
 Name = str | PathLike[str]
 
@@ -33,79 +49,62 @@ DTYPE_BITS: Final = {
     "float64": 64,
 }
 """Types of values by name, and their width."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The outcome of an evaluation, with what it was computed from.
-
-    Attributes:
-        mapping: what the mapper chose.
-        cost: latency, energy, traffic, utilisation and area.
-    """
-
-    cascade: Cascade
-    architecture: Architecture
-    mapper: str
-    accounting: Accounting
-    workload: Workload
-    mapping: Mapping
-    cost: Cost
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data with the column names of the result tables."""
-        found = self.cost
-        return {
-            "cascade": self.cascade.name,
-            "arch": self.architecture.name,
-            "mapper": self.mapper,
-            "accounting": self.accounting.name,
-            "model": self.workload.name,
-            "batch": self.workload.batch,
-            "heads": self.workload.heads,
-            "sizes": dict(self.workload.sizes),
-            "value_bytes": self.workload.value_bytes,
-            "tiles": dict(self.mapping.tiles),
-            "dram_bytes": found.dram_bytes,
-            "buffer_bytes": found.buffer_bytes,
-            "latency_s": found.latency_s,
-            "energy_j": found.energy_j,
-            "energy_parts_j": found.energy_parts.by_part(),
-            "area_mm2": found.area_mm2,
-            "latency_technology_nm": self.accounting.clock_technology_nm or self.architecture.technology_nm,
-            "energy_technology_nm": self.architecture.technology_nm,
-            "util_2d": found.util_2d,
-            "util_1d": found.util_1d,
-            "passes": found.passes,
-            "bound": found.bound,
-            "per_einsum": [
-                {"einsum": e.name, "array": e.array, "cycles": e.cycles, "share": e.share} for e in found.per_einsum
-            ],
-        }
+GPU_DTYPES: Final = ("bfloat16", "float16")
+"""Types that the tensor units of the GPU model multiply."""
 
 
 def evaluate_on(
     cascade: Cascade, architecture: Architecture, mapper: str, workload: Workload, accounting: Accounting
-) -> Evaluation:
-    """Map a cascade and return what it costs: the one path from a cascade to a cost.
+) -> SpatialEvaluation:
+    """Map a cascade onto a spatial array and return what it costs: the one path from a cascade to a cost.
 
     Raises:
         InputError: no such mapper, or no mapping for this cascade, machine and workload.
     """
+    _check_width(workload, architecture)
+    mapping = strategy_named(mapper)(cascade, workload, architecture, accounting)
+    found = cost(activity_of(mapping, accounting), architecture, accounting)
+    return SpatialEvaluation(cascade, architecture, mapper, workload, mapping, found, accounting)
+
+
+def evaluate_on_cpu(
+    cascade: Cascade, cpu: Cpu, mapper: str, workload: Workload, *, causal: bool = False
+) -> CpuEvaluation:
+    """Map a cascade onto a CPU and return what it costs.
+
+    Raises:
+        InputError: no such mapper, or no mapping for this cascade and workload.
+    """
+    _check_width(workload, cpu)
+    mapping = cpu_strategy_named(mapper)(cascade, workload, cpu, causal=causal)
+    return CpuEvaluation(cascade, cpu, mapper, workload, mapping, cpu_cost(mapping.activity, cpu), causal)
+
+
+def evaluate_on_gpu(
+    cascade: Cascade, gpu: Gpu, mapper: str, workload: Workload, *, causal: bool = False, dtype: str = "bfloat16"
+) -> GpuEvaluation:
+    """Map a cascade onto a GPU and return what it costs.
+
+    Raises:
+        InputError: no such mapper, or no mapping for this cascade and workload.
+    """
+    _check_width(workload, gpu)
+    mapping = gpu_strategy_named(mapper)(cascade, workload, gpu, causal=causal)
+    return GpuEvaluation(cascade, gpu, mapper, workload, mapping, gpu_cost(mapping.activity, gpu), causal, dtype)
+
+
+def _check_width(workload: Workload, architecture: Machine) -> None:
     if workload.value_bytes != architecture.value_bytes:
         raise InputError(
             f"the workload has {workload.value_bytes}-byte values, {architecture.name} works on "
             f"{architecture.value_bytes}-byte values",
             hint="give both the same width",
         )
-    mapping = strategy_named(mapper)(cascade, workload, architecture, accounting)
-    found = cost(activity_of(mapping, accounting), architecture, accounting)
-    return Evaluation(cascade, architecture, mapper, accounting, workload, mapping, found)
 
 
 def evaluate(
     cascade: Name | Cascade,
-    arch: Name | Architecture,
+    arch: Name | Machine,
     mapper: str,
     *,
     model: Name | None = None,
@@ -131,30 +130,26 @@ def evaluate(
 
     Args:
         cascade: library name, file, or a cascade.
-        arch: architecture name, file, or an architecture.
+        arch: architecture name, file, or an architecture: a spatial array, a CPU or a GPU.
         mapper: name of a strategy.
         seq_len, kv_len: queries P and keys M; keys default to queries.
         batch, heads, head_dim, value_dim: B, H, E and F; F defaults to E.
         sizes: further rank sizes, which also replace a model's.
-        accounting: ``published`` or ``physical``.
+        accounting: ``published`` or ``physical``; for spatial arrays.
         set_arch: what-ifs such as ``array_2d.rows=128``.
-        causal: whether queries see only the keys before them; no cascade here knows such a mask yet.
+        causal: whether queries see only the keys up to their own; for attention on a CPU or a GPU.
         dtype: type of the values, whose width must be the machine's.
 
     Raises:
         InputError: anything unusable, with what would be right.
     """
     found_cascade = cascade if isinstance(cascade, Cascade) else load_cascade(str(cascade))
-    if isinstance(arch, Architecture):
-        if set_arch:
-            raise InputError("set_arch changes an architecture file, not an Architecture object")
-        machine = arch
-    else:
-        machine = load_architecture(str(arch), set_arch)
+    machine = _machine(arch, set_arch)
     counted = accounting if isinstance(accounting, Accounting) else accounting_named(accounting)
-    if causal:
+    if causal and isinstance(machine, Architecture):
         raise InputError(
-            f"cascade '{found_cascade.name}' has no causal mask", hint="leave --causal out: every key counts"
+            f"cascade '{found_cascade.name}' has no causal mask on {machine.name}",
+            hint="leave --causal out: every key counts",
         )
     if dtype is not None:
         check_dtype(dtype, machine)
@@ -170,13 +165,26 @@ def evaluate(
         "sizes": sizes,
     }
     if workload is None:
-        workload = workload_of(found_cascade, **described)
+        workload = replace(workload_of(found_cascade, **described), value_bytes=machine.value_bytes)
     elif beside := [key for key, value in described.items() if value is not None]:
         raise InputError(f"{beside[0]} is given beside a ready workload", hint="give one of them")
+    if isinstance(machine, Cpu):
+        return evaluate_on_cpu(found_cascade, machine, mapper, workload, causal=causal)
+    if isinstance(machine, Gpu):
+        return evaluate_on_gpu(found_cascade, machine, mapper, workload, causal=causal, dtype=dtype or GPU_DTYPES[0])
     return evaluate_on(found_cascade, machine, mapper, workload, counted)
 
 
-def check_dtype(dtype: str, machine: Architecture) -> None:
+def _machine(arch: Name | Machine, set_arch: Sequence[str]) -> Machine:
+    if not isinstance(arch, Architecture | Cpu | Gpu):
+        return load_machine(str(arch), set_arch)
+    if set_arch:
+        kind = "an Architecture" if isinstance(arch, Architecture) else f"a {type(arch).__name__}"
+        raise InputError(f"set_arch changes an architecture file, not {kind} object")
+    return arch
+
+
+def check_dtype(dtype: str, machine: Machine) -> None:
     """Check that a type's values are as wide as those that a machine works on.
 
     Raises:
@@ -184,6 +192,10 @@ def check_dtype(dtype: str, machine: Architecture) -> None:
     """
     if dtype not in DTYPE_BITS:
         raise unknown("dtype", dtype, DTYPE_BITS)
+    if isinstance(machine, Gpu) and dtype not in GPU_DTYPES:
+        raise InputError(
+            f"the model of {machine.name} knows no '{dtype}'", hint="it has rates for " + " and ".join(GPU_DTYPES)
+        )
     bits = 8 * machine.value_bytes
     if DTYPE_BITS[dtype] != bits:
         fitting = ", ".join(name for name, width in DTYPE_BITS.items() if width == bits)

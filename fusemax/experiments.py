@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from einsum_cascades.load import load_cascade
 from einsum_cascades.models import Model, load_model
 from einsum_cascades.workload import Workload
-from fusemax.evaluation import Evaluation, evaluate_on
+from fusemax.evaluation import SpatialEvaluation, evaluate_on
 from hw_models.accounting import Accounting, accounting_named
 from hw_models.architecture import Architecture
 from hw_models.load import load_architecture
@@ -92,7 +92,7 @@ def reproduce(accounting: str | Accounting = "published", progress: Progress | N
 
 def _attention(
     models: list[Model], accounting: Accounting, report: Progress
-) -> Iterator[tuple[Configuration, str, int, Evaluation]]:
+) -> Iterator[tuple[Configuration, str, int, SpatialEvaluation]]:
     for configuration in CONFIGURATIONS:
         cascade = load_cascade(configuration.cascade)
         machine = load_architecture(configuration.architecture)
@@ -106,7 +106,7 @@ def _attention(
 
 def _linear(
     models: list[Model], accounting: Accounting, report: Progress
-) -> Iterator[tuple[tuple[str, str, int], Evaluation]]:
+) -> Iterator[tuple[tuple[str, str, int], SpatialEvaluation]]:
     cascade = load_cascade(LINEAR_CASCADE)
     for name in dict.fromkeys(c.architecture for c in CONFIGURATIONS):
         machine = load_architecture(name)
@@ -163,7 +163,7 @@ def _pareto(accounting: Accounting, report: Progress) -> Iterator[Mapping[str, A
         }
 
 
-def _attention_row(configuration: Configuration, model: str, seq_len: int, found: Evaluation) -> dict[str, Any]:
+def _attention_row(configuration: Configuration, model: str, seq_len: int, found: SpatialEvaluation) -> dict[str, Any]:
     cost = found.cost
     return {
         "config": configuration.name,
@@ -177,7 +177,9 @@ def _attention_row(configuration: Configuration, model: str, seq_len: int, found
     }
 
 
-def _einsum_rows(configuration: Configuration, model: str, seq_len: int, found: Evaluation) -> Iterator[dict[str, Any]]:
+def _einsum_rows(
+    configuration: Configuration, model: str, seq_len: int, found: SpatialEvaluation
+) -> Iterator[dict[str, Any]]:
     for einsum in found.cost.per_einsum:
         if einsum.array == "array_2d":
             yield {
@@ -189,7 +191,7 @@ def _einsum_rows(configuration: Configuration, model: str, seq_len: int, found: 
             }
 
 
-def _linear_row(architecture: str, model: str, seq_len: int, found: Evaluation) -> dict[str, Any]:
+def _linear_row(architecture: str, model: str, seq_len: int, found: SpatialEvaluation) -> dict[str, Any]:
     return {
         "array": LINEAR_ARRAYS[architecture],
         "model": model,
@@ -201,7 +203,7 @@ def _linear_row(architecture: str, model: str, seq_len: int, found: Evaluation) 
 
 
 def _end_to_end_row(
-    configuration: Configuration, model: str, seq_len: int, attention: Evaluation, linear: Evaluation
+    configuration: Configuration, model: str, seq_len: int, attention: SpatialEvaluation, linear: SpatialEvaluation
 ) -> dict[str, Any]:
     return {
         "config": configuration.name,

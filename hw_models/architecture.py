@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from einsum_cascades.operators import WorkClass
 
@@ -104,6 +105,11 @@ class Architecture:
     value_bytes: int = 2
     title: str = ""
     citation: str = ""
+
+    @property
+    def kind(self) -> Literal["spatial-array"]:
+        """What sort of machine it is."""
+        return "spatial-array"
 
     def array(self, name: str) -> Array:
         """Return ``array_2d`` or ``array_1d`` by name."""

@@ -1,120 +1,44 @@
-"""Architectures from YAML files: one file per machine, in ``hw_models/architectures`` or anywhere else.
+"""Machines from YAML files: one file per machine, in ``hw_models/architectures`` or anywhere else.
 
-The file's shape is the schema below. What a file leaves out is derived: a row of the global buffer holds a
-value for each column of the 2D array, the 1D array has as many lanes as the 2D array has columns, and one
-operation of a unit takes as many cycles as it uses its component. Overrides come first, so these follow them.
+A file's ``kind`` says what the machine is, and so which schema the file follows and what it describes; a file without
+one describes a spatial array.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, Self
-
-from pydantic import AfterValidator, model_validator
+from typing import Final, TypeAlias
 
 from einsum_cascades import named_files
-from einsum_cascades.operators import WORK_CLASSES, WorkClass
-from einsum_cascades.schema import Flag, Overrides, Rate, Section, Size, Text, check, fault_at, unknown_name
-from hw_models.activity import ArrayName
-from hw_models.architecture import Architecture, Array, Memory, Unit
-from hw_models.components import logic_table
+from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.schema import Overrides, check
+from einsum_cascades.yaml_source import Node
+from hw_models.architecture import Architecture
+from hw_models.cpu.file import CpuSpec, cpu_of
+from hw_models.cpu.machine import Cpu
+from hw_models.gpu.file import GpuSpec, gpu_of
+from hw_models.gpu.machine import Gpu
+from hw_models.spatial_file import ArchitectureSpec, architecture_of
+
+Machine: TypeAlias = Architecture | Cpu | Gpu
 
 _FOLDER = Path(__file__).parent / "architectures"
-
-
-def _component(name: str) -> str:
-    known = sorted(logic_table().keys() - {"dram"})
-    if name not in known:
-        raise unknown_name("component", known)
-    return name
-
-
-class UnitSpec(Section):
-    """How a PE does one class of work."""
-
-    component: Annotated[Text, AfterValidator(_component)]
-    actions: Size = 1
-    cycles: Size | None = None
-
-
-class UnitsSpec(Section):
-    """What a PE can do."""
-
-    mac: UnitSpec | None = None
-    add: UnitSpec | None = None
-    max: UnitSpec | None = None
-    exp: UnitSpec | None = None
-    divide: UnitSpec | None = None
-
-
-class Array2dSpec(Section):
-    """The two-dimensional array."""
-
-    rows: Size
-    columns: Size
-    registers: Size
-    units: UnitsSpec
-
-
-class Array1dSpec(Section):
-    """The one-dimensional array."""
-
-    rows: Size = 1
-    columns: Size | None = None
-    registers: Size
-    units: UnitsSpec
-
-
-class BufferSpec(Section):
-    """The global buffer."""
-
-    bytes: Size
-    row_values: Size | None = None
-    banks: Size = 32
-    ports: Size = 4
-
-
-class DramSpec(Section):
-    """The off-chip memory."""
-
-    bandwidth_bytes_per_s: Rate
-
-
-class ArchitectureSpec(Section):
-    """A machine. Values have 16 bits: the component tables characterise no other units."""
-
-    name: Text
-    title: Text | None = None
-    citation: Text | None = None
-    frequency_hz: Rate
-    technology_nm: Size = 45
-    value_bits: Literal[16] = 16
-    staging: Flag = False
-    dram: DramSpec
-    global_buffer: BufferSpec
-    array_2d: Array2dSpec
-    array_1d: Array1dSpec
-
-    @model_validator(mode="after")
-    def _a_row_fits(self) -> Self:
-        row = self.global_buffer.row_values or self.array_2d.columns
-        row_bytes = row * self.value_bits // 8
-        if self.global_buffer.bytes < row_bytes:
-            raise fault_at(
-                "global_buffer.bytes",
-                f"the global buffer has {self.global_buffer.bytes} bytes, less than one row",
-                f"a row of {row} values has {row_bytes}; global_buffer.row_values sets a shorter one",
-            )
-        return self
+_SPATIAL: Final = "spatial-array"
+_KINDS: Final[dict[str, Callable[[Node, Overrides], Machine]]] = {
+    _SPATIAL: lambda node, overrides: architecture_of(check(ArchitectureSpec, node, overrides)),
+    "cpu": lambda node, overrides: cpu_of(check(CpuSpec, node, overrides)),
+    "gpu": lambda node, overrides: gpu_of(check(GpuSpec, node, overrides)),
+}
 
 
 def architecture_names() -> tuple[str, ...]:
-    """Return the names of the architectures that come with the package."""
+    """Return the names of the machines that come with the package, of every kind."""
     return named_files.names(_FOLDER)
 
 
-def load_architecture(name_or_path: str, overrides: Overrides = ()) -> Architecture:
-    """Return an architecture by name or from a YAML file.
+def load_machine(name_or_path: str, overrides: Overrides = ()) -> Machine:
+    """Return a machine of any kind by name or from a YAML file.
 
     Args:
         name_or_path: one of ``architecture_names()``, or a path.
@@ -122,35 +46,36 @@ def load_architecture(name_or_path: str, overrides: Overrides = ()) -> Architect
             be written with KiB, MiB or GiB.
 
     Raises:
-        InputError: no such name or file, no YAML, or a key or value that an architecture cannot have.
+        InputError: no such name or file, no YAML, or a key or value that a machine of its kind cannot have.
     """
-    path = named_files.find("architecture", str(name_or_path), _FOLDER)
-    spec = check(ArchitectureSpec, named_files.load(path, _FOLDER), overrides)
-    return _architecture(spec)
+    node = _read(name_or_path)
+    return _KINDS[_kind(node)](node, overrides)
 
 
-def _architecture(spec: ArchitectureSpec) -> Architecture:
-    columns = spec.array_2d.columns
-    buffer = spec.global_buffer
-    return Architecture(
-        name=spec.name,
-        array_2d=_array("array_2d", spec.array_2d, columns),
-        array_1d=_array("array_1d", spec.array_1d, spec.array_1d.columns or columns),
-        global_buffer=Memory("global_buffer", buffer.bytes, buffer.row_values or columns, buffer.banks, buffer.ports),
-        frequency_hz=spec.frequency_hz,
-        bandwidth_bytes_per_s=spec.dram.bandwidth_bytes_per_s,
-        staging=spec.staging,
-        technology_nm=spec.technology_nm,
-        value_bytes=spec.value_bits // 8,
-        title=spec.title or "",
-        citation=spec.citation or "",
-    )
+def load_architecture(name_or_path: str, overrides: Overrides = ()) -> Architecture:
+    """Return a spatial-array machine by name or from a YAML file, as ``load_machine`` does.
+
+    Raises:
+        InputError: as ``load_machine``, and when the machine is no spatial array.
+    """
+    machine = load_machine(name_or_path, overrides)
+    if not isinstance(machine, Architecture):
+        raise InputError(
+            f"'{machine.name}' is a {machine.kind}, not a spatial array",
+            hint="load_machine reads machines of every kind",
+        )
+    return machine
 
 
-def _array(name: ArrayName, spec: Array2dSpec | Array1dSpec, columns: int) -> Array:
-    units: list[tuple[WorkClass, Unit]] = []
-    for work in WORK_CLASSES:
-        unit: UnitSpec | None = getattr(spec.units, work)
-        if unit is not None:
-            units.append((work, Unit(unit.component, unit.actions, unit.cycles or unit.actions)))
-    return Array(name, spec.rows, columns, spec.registers, tuple(units))
+def _read(name_or_path: str) -> Node:
+    return named_files.load(named_files.find("architecture", str(name_or_path), _FOLDER), _FOLDER)
+
+
+def _kind(node: Node) -> str:
+    """The kind that a file states."""
+    stated = node.value.get("kind") if isinstance(node.value, dict) else None
+    if stated is None:
+        return _SPATIAL
+    if not isinstance(stated.value, str) or stated.value not in _KINDS:
+        raise unknown("kind of machine", stated.raw, _KINDS, location=stated.location)
+    return stated.value

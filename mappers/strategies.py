@@ -1,27 +1,53 @@
-"""The table of mapping strategies: a strategy is one function from a cascade on a machine to a mapping."""
+"""The tables of mapping strategies, one per kind of machine.
+
+A strategy is one function from a cascade on a machine to a mapping.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping as Table
+from typing import Final, Protocol, TypeVar
 
-from einsum_cascades.errors import unknown
+from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.ir import Cascade
 from einsum_cascades.workload import Workload
 from hw_models.accounting import Accounting
 from hw_models.architecture import Architecture
+from hw_models.cpu.machine import Cpu
+from hw_models.gpu.machine import Gpu
+from mappers.cpu_mapping import CpuMapping
+from mappers.cpu_tiles import cpu_tiles
 from mappers.flat import flat, flat_searched
 from mappers.fusemax_interleaved import fusemax_interleaved
 from mappers.fusemax_serial import fusemax_serial
+from mappers.gpu_mapping import GpuMapping
+from mappers.gpu_tiles import gpu_tiles
 from mappers.mapping import Mapping
 from mappers.unfused import unfused
 
 
 class Strategy(Protocol):
-    """What every strategy file offers."""
+    """What the file of a strategy for spatial arrays offers."""
 
     def __call__(
         self, cascade: Cascade, workload: Workload, architecture: Architecture, accounting: Accounting
     ) -> Mapping:
+        """Return the mapping, or raise InputError if there is none."""
+        ...
+
+
+class CpuStrategy(Protocol):
+    """What the file of a strategy for CPUs offers."""
+
+    def __call__(self, cascade: Cascade, workload: Workload, cpu: Cpu, *, causal: bool = False) -> CpuMapping:
+        """Return the mapping, or raise InputError if there is none."""
+        ...
+
+
+class GpuStrategy(Protocol):
+    """What the file of a strategy for GPUs offers."""
+
+    def __call__(self, cascade: Cascade, workload: Workload, gpu: Gpu, *, causal: bool = False) -> GpuMapping:
         """Return the mapping, or raise InputError if there is none."""
         ...
 
@@ -33,14 +59,51 @@ STRATEGIES: dict[str, Strategy] = {
     "fusemax-serial": fusemax_serial,
     "fusemax-interleaved": fusemax_interleaved,
 }
+CPU_STRATEGIES: dict[str, CpuStrategy] = {"cpu-tiles": cpu_tiles}
+GPU_STRATEGIES: dict[str, GpuStrategy] = {"gpu-tiles": gpu_tiles}
+
+_FITTING: Final[dict[str, Table[str, object]]] = {
+    "spatial array": STRATEGIES,
+    "CPU": CPU_STRATEGIES,
+    "GPU": GPU_STRATEGIES,
+}
+_S = TypeVar("_S")
 
 
 def strategy_named(name: str) -> Strategy:
-    """Return a strategy by name.
+    """Return a strategy for spatial arrays by name.
 
     Raises:
-        InputError: no strategy has that name.
+        InputError: no strategy has that name, or it maps onto another kind of machine.
     """
-    if name not in STRATEGIES:
-        raise unknown("mapper", name, STRATEGIES)
-    return STRATEGIES[name]
+    return _named(name, STRATEGIES, "spatial array")
+
+
+def cpu_strategy_named(name: str) -> CpuStrategy:
+    """Return a strategy for CPUs by name.
+
+    Raises:
+        InputError: no strategy has that name, or it maps onto another kind of machine.
+    """
+    return _named(name, CPU_STRATEGIES, "CPU")
+
+
+def gpu_strategy_named(name: str) -> GpuStrategy:
+    """Return a strategy for GPUs by name.
+
+    Raises:
+        InputError: no strategy has that name, or it maps onto another kind of machine.
+    """
+    return _named(name, GPU_STRATEGIES, "GPU")
+
+
+def _named(name: str, table: Table[str, _S], kind: str) -> _S:
+    if name in table:
+        return table[name]
+    for other, strategies in _FITTING.items():
+        if name in strategies:
+            raise InputError(
+                f"mapper '{name}' maps onto a {other}, and the machine is a {kind}",
+                hint=f"mappers that fit a {kind}: " + ", ".join(table),
+            )
+    raise unknown("mapper", name, {known for strategies in _FITTING.values() for known in strategies})

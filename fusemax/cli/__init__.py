@@ -15,8 +15,11 @@ from fusemax.cli.analyze import analyze
 from fusemax.cli.cascades import cascades
 from fusemax.cli.evaluate import evaluate
 from fusemax.cli.group import Commands
+from fusemax.cli.measure import measure
+from fusemax.cli.measure_gpu import gpu
 from fusemax.cli.reproduce import reproduce
 from fusemax.cli.rewrite import rewrite
+from fusemax.cli.validate import validate
 
 __all__ = ["app", "main"]
 
@@ -27,8 +30,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (reproduce, evaluate, cascades, analyze, rewrite):
+for _command in (reproduce, evaluate, cascades, analyze, rewrite, validate):
     app.command()(_command)
+measure.command()(gpu)
+app.add_typer(measure, name="measure")
 
 
 def _version(asked: bool) -> None:

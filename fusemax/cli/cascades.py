@@ -1,4 +1,4 @@
-"""``fusemax cascades``: list the library, or print one cascade as text, LaTeX or DOT."""
+"""``fusemax cascades``: list the library, or print one cascade as text, LaTeX, DOT or the kernel compiled from it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Format(StrEnum):
     TEXT = "text"
     LATEX = "latex"
     DOT = "dot"
+    NUMBA = "numba"
 
 
 _REFERENCE = re.compile(
@@ -69,6 +70,10 @@ def written(cascade: Cascade, format: Format) -> str:
         from einsum_cascades.graph import to_dot
 
         return to_dot(cascade)
+    if format is Format.NUMBA:
+        from kernels.compiler.compiled import compile_cascade
+
+        return compile_cascade(cascade).source
     return str(cascade)
 
 

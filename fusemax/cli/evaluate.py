@@ -11,11 +11,39 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 BOUNDS = {
-    "memory": "off-chip traffic",
-    "2d": "cycles of the 2D array",
-    "1d": "cycles of the 1D array",
+    "spatial-array": {
+        "memory": "off-chip traffic",
+        "2d": "cycles of the 2D array",
+        "1d": "cycles of the 1D array",
+    },
+    "cpu": {
+        "products": "matrix products",
+        "exp": "exponentials",
+        "vector": "other vector operations",
+        "memory": "the memory hierarchy",
+        "overhead": "overhead and idle threads",
+    },
+    "gpu": {
+        "tensor": "matrix products",
+        "exp": "special functions",
+        "vector": "other vector operations",
+        "shared": "shared memory",
+        "memory": "L2 cache and memory",
+        "latency": "latencies and idle multiprocessors",
+        "launch": "kernel launches",
+    },
 }
-ARRAYS = {"array_2d": "2D", "array_1d": "1D"}
+UNITS = {"array_2d": "2D", "array_1d": "1D", "products": "products", "vector": "vector"}
+PARTS = {
+    "products": "matrix products",
+    "exp": "exponentials",
+    "vector": "other vector operations",
+    "tensor": "matrix products",
+    "shared": "shared memory",
+    "latency": "latencies",
+    "waves": "idle multiprocessors",
+    "launch": "launches",
+}
 
 
 def evaluate(
@@ -64,8 +92,12 @@ def evaluate(
     ).as_dict()
     if json:
         write_json(found)
+    elif found["kind"] == "gpu":
+        show(_overview(found, _gpu_rows(found)), _parts(found), _einsums(found))
+    elif found["kind"] == "cpu":
+        show(_overview(found, _cpu_rows(found)), _parts(found), _einsums(found))
     else:
-        show(_overview(found), _energy(found), _einsums(found))
+        show(_overview(found, _spatial_rows(found)), _energy(found), _einsums(found))
 
 
 def _table(title: str = "", *, header: bool = True) -> Table:
@@ -82,18 +114,28 @@ def _table(title: str = "", *, header: bool = True) -> Table:
     )
 
 
-def _overview(found: dict[str, Any]) -> Table:
+def _overview(found: dict[str, Any], rows: dict[str, str]) -> Table:
     from rich.text import Text
 
     view = _table(f"{found['cascade']} on {found['arch']}", header=False)
     view.add_column(no_wrap=True, style="dim")
     view.add_column()
+    for label, value in rows.items():
+        view.add_row(label, Text(value))
+    return view
+
+
+def _workload(found: dict[str, Any]) -> str:
     sizes = {"B": found["batch"], "H": found["heads"], **found["sizes"]}
     named = f"{found['model']}: " if found["model"] else ""
-    rows = {
+    return named + _sizes(sizes) + f"; {8 * found['value_bytes']}-bit values"
+
+
+def _spatial_rows(found: dict[str, Any]) -> dict[str, str]:
+    return {
         "mapper": found["mapper"],
         "accounting": found["accounting"],
-        "workload": named + _sizes(sizes) + f"; {8 * found['value_bytes']}-bit values",
+        "workload": _workload(found),
         "tiles": _sizes(found["tiles"]) or "none",
         "latency": quantity(found["latency_s"], "s"),
         "energy": quantity(found["energy_j"], "J"),
@@ -103,10 +145,50 @@ def _overview(found: dict[str, Any]) -> Table:
         "2D array used": percent(found["util_2d"]),
         "1D array used": percent(found["util_1d"]),
         "passes": str(found["passes"]),
-        "bound by": BOUNDS[found["bound"]],
+        "bound by": BOUNDS[found["kind"]][found["bound"]],
     }
-    for label, value in rows.items():
-        view.add_row(label, Text(value))
+
+
+def _cpu_rows(found: dict[str, Any]) -> dict[str, str]:
+    return {
+        "mapper": found["mapper"],
+        "workload": _workload(found) + ("; causal" if found["causal"] else ""),
+        "threads": str(found["threads"]),
+        "tiles": _sizes(found["tiles"]),
+        "latency": quantity(found["latency_s"], "s"),
+        "energy": "not known",
+        "off-chip traffic": _bytes(found["dram_bytes"]) + ", from cold caches",
+        "working tiles": _bytes(found["buffer_bytes"]) + ", all threads",
+        "passes": str(found["passes"]),
+        "bound by": BOUNDS[found["kind"]][found["bound"]],
+    }
+
+
+def _gpu_rows(found: dict[str, Any]) -> dict[str, str]:
+    return {
+        "mapper": found["mapper"],
+        "workload": _workload(found) + f" ({found['dtype']})" + ("; causal" if found["causal"] else ""),
+        "kernel": found["kernel"],
+        "tiles": _sizes(found["tiles"]),
+        "latency": quantity(found["latency_s"], "s"),
+        "energy": "not known",
+        "off-chip traffic": _bytes(found["dram_bytes"]),
+        "working tiles": _bytes(found["buffer_bytes"]) + ", all multiprocessors",
+        "passes": str(found["passes"]),
+        "bound by": BOUNDS[found["kind"]][found["bound"]],
+    }
+
+
+def _parts(found: dict[str, Any]) -> Table:
+    view = _table()
+    view.add_column("latency", no_wrap=True)
+    view.add_column("", justify="right", no_wrap=True)
+    view.add_column("share", justify="right", no_wrap=True)
+    for part, seconds in found["parts_s"].items():
+        if seconds:
+            waits = part in ("L1", "L2", "L3", "memory", "HBM")
+            label = f"waiting for {part}" if waits else PARTS.get(part, part)
+            view.add_row(label, quantity(seconds, "s"), percent(seconds / found["latency_s"]))
     return view
 
 
@@ -122,13 +204,16 @@ def _energy(found: dict[str, Any]) -> Table:
 
 
 def _einsums(found: dict[str, Any]) -> Table:
+    counts_cycles = found["kind"] == "spatial-array"
+    headings = ("cycles", "share of the array") if counts_cycles else ("share of the latency",)
     view = _table()
     view.add_column("Einsum", no_wrap=True)
-    view.add_column("array", no_wrap=True)
-    for heading in ("cycles", "share of the array"):
+    view.add_column("array" if counts_cycles else "unit", no_wrap=True)
+    for heading in headings:
         view.add_column(heading, justify="right", no_wrap=True)
     for row in found["per_einsum"]:
-        view.add_row(row["einsum"], ARRAYS[row["array"]], f"{row['cycles']:,}", percent(row["share"]))
+        cycles = [f"{row['cycles']:,}"] if counts_cycles else []
+        view.add_row(row["einsum"], UNITS[row["array"]], *cycles, percent(row["share"]))
     return view
 
 

@@ -1,0 +1,176 @@
+"""``fusemax measure gpu``: attention on a GPU, predicted beside measured; recorded measurements need no GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from einsum_cascades.errors import InputError
+from fusemax.cli import options
+from fusemax.cli.measure import Against, Compare, Out, check_place, report, table
+from fusemax.cli.output import percent, show, write, write_json
+
+if TYPE_CHECKING:
+    from fusemax.measurement import Compared
+    from hw_models.gpu.machine import Gpu
+    from kernels.measure.table import Measurement
+
+
+def gpu(
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer shapes and rounds.")] = False,
+    out: Out = None,
+    micro_out: Annotated[
+        Path | None,
+        typer.Option("--micro-out", metavar="FILE", help="Run the microbenchmarks too, and write their figures."),
+    ] = None,
+    compare: Compare = False,
+    against: Against = None,
+    arch: Annotated[
+        str | None,
+        typer.Option("--arch", metavar="NAME|FILE", help="Compare with this GPU, not with the one of each row."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw measured and predicted rates against length (PNG and PDF)."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Measure attention kernels on this machine's GPU, and set the model beside them.
+
+    Every kernel is checked against float64 first; PyTorch's backends are timed
+    in the same run. With --compare alone nothing runs and no GPU is needed:
+    the recorded measurements of all GPUs are compared, or those of --against.
+    """
+    runs = not compare or out is not None or micro_out is not None
+    _check(runs, compare, against, quick)
+    for path in (out, micro_out, plot):
+        check_place(path)
+    machine = _gpu(arch) if arch else None
+    rows = _measured(quick, out, micro_out) if runs else _recorded(against)
+    from fusemax.gpu_comparison import compare_gpus
+
+    found = compare_gpus(rows, machine)
+    if plot is not None:
+        _draw(found, plot)
+    if json:
+        write_json(_plain(found))
+    else:
+        _show(found)
+
+
+def _check(runs: bool, compare: bool, against: Path | None, quick: bool) -> None:
+    """Check that the options go together, and that there is a GPU if one is to run.
+
+    Raises:
+        InputError: they do not, or there is none.
+    """
+    if against is not None and not compare:
+        raise InputError("--against FILE is given without --compare", hint="add --compare: nothing is run then")
+    if against is not None and runs:
+        raise InputError(
+            "--against FILE is given beside --out or --micro-out", hint="compare a table, or run and write"
+        )
+    if quick and not runs:
+        raise InputError("--quick is given, but --compare alone runs nothing", hint="leave --quick out, or add --out")
+    if runs and not _has_gpu():
+        raise InputError(
+            "there is no GPU to measure: no CUDA device that PyTorch can use",
+            hint="--compare alone needs none: it reads recorded measurements",
+        )
+
+
+def _has_gpu() -> bool:
+    import importlib
+
+    try:
+        torch: Any = importlib.import_module("torch")
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
+
+
+def _gpu(name: str) -> Gpu:
+    from hw_models.gpu.machine import Gpu
+    from hw_models.load import load_machine
+
+    machine = load_machine(name)
+    if not isinstance(machine, Gpu):
+        raise InputError(f"'{machine.name}' is a {machine.kind}, not a GPU", hint="GPUs: h200, h100, a100, or a file")
+    return machine
+
+
+def _recorded(against: Path | None) -> tuple[Measurement, ...]:
+    from fusemax.gpu_comparison import recorded_gpus
+    from kernels.measure.table import read_table
+
+    return recorded_gpus() if against is None else read_table(against)
+
+
+def _measured(quick: bool, out: Path | None, micro_out: Path | None) -> tuple[Measurement, ...]:
+    from fusemax.tables import write_atomically
+    from kernels.measure import gpu as kernels
+    from kernels.measure import gpu_micro
+    from kernels.measure.table import format_table
+
+    if micro_out is not None:
+        write_atomically(micro_out, gpu_micro.format_figures(gpu_micro.measure_gpu(report=report)))
+    shapes = kernels.QUICK_GPU_SHAPES if quick else kernels.GPU_SHAPES
+    try:
+        rows = tuple(kernels.measure_attention(shapes, repeats=7 if quick else 20, report=report))
+    except ArithmeticError as error:
+        write(f"failed: {error}")
+        raise typer.Exit(1) from error
+    if out is not None:
+        write_atomically(out, format_table(rows))
+    return rows
+
+
+def _draw(found: Sequence[Compared], path: Path) -> None:
+    from fusemax.figures import style
+    from fusemax.figures.measured import rates_against_length
+
+    with style.style():
+        style.save(rates_against_length(found), path.with_suffix("") if path.suffix in (".png", ".pdf") else path)
+
+
+def _by_device(found: Sequence[Compared]) -> dict[str, list[Compared]]:
+    devices: dict[str, list[Compared]] = {}
+    for row in found:
+        devices.setdefault(row.measured.device, []).append(row)
+    return devices
+
+
+def _plain(found: Sequence[Compared]) -> dict[str, Any]:
+    from fusemax.gpu_comparison import summary
+    from fusemax.measurement import errors, mean_absolute_error
+
+    return {
+        "mean_absolute_error": mean_absolute_error(found),
+        "errors": errors(found),
+        "devices": {device: summary(rows) for device, rows in _by_device(found).items()},
+        "rows": [row.as_dict() for row in found],
+    }
+
+
+LABELS = {"all": "all kernels", "own": "this package's kernels", "others": "PyTorch's backends"}
+
+
+def _show(found: Sequence[Compared]) -> None:
+    from fusemax.gpu_comparison import summary
+
+    for device, rows in _by_device(found).items():
+        write(device)
+        show(table(rows))
+        groups = summary(rows)
+        for name in (*(n for n in groups if n not in LABELS), *(n for n in LABELS if n in groups)):
+            group = groups[name]
+            batch, heads, q_len, kv_len, head_dim, causal = group["largest_error_at"]
+            where = f"{batch}x{heads} {q_len}x{kv_len} {head_dim}" + " causal" * causal
+            write(
+                f"mean absolute error of {LABELS.get(name, name)}: {percent(group['mean_absolute_error'])} "
+                f"over {group['rows']}, largest {percent(group['largest_error'])} ({where})"
+            )
+        write("")

@@ -1,0 +1,76 @@
+"""attention-3-pass: maxima, then exponentials and their sum, then the division and the product with V.
+
+Each pass walks the whole fiber of scores of a query tile, ``[M, P0]``, which stays in the workspace: its algorithmic
+live footprint. Once it exceeds the caches, every pass fetches it anew.
+
+Source: Nayak et al., "FuseMax", MICRO 2024, cascade 1.
+"""
+
+from __future__ import annotations
+
+from kernels.cpu.compilation import compiled, next_task
+from kernels.cpu.query_ranges import query_range, tasks
+from kernels.cpu.tile_operations import (
+    LOWEST,
+    add,
+    divide,
+    exponentials,
+    fill,
+    load_queries,
+    mask,
+    raise_maximum,
+    score,
+    store,
+    tile_maximum,
+    weigh_values,
+)
+
+
+@compiled
+def workspace_rows(head_dim, value_dim, keys, tile_keys):  # type: ignore[no-untyped-def]
+    """Rows, one value per query each, that a query tile works in: Q, QK, AV, LM, GM, a tile's part of SD, SD."""
+    return head_dim + keys + value_dim + 4
+
+
+@compiled
+def query_tile(q, k, v, out, scale, seen, tile_keys, block, w):  # type: ignore[no-untyped-def]
+    """Attend with one tile of queries; arguments as `one_pass.query_tile`."""
+    e, f, m = k.shape[1], v.shape[1], k.shape[0]
+    qt, w = w[:e], w[e:]
+    qk, w = w[:m], w[m:]
+    av, w = w[:f], w[f:]
+    lm, gm, part, sd = w[0:1], w[1:2], w[2:3], w[3:4]
+    load_queries(q, scale, qt)
+    fill(gm, LOWEST)
+    fill(sd, 0.0)
+    keys = min(m, seen + q.shape[0] - 1)
+    if keys < 1:
+        fill(out, 0.0)
+        return
+    for start in range(0, keys, tile_keys):
+        end = min(start + tile_keys, keys)
+        score(k[start:end], qt, qk[start:end], block)
+        if end > seen:
+            mask(qk[start:end], start, seen)
+        tile_maximum(qk[start:end], lm)
+        raise_maximum(lm, gm)
+    for start in range(0, keys, tile_keys):
+        exponentials(qk[start : min(start + tile_keys, keys)], gm, part)
+        add(part, sd)
+    for start in range(0, keys, tile_keys):
+        end = min(start + tile_keys, keys)
+        divide(qk[start:end], sd)
+        weigh_values(qk[start:end], v[start:end], av, block, start == 0)
+    store(av, out)
+
+
+@compiled
+def kernel(q, k, v, out, scale, causal, tile_queries, tile_keys, block, counter, workspace):  # type: ignore[no-untyped-def]
+    """Attend with tile after tile of queries; arguments as `one_pass.kernel`."""
+    rows = workspace_rows(q.shape[2], v.shape[2], k.shape[1], tile_keys)
+    task = next_task(counter)
+    while task < tasks(q, tile_queries):
+        h, start, end, seen, width = query_range(task, q, k, causal, tile_queries)
+        w = workspace[: rows * width].reshape(rows, width)
+        query_tile(q[h, start:end], k[h], v[h], out[h, start:end], scale, seen, tile_keys, block, w)
+        task = next_task(counter)

@@ -1,0 +1,1 @@
+"""How fast this machine is: microbenchmarks, timed kernels, and tables of measurements."""

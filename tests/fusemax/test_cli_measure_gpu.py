@@ -1,0 +1,159 @@
+"""``fusemax measure gpu`` without a GPU: recorded and own measurements beside the model, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import fusemax.cli.measure_gpu
+import fusemax.gpu_comparison
+from fusemax.cli import app
+from fusemax.evaluation import evaluate
+from kernels.measure.shapes import Shape
+from kernels.measure.table import COLUMNS, Measurement, format_table
+
+runner = CliRunner(env={"COLUMNS": "160", "NO_COLOR": "1"})
+SHAPE = Shape(1, 16, 4096, 4096, 128)
+BACKENDS = ("flash", "cudnn", "efficient", "math")
+
+
+def row(kernel: str = "attention-1-pass", shape: Shape = SHAPE, seconds: float = 1e-3) -> Measurement:
+    sizes = (shape.batch, shape.heads, shape.q_len, shape.kv_len, shape.head_dim, shape.causal)
+    cascade = kernel if kernel.startswith("attention") else ""
+    return Measurement("NVIDIA H200", kernel, cascade, "bfloat16", *sizes, seconds, seconds, 5, "torch 2", "2026-01-02")
+
+
+def run(*arguments: object) -> Result:
+    return runner.invoke(app, ["measure", "gpu", *map(str, arguments)])
+
+
+def numbers(*arguments: object) -> dict[str, Any]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    data: dict[str, Any] = json.loads(result.stdout)
+    return data
+
+
+def refused(*arguments: object) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusemax.cli.measure_gpu, "_has_gpu", lambda: False)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(format_table([row(kernel) for kernel in ("attention-1-pass", "attention-3-pass", *BACKENDS)]))
+    return path
+
+
+def test_without_a_gpu() -> None:
+    assert "there is no GPU to measure" in refused()
+    assert "there is no GPU to measure" in refused("--out", "x.csv")
+
+
+def test_a_table_of_ones_own(table: Path) -> None:
+    data = numbers("--compare", "--against", table)
+    assert [r["kernel"] for r in data["rows"]] == ["attention-1-pass", "attention-3-pass", *BACKENDS]
+    assert set(COLUMNS) <= set(data["rows"][0])
+    expected = evaluate("attention-1-pass", "h200", "gpu-tiles", batch=1, heads=16, seq_len=4096, head_dim=128).cost
+    assert data["rows"][0]["predicted_s"] == expected.latency_s
+    errors = [abs(r["predicted_s"] / r["median_s"] - 1) for r in data["rows"]]
+    assert data["mean_absolute_error"] == pytest.approx(sum(errors) / len(errors))
+    groups = data["devices"]["NVIDIA H200"]
+    assert groups["own"]["mean_absolute_error"] == pytest.approx(sum(errors[:2]) / 2)
+    assert groups["others"]["largest_error"] == pytest.approx(max(errors[2:]))
+    assert groups["math"]["mean_absolute_error"] == pytest.approx(errors[-1])
+    shown = run("--compare", "--against", table).stdout
+    assert "mean absolute error of this package's kernels" in shown
+    assert "mean absolute error of PyTorch's backends" in shown
+
+
+def test_a_prediction_that_is_measured_has_no_error(tmp_path: Path) -> None:
+    known = [(k, fusemax.gpu_comparison.predicted_s(k, (1, 16, 4096, 4096, 128, False), h200())) for k in BACKENDS]
+    path = tmp_path / "mine.csv"
+    path.write_bytes(format_table([row(kernel, seconds=seconds or 0.0) for kernel, seconds in known]))
+    assert numbers("--compare", "--against", path)["mean_absolute_error"] == 0.0
+
+
+def h200() -> Any:
+    return fusemax.gpu_comparison.gpu_of_device("NVIDIA H200")
+
+
+def test_another_machine(table: Path) -> None:
+    ours, other = (numbers("--compare", "--against", table, *arch) for arch in ((), ("--arch", "a100")))
+    assert other["rows"][0]["predicted_s"] > 2 * ours["rows"][0]["predicted_s"]
+
+
+def test_a_kernel_that_nothing_is_known_of(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(format_table([row(), row("flex")]))
+    ours, flex = numbers("--compare", "--against", path)["rows"]
+    assert ours["ratio"] > 0
+    assert (flex["predicted_s"], flex["ratio"]) == (None, None)
+    assert flex["product_share"] > 0
+
+
+def test_a_plot(table: Path, tmp_path: Path) -> None:
+    rows = [row(kernel, Shape(1, 8, n, n, 64, c)) for kernel in BACKENDS for n in (1024, 2048) for c in (False, True)]
+    table.write_bytes(format_table(rows))
+    result = run("--compare", "--against", table, "--plot", tmp_path / "rates.png")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "rates.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "rates.pdf").exists()
+
+
+WRONG = {
+    "kernel": (replace(row("flash"), kernel="flesh"), "unknown kernel of the table 'flesh'", "flash"),
+    "cascade": (replace(row(), cascade="attention-1-past"), "unknown cascade of the table", "attention-1-pass"),
+    "device": (replace(row(), device="NVIDIA H20"), "unknown device of the table 'NVIDIA H20'", "H200"),
+    "type": (replace(row(), dtype="float32"), "values of type 'float32'", "bfloat16"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_names_that_are_not_known(tmp_path: Path, case: str) -> None:
+    wrong, message, hint = WRONG[case]
+    path = tmp_path / "mine.csv"
+    path.write_bytes(format_table([row(), wrong]))
+    said = refused("--compare", "--against", path)
+    assert message in said
+    assert hint in said
+
+
+def test_damaged_tables(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    whole = format_table([row()]).decode()
+    for text, message in (
+        ("", "the table is empty"),
+        (whole[:-3], "cut short"),
+        (whole.replace("0.001", "-1", 1), "not a time above zero"),
+        ("a,b\n1,2\n", "unknown column 'a'"),
+    ):
+        path.write_text(text)
+        assert message in refused("--compare", "--against", path)
+
+
+def test_options_that_do_not_go_together(table: Path, tmp_path: Path) -> None:
+    for arguments, message in (
+        (("--against", table), "without --compare"),
+        (("--compare", "--against", table, "--out", tmp_path / "x.csv"), "beside --out"),
+        (("--compare", "--quick"), "--compare alone runs nothing"),
+        (("--compare", "--against", tmp_path / "none.csv"), "cannot read"),
+        (("--compare", "--plot", tmp_path), "is a folder, not a file"),
+        (("--compare", "--against", table, "--arch", "cpu"), "is a cpu, not a GPU"),
+        (("--compare", "--against", table, "--arch", "h20"), "unknown architecture 'h20'"),
+    ):
+        assert message in refused(*arguments)

@@ -1,0 +1,213 @@
+"""The four kernels against the float64 interpreter, a float64 statement in NumPy, and bounds on rounding."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from threadpoolctl import ThreadpoolController
+
+from einsum_cascades.errors import InputError
+from einsum_cascades.interpreter import run
+from einsum_cascades.load import load_cascade
+from kernels import CASCADES, attention
+from kernels.cpu.attention import plan
+from kernels.cpu.tiles import AttentionShape
+
+EPS = 2.0**-23
+TOLERANCE = 2e-6
+"""Relative error in the norm on standard normal inputs."""
+
+every_cascade = pytest.mark.parametrize("cascade", CASCADES)
+
+
+def normal(seed, *shapes):
+    random = np.random.default_rng(seed)
+    return [random.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+def scores(q, k, scale, causal):
+    found = scale * np.einsum("...pe,...me->...pm", q.astype(float), k.astype(float))
+    queries, keys = found.shape[-2:]
+    hidden = np.arange(keys) > np.arange(queries)[:, None] + (keys - queries)
+    return np.where(hidden & causal, -np.inf, found)
+
+
+def stated(q, k, v, scale=1.0, causal=False):
+    """Attention in float64; zeros for queries that see no key."""
+    s = scores(q, k, scale, causal)
+    top = s.max(axis=-1, keepdims=True)
+    weights = np.exp(s - np.where(np.isfinite(top), top, 0))
+    total = weights.sum(axis=-1, keepdims=True)
+    return weights @ v.astype(float) / np.where(total > 0, total, 1)
+
+
+def error(found, expected):
+    norm = np.linalg.norm(expected)
+    return np.linalg.norm(found - expected) / norm if norm else np.linalg.norm(found)
+
+
+# ---------------------------------------------------------------- values
+
+
+@every_cascade
+@settings(max_examples=15, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(1, 4), st.integers(1, 12), st.integers(1, 40), st.integers(1, 24), st.integers(1, 24)),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_equal_to_the_interpreter(cascade, sizes, seed):
+    """The scale is 1, so scores are not small: rounding one to fp32 alone may change its weight by EPS/2 * |s|."""
+    m1, m0, queries, e, f = sizes
+    q, k, v = normal(seed, (queries, e), (m1 * m0, e), (m1 * m0, f))
+    given_inputs = {"Q": q.T.astype(float), "K": k.T.astype(float), "V": v.T.astype(float)}
+    tiled = load_cascade(cascade).partitions
+    expected = run(load_cascade(cascade), given_inputs, sizes={"M0": m0} if tiled else None)["AV"].T
+    assert error(attention(q, k, v, cascade=cascade), expected) <= max(TOLERANCE, EPS * np.abs(q @ k.T).max())
+
+
+@every_cascade
+@settings(max_examples=40, deadline=None)
+@given(
+    lead=st.sampled_from([(), (1,), (3,), (2, 2)]),
+    sizes=st.tuples(st.integers(1, 400), st.integers(1, 1500), st.integers(1, 160), st.integers(1, 160)),
+    causal=st.booleans(),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_equal_to_the_statement(cascade, lead, sizes, causal, threads, seed):
+    queries, keys, e, f = sizes
+    q, k, v = normal(seed, (*lead, queries, e), (*lead, keys, e), (*lead, keys, f))
+    scale = e**-0.5
+    found = attention(q, k, v, cascade=cascade, causal=causal, scale=scale, threads=threads)
+    assert found.dtype == np.float32
+    assert error(found, stated(q, k, v, scale, causal)) <= TOLERANCE
+
+
+@every_cascade
+@pytest.mark.parametrize(
+    "shape", [(2, 1000, 1000, 64, 64), (2, 129, 2500, 128, 128), (1, 700, 3001, 33, 65), (1, 90, 4000, 256, 16)]
+)
+@pytest.mark.parametrize("causal", [False, True])
+def test_many_tiles_unscaled(cascade, shape, causal):
+    heads, queries, keys, e, f = shape
+    q, k, v = normal(1, (heads, queries, e), (heads, keys, e), (heads, keys, f))
+    assert error(attention(q, k, v, cascade=cascade, causal=causal), stated(q, k, v, causal=causal)) <= TOLERANCE
+
+
+@every_cascade
+@pytest.mark.parametrize("causal", [False, True])
+def test_large_scores(cascade, causal):
+    """Scores of +-1000 stay finite, and err by what rounding the scores to fp32 costs.
+
+    A product of E terms in fp32 errs by at most ``E * EPS/2 * sum |q k|``, and with rounding errors of random sign by
+    a few ``EPS * max|s|``; the exponential's argument adds one ``EPS/2 * max|s|``. Errors d of the scores change
+    weights, normalised, by a factor of at most ``exp(2 max|d|)``. Bound: 4 ``EPS * max|s|`` for d, in the norm.
+    """
+    q, k, v = normal(2, (2, 200, 64), (2, 1300, 64), (2, 1300, 32))
+    q *= np.float32(1000 / np.abs(scores(q, k, 1.0, False)).max())
+    found = attention(q, k, v, cascade=cascade, causal=causal)
+    assert np.isfinite(found).all()
+    assert np.abs(scores(q, k, 1.0, False)).max() == pytest.approx(1000, rel=1e-5)
+    assert error(found, stated(q, k, v, causal=causal)) <= np.expm1(2 * 4 * EPS * 1000)
+
+
+@every_cascade
+@pytest.mark.parametrize("offset", [-1000.0, 1000.0])
+def test_scores_far_from_zero(cascade, offset):
+    """A constant added to all scores of a query changes nothing, whatever its sign."""
+    q, k, v = normal(3, (50, 17), (1100, 17), (1100, 9))
+    q[:, 0], k[:, 0] = offset, 1.0
+    assert error(attention(q, k, v, cascade=cascade), stated(q, k, v)) <= np.expm1(2 * 4 * EPS * 1000)
+
+
+@every_cascade
+def test_rising_and_falling_maxima(cascade):
+    """Every tile of keys raises all maxima, or none."""
+    _, _, v = normal(4, (1,), (1,), (5000, 8))
+    q, ramp = np.ones((20, 1), np.float32), np.linspace(-60, 60, 5000, dtype=np.float32)[:, None]
+    for k in (ramp, ramp[::-1]):
+        assert error(attention(q, k, v, cascade=cascade), stated(q, k, v)) <= 2 * 4 * EPS * 60
+
+
+# ---------------------------------------------------------------- masks and special values
+
+
+@every_cascade
+@pytest.mark.parametrize(("queries", "keys"), [(300, 40), (40, 300), (1, 500), (500, 1), (257, 257)])
+def test_causal_is_aligned_to_the_end(cascade, queries, keys):
+    q, k, v = normal(5, (queries, 8), (keys, 8), (keys, 4))
+    out = np.full((queries, 4), np.nan, dtype=np.float32)
+    found = attention(q, k, v, cascade=cascade, causal=True, scale=0.3, out=out)
+    assert found is out
+    blind = max(queries - keys, 0)
+    assert not found[:blind].any()
+    assert error(found, stated(q, k, v, 0.3, True)) <= TOLERANCE
+    last = attention(q[-1:], k, v, cascade=cascade, scale=0.3)
+    assert error(found[-1:], last) <= TOLERANCE
+
+
+@every_cascade
+def test_nan_reaches_exactly_the_queries_that_see_it(cascade):
+    q, k, v = normal(6, (100, 8), (100, 8), (100, 4))
+    k[60, 3] = np.nan
+    found = attention(q, k, v, cascade=cascade, causal=True)
+    assert np.isnan(found[60:]).all()
+    assert np.isfinite(found[:60]).all()
+
+
+# ---------------------------------------------------------------- arguments
+
+
+@every_cascade
+def test_arrays_that_are_not_contiguous(cascade):
+    q, k, v = normal(7, (2, 30, 3, 16), (2, 50, 3, 16), (2, 50, 3, 16))
+    views = [x.transpose(0, 2, 1, 3) for x in (q, k, v)]
+    found = attention(*views, cascade=cascade)
+    assert np.array_equal(found, attention(*map(np.ascontiguousarray, views), cascade=cascade))
+    strided = [x[..., ::-2, ::2] for x in views]
+    assert error(attention(*strided, cascade=cascade), stated(*strided)) <= TOLERANCE
+
+
+def test_calls_from_several_threads():
+    assert plan(AttentionShape(3, 600, 500, 32, 32), CASCADES[0], 2).threads == 2
+    arrays = [normal(seed, (3, 600, 32), (3, 500, 32), (3, 500, 32)) for seed in range(8)]
+    blas = ThreadpoolController().select(user_api="blas")
+    before = [library["num_threads"] for library in blas.info()]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda a: attention(*a, scale=0.2, threads=2), arrays))
+    for result, given_arrays in zip(found, arrays, strict=True):
+        assert error(result, stated(*given_arrays, scale=0.2)) <= TOLERANCE
+    assert [library["num_threads"] for library in blas.info()] == before
+
+
+Q, K, V = (np.zeros(shape, np.float32) for shape in ((2, 5, 4), (2, 7, 4), (2, 7, 3)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((Q.astype(float), K, V), {}, "q holds values of type float64"),
+        ((Q, K[0], V), {}, "leading axes disagree"),
+        ((Q, K[..., :3], V), {}, "disagree on E"),
+        ((Q, K, V[:, :6]), {}, "disagree on M"),
+        ((Q, K[:, :0], V[:, :0]), {}, "k is empty"),
+        ((Q[0, 0], K, V), {}, "q has shape"),
+        ((Q, K, V), {"cascade": "attention-1-pas"}, "attention-1-pass"),
+        ((Q, K, V), {"threads": 0}, "threads is 0"),
+        ((Q, K, V), {"out": np.zeros((2, 5, 4), np.float32)}, "out is float32"),
+        ((Q, K, V), {"out": np.zeros((2, 5, 3))}, "out is float64"),
+        ((Q, K, K), {"out": Q}, "out shares memory"),
+    ],
+)
+def test_unusable_arguments(arguments, options, message):
+    with pytest.raises(InputError, match=message):
+        attention(*arguments, **options)
+
+
+def test_import_is_light():
+    code = "import sys, kernels; sys.exit(any(m in sys.modules for m in ('numba', 'scipy', 'numpy', 'torch')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,82 @@
+"""Caches as the system tells them, and tile sizes as laws over all shapes."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernels.cpu.attention import CASCADES
+from kernels.cpu.caches import Caches, _from_sysfs, caches_from, machine_caches
+from kernels.cpu.tiles import LANES, AttentionShape, tiles_for
+
+SIZES = st.integers(1, 5000)
+SHAPES = st.builds(AttentionShape, st.integers(1, 64), SIZES, SIZES, st.integers(1, 600), st.integers(1, 600))
+CACHES = st.builds(
+    Caches,
+    l1_bytes=st.integers(8 * 1024, 256 * 1024),
+    l2_bytes=st.integers(64 * 1024, 16 * 2**20),
+    l3_bytes=st.integers(0, 2**28),
+)
+
+
+def write_cache(folder, index, kind, level, size):
+    (folder / f"index{index}").mkdir()
+    for name, text in (("type", kind), ("level", level), ("size", size)):
+        (folder / f"index{index}" / name).write_text(f"{text}\n")
+
+
+def test_linux_caches(tmp_path):
+    write_cache(tmp_path, 0, "Data", 1, "48K")
+    write_cache(tmp_path, 1, "Instruction", 1, "32K")
+    write_cache(tmp_path, 2, "Unified", 2, "2M")
+    write_cache(tmp_path, 3, "Unified", 3, "nonsense")
+    (tmp_path / "index4").mkdir()
+    assert _from_sysfs(tmp_path) == {1: 48 * 1024, 2: 2 * 2**20}
+    assert caches_from(_from_sysfs(tmp_path)) == Caches(48 * 1024, 2 * 2**20, 0)
+
+
+def test_caches_that_nobody_tells_have_defaults(tmp_path):
+    assert _from_sysfs(tmp_path / "absent") == {}
+    assert caches_from({}) == caches_from({1: 0, 2: 0, 4: 2**30}) == Caches()
+    assert machine_caches().l1_bytes >= 8 * 1024
+
+
+@pytest.mark.parametrize("kernel", CASCADES)
+@given(shape=SHAPES, caches=CACHES, threads=st.integers(1, 128), unpacked=st.sampled_from([0, 10**6]))
+def test_tiles_fit_shape_and_caches(kernel, shape, caches, threads, unpacked):
+    tiles = tiles_for(kernel, shape, caches, threads=threads, unpacked_multiplications=unpacked)
+    assert tiles.queries % LANES == 0
+    assert LANES <= tiles.queries < shape.queries + LANES
+    assert 1 <= tiles.product_keys <= tiles.keys <= shape.keys
+    width = max(min(shape.head_dim, 64), shape.value_dim)
+    if unpacked:
+        assert tiles.queries * tiles.product_keys * width <= unpacked
+        assert 4 * tiles.queries * tiles.product_keys <= caches.l1_bytes
+        assert 4 * tiles.queries * tiles.keys <= max(caches.l2_bytes // 4, caches.l1_bytes)
+    else:
+        assert tiles.product_keys == tiles.keys
+        assert 4 * tiles.queries * tiles.keys <= caches.l2_bytes / 2
+    if kernel != "attention-1-pass" and tiles.queries > 32:
+        assert 4 * tiles.queries * shape.keys <= max(caches.l2_bytes, caches.l3_bytes / threads)
+
+
+@pytest.mark.parametrize("unpacked", [0, 10**6])
+@given(keys=st.integers(4096, 10**7), shape=SHAPES, caches=CACHES)
+def test_tiles_of_the_one_pass_kernel_do_not_depend_on_many_keys(unpacked, keys, shape, caches):
+    def tiles(m):
+        of = AttentionShape(shape.heads, shape.queries, m, shape.head_dim, shape.value_dim)
+        return tiles_for("attention-1-pass", of, caches, unpacked_multiplications=unpacked)
+
+    enough = max(tiles(10**8).keys, 4096)
+    assert tiles(max(keys, enough)) == tiles(10**8)
+
+
+@given(shape=SHAPES, threads=st.integers(1, 16))
+def test_threads_are_kept_busy(shape, threads):
+    tiles = tiles_for("attention-1-pass", shape, Caches(), threads=threads, unpacked_multiplications=10**6)
+    tasks = shape.heads * math.ceil(shape.queries / tiles.queries)
+    whole = tiles_for("attention-1-pass", shape, Caches(), unpacked_multiplications=10**6)
+    alone = shape.heads * math.ceil(shape.queries / whole.queries)
+    schedule = math.ceil(tasks / threads) * tiles.queries
+    assert schedule <= 1.05 * math.ceil(alone / threads) * whole.queries
