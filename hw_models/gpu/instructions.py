@@ -1,0 +1,55 @@
+"""Which instructions of a GPU's lanes an operator of the table becomes, in 32-bit arithmetic.
+
+Powers of e are powers of two of a scaled argument, whose scaling joins the subtraction before it in one fused
+multiply-addition; a division is a reciprocal and a multiplication. Source: NVIDIA, "CUDA C++ Programming Guide",
+arithmetic instructions: throughput of native instructions, and how the compiler builds others from them.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Instructions(NamedTuple):
+    """Instructions of each pipe of a lane (``machine.Vector``)."""
+
+    special: int = 0
+    fma: int = 0
+    alu: int = 0
+
+    def times(self, number: int) -> Instructions:
+        """So many of them."""
+        return Instructions(self.special * number, self.fma * number, self.alu * number)
+
+    def plus(self, other: Instructions) -> Instructions:
+        """Both."""
+        return Instructions(self.special + other.special, self.fma + other.fma, self.alu + other.alu)
+
+
+INSTRUCTIONS: Final = {
+    "add": Instructions(fma=1),
+    "sub": Instructions(fma=1),
+    "mul": Instructions(fma=1),
+    "mac": Instructions(fma=1),
+    "neg": Instructions(),
+    "max": Instructions(alu=1),
+    "min": Instructions(alu=1),
+    "div": Instructions(special=1, fma=1),
+    "exp": Instructions(special=1),
+    "log": Instructions(special=1, fma=1),
+    "sqrt": Instructions(special=1, fma=1),
+    "tanh": Instructions(special=1),
+    "sigmoid": Instructions(special=2, fma=2),
+    "abs": Instructions(alu=1),
+    "lt": Instructions(alu=1),
+    "le": Instructions(alu=1),
+    "gt": Instructions(alu=1),
+    "ge": Instructions(alu=1),
+    "eq": Instructions(alu=1),
+    "where": Instructions(alu=1),
+}
+"""By operator."""
+CONVERT: Final = Instructions(alu=1)
+"""Two 32-bit values into a pair of 16-bit ones, and its place in the operand of the next product: half each a value."""
+MASK: Final = Instructions(alu=2)
+"""A score compared with the edge of the mask, and kept or replaced."""

@@ -1,0 +1,103 @@
+"""When the last block of a grid is done: blocks on multiprocessors, each of which works on several at a time.
+
+``dynamic``: a multiprocessor (SM) that has room takes the next block; at the start blocks go around the SMs. While n
+blocks share an SM, each advances at the speed of n (``speed(n)``, of one alone 1), so that the last, ragged wave
+runs with fewer blocks on an SM and each of them faster. ``snake``: block i of a row goes to SM i of it, the next row
+the other way round; every SM does its own, one after another.
+
+Of very many blocks only the last are followed one by one; those before keep all SMs equally busy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heapify, heapreplace
+from itertools import islice
+from typing import Final
+
+FOLLOWED: Final = 8192
+"""Blocks that are followed one by one."""
+
+
+def grid_s(
+    durations: Sequence[tuple[float, int]],
+    instances: int,
+    sms: int,
+    resident: int,
+    speed: Callable[[int], float],
+    *,
+    snake: bool = False,
+) -> float:
+    """Return the seconds until all blocks are done.
+
+    Args:
+        durations: (seconds of a block alone on an SM, how many in a row) of one instance, in order.
+        instances: how often the row is repeated.
+        sms: multiprocessors.
+        resident: blocks that one works on at a time, at most.
+        speed: of each of n blocks that share an SM, relative to one alone.
+        snake: whether SMs take blocks in turn, there and back, instead of as they have room.
+    """
+    number = instances * sum(count for _, count in durations)
+    total = instances * sum(seconds * count for seconds, count in durations)
+    followed = min(number, max(FOLLOWED, 2 * sms * resident))
+    followed = min(number, followed + (number - followed) % (2 * sms))
+    last = list(islice(_backwards(durations, instances), followed))
+    last.reverse()
+    before = max(0.0, total - sum(last)) / sms
+    if snake:
+        return before + _snake(last, sms)
+    return before / (resident * speed(resident)) + _dynamic(last, sms, resident, speed)
+
+
+def _backwards(durations: Sequence[tuple[float, int]], instances: int) -> Iterator[float]:
+    for _ in range(instances):
+        for seconds, count in reversed(durations):
+            for _ in range(count):
+                yield seconds
+
+
+def _snake(blocks: Sequence[float], sms: int) -> float:
+    busy = [0.0] * sms
+    for number, seconds in enumerate(blocks):
+        row, place = divmod(number, sms)
+        busy[sms - 1 - place if row % 2 else place] += seconds
+    return max(busy)
+
+
+def _dynamic(blocks: Sequence[float], sms: int, resident: int, speed: Callable[[int], float]) -> float:
+    """Follow every block: an event is the end of a block on the SM where one ends first; several take turns."""
+    if resident == 1:
+        return _one_at_a_time(blocks, sms)
+    waiting = iter(blocks)
+    running: list[list[float]] = [[] for _ in range(sms)]
+    for number, seconds in zip(range(sms * resident), waiting, strict=False):
+        running[number % sms].append(seconds)
+    ends = [(_next(left, speed), sm, sm) for sm, left in enumerate(running)]
+    heapify(ends)
+    changed = [0.0] * sms
+    done, turn = 0.0, sms
+    while ends[0][0] != float("inf"):
+        now, _, sm = ends[0]
+        done, turn = now, turn + 1
+        progress = (now - changed[sm]) * speed(len(running[sm]))
+        shortest = min(running[sm])
+        running[sm].remove(shortest)
+        running[sm] = [max(0.0, left - min(progress, shortest)) for left in running[sm]]
+        following = next(waiting, None)
+        if following is not None:
+            running[sm].append(following)
+        changed[sm] = now
+        heapreplace(ends, (now + _next(running[sm], speed), turn, sm))
+    return done
+
+
+def _next(left: Sequence[float], speed: Callable[[int], float]) -> float:
+    return min(left) / speed(len(left)) if left else float("inf")
+
+
+def _one_at_a_time(blocks: Sequence[float], sms: int) -> float:
+    free = [0.0] * sms
+    for seconds in blocks:
+        heapreplace(free, free[0] + seconds)
+    return max(free)

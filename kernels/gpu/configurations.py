@@ -1,0 +1,169 @@
+"""Which kernel runs an attention, on tiles of which sizes: by head size, mask, lengths and what the GPU has.
+
+The tiles were tuned on Hopper and are looked up, not searched for, when a kernel runs. Of each list the first that
+fits in the shared memory of the GPU is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from einsum_cascades.errors import InputError
+
+MOST_HEAD_DIM = 256
+"""The largest head size of the portable kernels."""
+FEW_QUERIES = 64
+"""Up to so many queries a kernel waits for memory, not for products: small tiles, and keys split over blocks."""
+_LEAST_PART = 512
+"""Keys that a part has at least when keys are split."""
+_BLOCKS_PER_UNIT = 2
+"""Blocks that run on a multiprocessor at once when keys are split; none is to wait for another to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """What of a GPU the choice depends on.
+
+    Attributes:
+        capability: compute capability times ten, such as 90.
+        multiprocessors: their number.
+        shared_bytes: shared memory that one block can have.
+        l2_bytes: size of the L2 cache.
+        bulk_copies: whether kernels of the Hopper kind can be compiled for it.
+    """
+
+    capability: int
+    multiprocessors: int
+    shared_bytes: int
+    l2_bytes: int
+    bulk_copies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of one call: B, H, P, M, E, F, and whether masked."""
+
+    batch: int
+    heads: int
+    q_len: int
+    kv_len: int
+    head_dim: int
+    value_dim: int
+    causal: bool = False
+
+    @property
+    def all_heads(self) -> int:
+        """B * H."""
+        return self.batch * self.heads
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """How a kernel runs.
+
+    Attributes:
+        kernel: name of the module.
+        queries, keys: sizes of a tile.
+        warps: per block, or per consumer of the Hopper kernel.
+        stages: tiles of keys and values that are copied ahead.
+        splits: parts of the keys.
+    """
+
+    kernel: str
+    queries: int
+    keys: int
+    warps: int
+    stages: int
+    splits: int = 1
+
+    def shared_bytes(self, head_width: int, value_width: int) -> int:
+        """Return what tiles of 16-bit values take of the shared memory."""
+        return 2 * (self.queries * head_width + self.stages * self.keys * (head_width + value_width))
+
+
+_HOPPER = {64: (128, 128, 4), 128: (128, 128, 2)}
+"""Queries, keys and stages of the Hopper kernel, by the padded head size."""
+_TILES: dict[int, tuple[tuple[int, int, int, int], ...]] = {
+    64: ((128, 64, 4, 3), (64, 64, 4, 2), (64, 32, 4, 2)),
+    128: ((128, 128, 8, 3), (128, 64, 8, 3), (64, 64, 4, 2), (64, 32, 4, 2)),
+    256: ((128, 64, 8, 2), (64, 32, 4, 2), (32, 32, 4, 1)),
+}
+"""Queries, keys, warps and stages of the portable kernels, by the padded head size, in order of preference."""
+_FEW = ((128, 4, 3), (64, 4, 3), (64, 4, 2), (32, 4, 1))
+"""Keys, warps and stages for few queries, in order of preference."""
+
+
+def width(size: int) -> int:
+    """Return a head size padded to what a tile has: a power of two, 16 or more."""
+    return max(16, 1 << (size - 1).bit_length())
+
+
+def choose(cascade: str, shape: Shape, gpu: Gpu, *, aligned: bool = True) -> Configuration:
+    """Return how a cascade runs on a shape.
+
+    Args:
+        cascade: its name.
+        shape: the sizes.
+        gpu: where.
+        aligned: whether all rows start at multiples of 16 bytes, as bulk copies need.
+
+    Raises:
+        InputError: the head size is too large for the kernels or for the GPU.
+    """
+    largest = max(shape.head_dim, shape.value_dim)
+    if largest > MOST_HEAD_DIM:
+        raise InputError(f"head size {largest} is too large", hint=f"the kernels take up to {MOST_HEAD_DIM}")
+    if cascade != "attention-1-pass":
+        return _fitting(cascade.removeprefix("attention-").replace("-", "_"), shape, gpu)
+    few = shape.q_len <= FEW_QUERIES
+    if few or shape.all_heads * ceil(shape.q_len / 128) <= gpu.multiprocessors // 2:
+        chosen = _few_queries(shape, gpu) if few else _fitting("one_pass", shape, gpu)
+        splits = _splits(shape, gpu, chosen.queries)
+        if splits > 1:
+            return Configuration("split_keys", chosen.queries, chosen.keys, chosen.warps, chosen.stages, splits)
+        if few:
+            return chosen
+    if gpu.capability == 90 and gpu.bulk_copies and aligned and largest <= 128:
+        queries, keys, stages = _HOPPER[64 if largest <= 64 else 128]
+        return Configuration("one_pass_hopper", queries, keys, 4, stages)
+    return _fitting("one_pass", shape, gpu)
+
+
+def _fitting(kernel: str, shape: Shape, gpu: Gpu) -> Configuration:
+    """The first configuration of a portable kernel that fits."""
+    widths = width(shape.head_dim), width(shape.value_dim)
+    listed = _TILES[max(64, *widths)]
+    return _first([Configuration(_MODULES.get(kernel, kernel), *tiles) for tiles in listed], shape, gpu)
+
+
+_MODULES = {
+    "1_pass": "one_pass",
+    "2_pass": "two_pass",
+    "3_pass": "three_pass",
+    "3_pass_deferred": "three_pass_deferred",
+}
+
+
+def _few_queries(shape: Shape, gpu: Gpu) -> Configuration:
+    """The first configuration of the portable kernel for few queries that fits."""
+    queries = min(64, width(shape.q_len))
+    return _first([Configuration("one_pass", queries, *tiles) for tiles in _FEW], shape, gpu)
+
+
+def _first(listed: Sequence[Configuration], shape: Shape, gpu: Gpu) -> Configuration:
+    widths = width(shape.head_dim), width(shape.value_dim)
+    for configuration in listed:
+        if configuration.shared_bytes(*widths) <= gpu.shared_bytes:
+            return configuration
+    raise InputError(
+        f"tiles of head size {max(shape.head_dim, shape.value_dim)} do not fit in shared memory",
+        hint=f"this GPU gives a block {gpu.shared_bytes} bytes",
+    )
+
+
+def _splits(shape: Shape, gpu: Gpu, queries: int) -> int:
+    """Parts of the keys that fill the GPU with blocks, none shorter than is worth it."""
+    blocks = shape.all_heads * ceil(shape.q_len / queries)
+    return max(1, min(_BLOCKS_PER_UNIT * gpu.multiprocessors // blocks, shape.kv_len // _LEAST_PART, 128))
