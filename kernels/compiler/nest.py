@@ -137,6 +137,8 @@ class _Texts:
             return f"({operands[0]} {_INFIX[part.operator]} {operands[1]})"
         if part.operator == "neg":
             return f"(-{operands[0]})"
+        if len(operands) == 1:
+            return f"{_FUNCTIONS[part.operator]}(real({operands[0]}))"  # an index or a size is no real number yet
         return f"{_FUNCTIONS[part.operator]}({', '.join(operands)})"
 
     def fold(self, total: str, einsum: Einsum) -> str:
