@@ -135,6 +135,6 @@ def own(cascade: str, instances: int, sizes: tuple[int, int, int, int], gpu: Gpu
         *(chosen.kernel, chosen.queries, chosen.keys, workers, 255, chosen.stages, unit, "free", warps),
         longest_first=True,
         powers_of_two=True,
-        launches=2 if chosen.kernel == "two_pass" else 1,
+        launches=1,
         splits=chosen.splits,
     )

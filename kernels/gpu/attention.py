@@ -36,10 +36,11 @@ def attention(
         causal: whether query p sees only the keys m <= p + (M - P): the last query sees them all. A query that
             sees no key gives zeros.
         scale: factor of the scores; 1 is the cascade as written, models use E**-0.5.
-        out: tensor [..., P, F] to write the result to, of the same type, its last axis contiguous.
+        out: tensor [..., P, F] to write the result to, of the same type.
         configuration: kernel and tiles to use instead of those that `choose` finds best.
 
-    Tensors may have any strides: one whose last axis is not contiguous is copied first. Gradients are not computed.
+    Tensors may have any strides; one whose last axis is not contiguous, or whose rows do not start at multiples of
+    16 values, is copied first. Gradients are not computed.
 
     Raises:
         InputError: shapes or types disagree, a size is zero, a head size is over 256, tensors are not on one GPU or
@@ -54,18 +55,21 @@ def attention(
     result = _output(torch, out, q, v)
     if scale <= 0:
         q, scale = q * float((scale > 0) - (scale < 0)), abs(scale) or 1.0
-    tensors = [_four_axes(x) for x in (q, k, v)]
-    target = _four_axes(result)
-    if target.data_ptr() != result.data_ptr():
-        raise InputError(f"out has strides {tuple(result.stride())}", hint="its leading axes must form one or two axes")
     launch = importlib.import_module("kernels.gpu.launch")
-    batch, heads, q_len, head_dim = tensors[0].shape
-    shape = Shape(batch, heads, q_len, tensors[1].shape[2], head_dim, tensors[2].shape[3], bool(causal))
+    inputs = [_padded(torch, _four_axes(x)) for x in (q, k, v)]
+    target = _four_axes(result)
+    if target.data_ptr() != result.data_ptr() or not launch.is_aligned(target):
+        target = torch.empty((*target.shape[:3], _padded_size(v)), dtype=q.dtype, device=q.device)
+    batch, heads, q_len, _ = inputs[0].shape
+    head_dim = min(inputs[0].shape[3], inputs[1].shape[3])
+    value_dim = min(inputs[2].shape[3], target.shape[3])
+    shape = Shape(batch, heads, q_len, inputs[1].shape[2], head_dim, value_dim, bool(causal))
     gpu = gpu_of(q.device)
-    aligned = all(launch.is_aligned(x) for x in (*tensors, target))
     if configuration is None:
-        configuration = choose(cascade, shape, gpu, aligned=aligned)
-    launch.run(configuration, shape, gpu, (*tensors, target), scale)
+        configuration = choose(cascade, shape, gpu, aligned=all(map(launch.is_dense, inputs)))
+    launch.run(configuration, shape, gpu, (*inputs, target), scale)
+    if target.data_ptr() != result.data_ptr():
+        result.copy_(target[..., : result.shape[-1]].reshape(result.shape))
     return result
 
 
@@ -133,9 +137,9 @@ def _output(torch: Any, out: Any, q: Any, v: Any) -> Any:
     if out is None:
         return torch.empty(shape, dtype=q.dtype, device=q.device)
     usable = isinstance(out, torch.Tensor) and out.dtype == q.dtype and out.device == q.device
-    if not usable or tuple(out.shape) != shape or out.stride(-1) != 1:
+    if not usable or tuple(out.shape) != shape:
         found = f"{getattr(out, 'dtype', type(out).__name__)} {tuple(getattr(out, 'shape', ()))}"
-        raise InputError(f"out is {found}", hint=f"expected {q.dtype} {shape} on {q.device}, last axis contiguous")
+        raise InputError(f"out is {found}", hint=f"expected {q.dtype} {shape} on {q.device}")
     return out
 
 
@@ -146,3 +150,18 @@ def _four_axes(x: Any) -> Any:
     if x.ndim < 4:
         return x[(None,) * (4 - x.ndim)]
     return x if x.ndim == 4 else x.reshape(-1, *x.shape[-3:])
+
+
+def _padded(torch: Any, x: Any) -> Any:
+    """Return a tensor whose rows start where kernels need them: itself, or a copy, padded with zeros if need be."""
+    if importlib.import_module("kernels.gpu.launch").is_aligned(x):
+        return x
+    copy = torch.zeros((*x.shape[:-1], _padded_size(x)), dtype=x.dtype, device=x.device)
+    copy[..., : x.shape[-1]] = x
+    return copy
+
+
+def _padded_size(x: Any) -> int:
+    """The length of a tensor's rows, rounded up so that each starts where kernels need it."""
+    values: int = importlib.import_module("kernels.gpu.launch").ROW_VALUES
+    return -(-int(x.shape[-1]) // values) * values

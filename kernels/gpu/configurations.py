@@ -18,8 +18,8 @@ FEW_QUERIES = 64
 """Up to so many queries a kernel waits for memory, not for products: small tiles, and keys split over blocks."""
 _LEAST_PART = 512
 """Keys that a part has at least when keys are split."""
-_BLOCKS_PER_UNIT = 2
-"""Blocks that run on a multiprocessor at once when keys are split; none is to wait for another to end."""
+_WARPS_PER_UNIT = 8
+"""Warps of a portable kernel that are counted on to run on a multiprocessor at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,12 @@ class Configuration:
         return 2 * (self.queries * head_width + self.stages * self.keys * (head_width + value_width))
 
 
+_MODULES = {
+    "attention-2-pass": "two_pass",
+    "attention-3-pass": "three_pass",
+    "attention-3-pass-deferred": "three_pass_deferred",
+}
+"""Kernels of the cascades that have one; the 1-pass cascade has several. Tiles for others go by the cascade's name."""
 _HOPPER = {64: (128, 128, 4), 128: (128, 128, 2)}
 """Queries, keys and stages of the Hopper kernel, by the padded head size."""
 _TILES: dict[int, tuple[tuple[int, int, int, int], ...]] = {
@@ -107,7 +113,7 @@ def choose(cascade: str, shape: Shape, gpu: Gpu, *, aligned: bool = True) -> Con
         cascade: its name.
         shape: the sizes.
         gpu: where.
-        aligned: whether all rows start at multiples of 16 bytes, as bulk copies need.
+        aligned: whether bulk copies can read the tensors: no row lies on another.
 
     Raises:
         InputError: the head size is too large for the kernels or for the GPU.
@@ -116,11 +122,11 @@ def choose(cascade: str, shape: Shape, gpu: Gpu, *, aligned: bool = True) -> Con
     if largest > MOST_HEAD_DIM:
         raise InputError(f"head size {largest} is too large", hint=f"the kernels take up to {MOST_HEAD_DIM}")
     if cascade != "attention-1-pass":
-        return _fitting(cascade.removeprefix("attention-").replace("-", "_"), shape, gpu)
+        return _fitting(_MODULES.get(cascade, cascade), shape, gpu)
     few = shape.q_len <= FEW_QUERIES
     if few or shape.all_heads * ceil(shape.q_len / 128) <= gpu.multiprocessors // 2:
         chosen = _few_queries(shape, gpu) if few else _fitting("one_pass", shape, gpu)
-        splits = _splits(shape, gpu, chosen.queries)
+        splits = _splits(shape, gpu, chosen)
         if splits > 1:
             return Configuration("split_keys", chosen.queries, chosen.keys, chosen.warps, chosen.stages, splits)
         if few:
@@ -135,15 +141,7 @@ def _fitting(kernel: str, shape: Shape, gpu: Gpu) -> Configuration:
     """The first configuration of a portable kernel that fits."""
     widths = width(shape.head_dim), width(shape.value_dim)
     listed = _TILES[max(64, *widths)]
-    return _first([Configuration(_MODULES.get(kernel, kernel), *tiles) for tiles in listed], shape, gpu)
-
-
-_MODULES = {
-    "1_pass": "one_pass",
-    "2_pass": "two_pass",
-    "3_pass": "three_pass",
-    "3_pass_deferred": "three_pass_deferred",
-}
+    return _first([Configuration(kernel, *tiles) for tiles in listed], shape, gpu)
 
 
 def _few_queries(shape: Shape, gpu: Gpu) -> Configuration:
@@ -163,7 +161,8 @@ def _first(listed: Sequence[Configuration], shape: Shape, gpu: Gpu) -> Configura
     )
 
 
-def _splits(shape: Shape, gpu: Gpu, queries: int) -> int:
-    """Parts of the keys that fill the GPU with blocks, none shorter than is worth it."""
-    blocks = shape.all_heads * ceil(shape.q_len / queries)
-    return max(1, min(_BLOCKS_PER_UNIT * gpu.multiprocessors // blocks, shape.kv_len // _LEAST_PART, 128))
+def _splits(shape: Shape, gpu: Gpu, chosen: Configuration) -> int:
+    """Parts of the keys that fill the GPU with blocks that all run at once, none shorter than is worth it."""
+    blocks = shape.all_heads * ceil(shape.q_len / chosen.queries)
+    together = gpu.multiprocessors * max(1, _WARPS_PER_UNIT // chosen.warps)
+    return max(1, min(together // blocks, shape.kv_len // _LEAST_PART, 128))

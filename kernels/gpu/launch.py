@@ -10,8 +10,9 @@ from typing import Any
 from kernels.gpu.configurations import Configuration, Gpu, Shape, width
 
 LOG2_E = math.log2(math.e)
-_BULK_BYTES = 16
-"""What bulk copies want addresses and strides to be multiples of."""
+ROW_VALUES = 16
+"""Rows start at multiples of so many values: then Triton, which knows strides as multiples of 16 or not at all, loads
+16 bytes at a time, and bulk copies can read them."""
 
 
 def run(configuration: Configuration, shape: Shape, gpu: Gpu, tensors: tuple[Any, ...], scale: float) -> None:
@@ -32,10 +33,15 @@ def run(configuration: Configuration, shape: Shape, gpu: Gpu, tensors: tuple[Any
 
 
 def is_aligned(x: Any) -> bool:
-    """Return whether every row of a tensor starts at a multiple of 16 bytes, and none lies on another."""
-    strides = [stride for stride, size in zip(x.stride()[:-1], x.shape[:-1], strict=True) if size > 1]
-    aligned = all(stride > 0 and stride * x.element_size() % _BULK_BYTES == 0 for stride in strides)
-    return bool(aligned and x.data_ptr() % _BULK_BYTES == 0)
+    """Return whether every row of a tensor starts at a multiple of ``ROW_VALUES`` values."""
+    strides = [stride for stride, size in zip(x.stride()[:2], x.shape[:2], strict=True) if size > 1]
+    unaligned = any(stride % ROW_VALUES for stride in (*strides, x.stride()[2]))
+    return not unaligned and x.data_ptr() % (ROW_VALUES * x.element_size()) == 0
+
+
+def is_dense(x: Any) -> bool:
+    """Return whether no row of a tensor lies on another, as bulk copies need."""
+    return all(stride > 0 for stride, size in zip(x.stride(), x.shape, strict=True) if size > 1)
 
 
 def _sizes(configuration: Configuration, shape: Shape) -> tuple[dict[str, Any], int]:
@@ -66,29 +72,6 @@ def _plain(
     score = importlib.import_module("kernels.gpu.tile_operations").plain
     sizes = (shape.heads, shape.q_len, shape.kv_len, blocks)
     module.kernel[(blocks * shape.all_heads,)](*tensors, c, *sizes, *_strides(*tensors), SCORE=score, **constants)
-
-
-def _two_pass(
-    torch: Any, module: Any, configuration: Configuration, shape: Shape, gpu: Gpu, tensors: tuple[Any, ...], c: float
-) -> None:
-    """As many blocks as run at once, each with a workspace."""
-    constants, blocks = _sizes(configuration, shape)
-    score = importlib.import_module("kernels.gpu.tile_operations").plain
-    tiles = blocks * shape.all_heads
-    key_tiles = -(-shape.kv_len // configuration.keys) + 1
-    programs = min(tiles, gpu.multiprocessors * _resident(configuration, constants, gpu))
-    device = tensors[0].device
-    workspace = torch.empty(programs * 2 * key_tiles * configuration.queries, dtype=torch.float32, device=device)
-    counter = torch.zeros(1, dtype=torch.int32, device=device)
-    sizes = (shape.heads, shape.q_len, shape.kv_len, blocks)
-    work = (workspace, counter, tiles, key_tiles)
-    module.kernel[(programs,)](*tensors, c, *sizes, *_strides(*tensors), *work, SCORE=score, **constants)
-
-
-def _resident(configuration: Configuration, constants: dict[str, Any], gpu: Gpu) -> int:
-    """Blocks that one multiprocessor runs at once, by shared memory and by registers at 255 a thread."""
-    held = configuration.shared_bytes(constants["WIDTH_E"], constants["WIDTH_F"])
-    return max(1, min(gpu.shared_bytes // held, 8 // configuration.warps))
 
 
 def _split_keys(
@@ -145,4 +128,4 @@ def _hopper(
     )
 
 
-_LAUNCHES = {"two_pass": _two_pass, "split_keys": _split_keys, "one_pass_hopper": _hopper}
+_LAUNCHES = {"split_keys": _split_keys, "one_pass_hopper": _hopper}

@@ -25,13 +25,13 @@ def sweep(
     rm, rd, rnv = running
     for start in tl.range(first, last, BLOCK_N):
         keys = start + tl.arange(0, BLOCK_N)
-        bk = load(k, k_row, keys, kv_len, E, WIDTH_E, MASK)
+        bk = load(k, k_row, start, kv_len, E, WIDTH_E, BLOCK_N, MASK)
         bqk = score(q, bk, queries, keys, head, q_len, kv_len, SCORE, MASK, CAUSAL)
         rm_next = tl.maximum(rm, tl.max(bqk, 1))
         prm = tl.exp2((rm - rm_next) * c)
         sln = tl.exp2(bqk * c - (rm_next * c)[:, None])
         rd = rd * prm + tl.sum(sln, 1)
-        bv = load(v, v_row, keys, kv_len, F, WIDTH_F, MASK)
+        bv = load(v, v_row, start, kv_len, F, WIDTH_F, BLOCK_N, MASK)
         rnv = tl.dot(sln.to(bv.dtype), bv, rnv * prm[:, None])
         rm = rm_next
     return rm, rd, rnv
@@ -53,7 +53,7 @@ def kernel(
     v += start_of(head, heads, v_batch, v_head)
     out += start_of(head, heads, out_batch, out_head)
     queries = block * BLOCK_M + tl.arange(0, BLOCK_M)
-    tile_q = load(q, q_row, queries, q_len, E, WIDTH_E, True)
+    tile_q = load(q, q_row, block * BLOCK_M, q_len, E, WIDTH_E, BLOCK_M, True)
     full, last = seen(block, q_len, kv_len, BLOCK_M, BLOCK_N, CAUSAL)
     rm = tl.full([BLOCK_M], FLOOR, tl.float32)
     rd = tl.zeros([BLOCK_M], tl.float32)
@@ -67,4 +67,4 @@ def kernel(
         E, F, WIDTH_E, WIDTH_F, BLOCK_N, SCORE, True, CAUSAL,
     )  # fmt: skip
     av = rnv * tl.where(rd > 0.0, 1.0 / rd, 0.0)[:, None]
-    store(out, out_row, queries, q_len, av, F, WIDTH_F)
+    store(out, out_row, block * BLOCK_M, q_len, av, F, WIDTH_F, BLOCK_M)

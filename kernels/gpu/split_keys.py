@@ -40,7 +40,7 @@ def kernel(
     k += start_of(head, heads, k_batch, k_head)
     v += start_of(head, heads, v_batch, v_head)
     queries = block * BLOCK_M + tl.arange(0, BLOCK_M)
-    tile_q = load(q, q_row, queries, q_len, E, WIDTH_E, True)
+    tile_q = load(q, q_row, block * BLOCK_M, q_len, E, WIDTH_E, BLOCK_M, True)
     full, last = seen(block, q_len, kv_len, BLOCK_M, BLOCK_N, CAUSAL)
     first = split * part_keys
     last = tl.minimum(last, first + part_keys)
@@ -57,7 +57,7 @@ def kernel(
         E, F, WIDTH_E, WIDTH_F, BLOCK_N, SCORE, True, CAUSAL,
     )  # fmt: skip
     parts += (head * splits + split).to(tl.int64) * q_len * (WIDTH_F + 2)
-    store(parts, WIDTH_F + 2, queries, q_len, rnv, WIDTH_F, WIDTH_F)
+    store(parts, WIDTH_F + 2, block * BLOCK_M, q_len, rnv, WIDTH_F, WIDTH_F, BLOCK_M)
     tl.store(parts + queries * (WIDTH_F + 2) + WIDTH_F, rm, mask=queries < q_len)
     tl.store(parts + queries * (WIDTH_F + 2) + WIDTH_F + 1, rd, mask=queries < q_len)
 

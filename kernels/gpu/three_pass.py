@@ -28,7 +28,7 @@ def maxima(
     """Pass 1 over the keys from ``first`` to below ``last``: GM."""
     for start in tl.range(first, last, BLOCK_N):
         keys = start + tl.arange(0, BLOCK_N)
-        tile = load(k, k_row, keys, kv_len, E, WIDTH_E, MASK)
+        tile = load(k, k_row, start, kv_len, E, WIDTH_E, BLOCK_N, MASK)
         qk = score(q, tile, queries, keys, head, q_len, kv_len, SCORE, MASK, CAUSAL)
         gm = tl.maximum(gm, tl.max(qk, 1))
     return gm
@@ -43,7 +43,7 @@ def _denominators(
     """Pass 2 over the keys from ``first`` to below ``last``: SN and SD."""
     for start in tl.range(first, last, BLOCK_N):
         keys = start + tl.arange(0, BLOCK_N)
-        tile = load(k, k_row, keys, kv_len, E, WIDTH_E, MASK)
+        tile = load(k, k_row, start, kv_len, E, WIDTH_E, BLOCK_N, MASK)
         qk = score(q, tile, queries, keys, head, q_len, kv_len, SCORE, MASK, CAUSAL)
         sn = tl.exp2(qk * c - (gm * c)[:, None])
         sd += tl.sum(sn, 1)
@@ -51,7 +51,7 @@ def _denominators(
 
 
 @triton.jit
-def _weigh(
+def weigh(
     first, last, av, gm, factor, q, k, v, k_row, v_row, queries, head, c, q_len, kv_len,
     E: tl.constexpr, F: tl.constexpr, WIDTH_E: tl.constexpr, WIDTH_F: tl.constexpr, BLOCK_N: tl.constexpr,
     SCORE: tl.constexpr, MASK: tl.constexpr, CAUSAL: tl.constexpr,
@@ -59,10 +59,10 @@ def _weigh(
     """Pass 3 over the keys from ``first`` to below ``last``: SN, A and AV; ``factor`` is 1 / SD."""
     for start in tl.range(first, last, BLOCK_N):
         keys = start + tl.arange(0, BLOCK_N)
-        tile = load(k, k_row, keys, kv_len, E, WIDTH_E, MASK)
+        tile = load(k, k_row, start, kv_len, E, WIDTH_E, BLOCK_N, MASK)
         qk = score(q, tile, queries, keys, head, q_len, kv_len, SCORE, MASK, CAUSAL)
         a = tl.exp2(qk * c - (gm * c)[:, None]) * factor[:, None]
-        values = load(v, v_row, keys, kv_len, F, WIDTH_F, MASK)
+        values = load(v, v_row, start, kv_len, F, WIDTH_F, BLOCK_N, MASK)
         av = tl.dot(a.to(values.dtype), values, av)
     return av
 
@@ -83,7 +83,7 @@ def kernel(
     v += start_of(head, heads, v_batch, v_head)
     out += start_of(head, heads, out_batch, out_head)
     queries = block * BLOCK_M + tl.arange(0, BLOCK_M)
-    tq = load(q, q_row, queries, q_len, E, WIDTH_E, True)
+    tq = load(q, q_row, block * BLOCK_M, q_len, E, WIDTH_E, BLOCK_M, True)
     full, last = seen(block, q_len, kv_len, BLOCK_M, BLOCK_N, CAUSAL)
     gm = tl.full([BLOCK_M], FLOOR, tl.float32)
     gm = maxima(0, full, gm, tq, k, k_row, queries, head, q_len, kv_len, E, WIDTH_E, BLOCK_N, SCORE, False, CAUSAL)
@@ -97,12 +97,12 @@ def kernel(
     )
     factor = tl.where(sd > 0.0, 1.0 / sd, 0.0)
     av = tl.zeros([BLOCK_M, WIDTH_F], tl.float32)
-    av = _weigh(
+    av = weigh(
         0, full, av, gm, factor, tq, k, v, k_row, v_row, queries, head, c, q_len, kv_len,
         E, F, WIDTH_E, WIDTH_F, BLOCK_N, SCORE, False, CAUSAL,
     )  # fmt: skip
-    av = _weigh(
+    av = weigh(
         full, last, av, gm, factor, tq, k, v, k_row, v_row, queries, head, c, q_len, kv_len,
         E, F, WIDTH_E, WIDTH_F, BLOCK_N, SCORE, True, CAUSAL,
     )  # fmt: skip
-    store(out, out_row, queries, q_len, av, F, WIDTH_F)
+    store(out, out_row, block * BLOCK_M, q_len, av, F, WIDTH_F, BLOCK_M)

@@ -26,11 +26,11 @@ def _weigh(
     """Pass 2 over the keys from ``first`` to below ``last``: SN, SD and SNV."""
     for start in tl.range(first, last, BLOCK_N):
         keys = start + tl.arange(0, BLOCK_N)
-        tile = load(k, k_row, keys, kv_len, E, WIDTH_E, MASK)
+        tile = load(k, k_row, start, kv_len, E, WIDTH_E, BLOCK_N, MASK)
         qk = score(q, tile, queries, keys, head, q_len, kv_len, SCORE, MASK, CAUSAL)
         sn = tl.exp2(qk * c - (gm * c)[:, None])
         sd += tl.sum(sn, 1)
-        values = load(v, v_row, keys, kv_len, F, WIDTH_F, MASK)
+        values = load(v, v_row, start, kv_len, F, WIDTH_F, BLOCK_N, MASK)
         snv = tl.dot(sn.to(values.dtype), values, snv)
     return sd, snv
 
@@ -51,7 +51,7 @@ def kernel(
     v += start_of(head, heads, v_batch, v_head)
     out += start_of(head, heads, out_batch, out_head)
     queries = block * BLOCK_M + tl.arange(0, BLOCK_M)
-    tq = load(q, q_row, queries, q_len, E, WIDTH_E, True)
+    tq = load(q, q_row, block * BLOCK_M, q_len, E, WIDTH_E, BLOCK_M, True)
     full, last = seen(block, q_len, kv_len, BLOCK_M, BLOCK_N, CAUSAL)
     gm = tl.full([BLOCK_M], FLOOR, tl.float32)
     gm = maxima(0, full, gm, tq, k, k_row, queries, head, q_len, kv_len, E, WIDTH_E, BLOCK_N, SCORE, False, CAUSAL)
@@ -67,4 +67,4 @@ def kernel(
         E, F, WIDTH_E, WIDTH_F, BLOCK_N, SCORE, True, CAUSAL,
     )  # fmt: skip
     av = snv * tl.where(sd > 0.0, 1.0 / sd, 0.0)[:, None]
-    store(out, out_row, queries, q_len, av, F, WIDTH_F)
+    store(out, out_row, block * BLOCK_M, q_len, av, F, WIDTH_F, BLOCK_M)

@@ -34,23 +34,29 @@ def start_of(head, heads, batch_stride, head_stride):
 
 
 @triton.jit
-def load(base, stride, rows, length, SIZE: tl.constexpr, WIDTH: tl.constexpr, MASK: tl.constexpr):
-    """Load rows of ``SIZE`` values as [rows, WIDTH]; with ``MASK`` those past ``length`` as zeros."""
-    columns = tl.arange(0, WIDTH)
-    places = base + rows.to(tl.int64)[:, None] * stride + columns[None, :]
+def load(base, stride, start, length, SIZE: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, MASK: tl.constexpr):
+    """Load rows from ``start`` on, ``SIZE`` values each, as [BLOCK, WIDTH]; with ``MASK`` those past ``length`` as 0.
+
+    Only the start of a tile is computed in 64 bits, so that offsets inside tiles stay the same from tile to tile.
+    """
+    row = tl.arange(0, BLOCK)
+    column = tl.arange(0, WIDTH)
+    places = base + tl.cast(start, tl.int64) * stride + (row[:, None] * stride + column[None, :])
     if MASK:
-        return tl.load(places, mask=(rows < length)[:, None] & (columns < SIZE)[None, :], other=0.0)
+        return tl.load(places, mask=(start + row < length)[:, None] & (column < SIZE)[None, :], other=0.0)
     if SIZE < WIDTH:
-        return tl.load(places, mask=(columns < SIZE)[None, :], other=0.0)
+        return tl.load(places, mask=(column < SIZE)[None, :], other=0.0)
     return tl.load(places)
 
 
 @triton.jit
-def store(base, stride, rows, length, values, SIZE: tl.constexpr, WIDTH: tl.constexpr):
-    """Store [rows, WIDTH] values as rows of ``SIZE``, none past ``length``."""
-    columns = tl.arange(0, WIDTH)
-    places = base + rows.to(tl.int64)[:, None] * stride + columns[None, :]
-    tl.store(places, values.to(base.dtype.element_ty), mask=(rows < length)[:, None] & (columns < SIZE)[None, :])
+def store(base, stride, start, length, values, SIZE: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    """Store [BLOCK, WIDTH] values as rows of ``SIZE`` from ``start`` on, none past ``length``."""
+    row = tl.arange(0, BLOCK)
+    column = tl.arange(0, WIDTH)
+    places = base + tl.cast(start, tl.int64) * stride + (row[:, None] * stride + column[None, :])
+    mask = (start + row < length)[:, None] & (column < SIZE)[None, :]
+    tl.store(places, values.to(base.dtype.element_ty), mask=mask)
 
 
 @triton.jit

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from kernels.gpu.attention import CASCADES, attention
 from kernels.measure.environment import today
-from kernels.measure.gpu_timing import ROTATED_BYTES, gpu_name, gpu_software, timed
+from kernels.measure.gpu_timing import ROTATED_BYTES, gpu_name, gpu_software, timed_in_turns
 from kernels.measure.shapes import Shape
 from kernels.measure.table import Measurement
 from kernels.measure.timing import Timing
@@ -63,7 +63,7 @@ def measure_attention(
 
     Args:
         shapes: what to time.
-        repeats: how often.
+        repeats: rounds, in which the kernels of a shape have their turns.
         report: told what is being measured, and the errors.
 
     Raises:
@@ -79,8 +79,8 @@ def measure_attention(
         wrong = [name for name in found if name in CASCADES and not found[name] < TOLERANCE]
         if wrong:
             raise ArithmeticError(f"{wrong[0]} is wrong on {shape}: error {found[wrong[0]]:.3g}, not under {TOLERANCE}")
-        for name, kernel in kernels.items():
-            timing = timed([partial(kernel, *tensors) for tensors in inputs], repeats)
+        works = {name: [partial(kernel, *tensors) for tensors in inputs] for name, kernel in kernels.items()}
+        for name, timing in timed_in_turns(works, repeats).items():
             yield _measurement(device, versions, name, shape, timing)
 
 

@@ -157,11 +157,11 @@ def _memories() -> Iterator[tuple[str, float, Any]]:
         timing = timed([call], REPEATS)
         yield f"l2_{mebibytes}_read_bytes_per_s", turns * 4 * small.numel() / timing.median_s, timing
     for name, count in (("l2", 2**20), ("hbm", 2**28)):
-        steps = 4000
+        steps = 2000
         order = torch.randperm(count // _LINE, device="cuda") * _LINE
         links = torch.zeros(count, dtype=torch.int32, device="cuda")
         links[order] = order.roll(-1).to(torch.int32)
-        starts = order[:: len(order) // 32][: 2 * REPEATS].tolist()
+        starts = order[:: max(1, len(order) // 4096)].tolist()
         place = out.view(torch.int32)
         timing = timed(
             [partial(loops.chase[(1,)], links, place, start, steps, num_warps=1) for start in starts], REPEATS

@@ -1,9 +1,15 @@
-"""Timing on a GPU: events around each call, behind a kernel that waits, so that launches by the CPU do not count."""
+"""Timing on a GPU: events around each call, behind a kernel that waits, so that the launches of the CPU do not count.
+
+What is compared is timed in turns, round after round, after the GPU has worked for long enough to leave the low clock
+of an idle chip.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
+from time import perf_counter
 from typing import Any, Final
 
 from kernels.measure.environment import software
@@ -11,32 +17,45 @@ from kernels.measure.timing import Timing
 
 _WAIT_CYCLES: Final = 600_000
 """What the GPU waits before a timed call, in cycles: about 0.3 ms, in which the CPU launches the call."""
-_WARM_UP: Final = 3
+_WARM_UP_S: Final = 0.2
+"""Seconds that the GPU works before anything is timed."""
+_WARM_UP_CALLS: Final = 3
 ROTATED_BYTES: Final = 3 * 2**27
 """Inputs that a kernel goes through in turn take at least so much, several times an L2 cache."""
 
 
 def timed(calls: Sequence[Callable[[], Any]], repeats: int) -> Timing:
-    """Time the same work on several inputs in turn.
+    """Time the same work on several inputs in turn; see `timed_in_turns`."""
+    return timed_in_turns({"": calls}, repeats)[""]
+
+
+def timed_in_turns(works: Mapping[str, Sequence[Callable[[], Any]]], repeats: int) -> dict[str, Timing]:
+    """Time several works in turns.
 
     Args:
-        calls: the work, on each of the inputs.
-        repeats: how often it is timed, after a few untimed calls.
+        works: by name, the same work on each of several inputs, which are taken one after another.
+        repeats: rounds, after untimed ones.
     """
     torch: Any = importlib.import_module("torch")
-    for number in range(max(_WARM_UP, min(len(calls), 8))):
-        calls[number % len(calls)]()
+    calls = {name: cycle(work) for name, work in works.items()}
+    start, rounds = perf_counter(), 0
+    while rounds < _WARM_UP_CALLS or perf_counter() - start < _WARM_UP_S:
+        for work in calls.values():
+            next(work)()
+        torch.cuda.synchronize()
+        rounds += 1
+    events: dict[str, list[tuple[Any, Any]]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in calls.items():
+            first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            call = next(work)
+            torch.cuda._sleep(_WAIT_CYCLES)
+            first.record()
+            call()
+            last.record()
+            events[name].append((first, last))
     torch.cuda.synchronize()
-    pairs = []
-    for number in range(repeats):
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.cuda._sleep(_WAIT_CYCLES)
-        first.record()
-        calls[number % len(calls)]()
-        last.record()
-        pairs.append((first, last))
-    torch.cuda.synchronize()
-    return Timing(tuple(first.elapsed_time(last) * 1e-3 for first, last in pairs))
+    return {name: Timing(tuple(a.elapsed_time(b) * 1e-3 for a, b in pairs)) for name, pairs in events.items()}
 
 
 def gpu_name() -> str:

@@ -24,6 +24,8 @@ SHAPES = (
     (1, 2, 300, 200, 128, 128),
     (1, 1, 1, 1, 128, 128),
     (1, 2, 130, 1, 64, 64),
+    (1, 1, 70, 1, 33, 17),
+    (1, 2, 70, 90, 40, 24),
     (1, 3, 100, 140, 80, 96),
     (1, 2, 65, 129, 8, 24),
     (1, 2, 70, 90, 33, 17),
@@ -132,3 +134,12 @@ def test_many_tiles_are_all_taken() -> None:
         for _ in range(3):
             found = attention(q, k, v, cascade=cascade, causal=True, scale=0.125)
             assert error(found, reference(q, k, v, True, 0.125)) < TOLERANCE
+
+
+def test_tensors_that_start_anywhere() -> None:
+    q, k, v = (normal(2 * n * 3 * 36 + 1)[1:].view(2, 3, n, 36) for n in (150, 170, 170))
+    expected = reference(q, k, v, True, 0.1)
+    for out in (None, torch.empty(2, 150, 3, 36, device="cuda", dtype=q.dtype).transpose(1, 2)):
+        found = attention(q, k, v, causal=True, scale=0.1, out=out)
+        assert out is None or found is out
+        assert error(found, expected) < TOLERANCE
