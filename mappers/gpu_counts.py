@@ -77,6 +77,10 @@ class GpuCounter:
         """Bytes of a space of ranks in a tile, in memory."""
         return self.gpu.value_bytes * self.extent(ranks, queries=queries, keys=keys)
 
+    def whole_bytes(self, ranks: tuple[str, ...]) -> int:
+        """Bytes of a space of ranks of one instance, in memory."""
+        return self.bytes(ranks, queries=self.queries, keys=self.keys)
+
     def _is_input(self, tensor: str) -> bool:
         return tensor in self.cascade.inputs
 
@@ -101,9 +105,10 @@ class GpuCounter:
 
     def tile_bytes(self, one: GpuPass) -> int:
         """Bytes of the inputs of one whole tile of keys in shared memory."""
-        return sum(self.bytes(ranks) for _, ranks in self._key_inputs(one))
+        return sum(self.bytes(ranks) for _, ranks in self.key_inputs(one))
 
-    def _key_inputs(self, one: GpuPass) -> list[tuple[str, tuple[str, ...]]]:
+    def key_inputs(self, one: GpuPass) -> list[tuple[str, tuple[str, ...]]]:
+        """Inputs of a tile of keys, and their ranks."""
         reads = {a.tensor: a.ranks for piece in one.trip for e in piece.parts for a in e.inputs}
         return [(t, ranks) for t, ranks in reads.items() if self._is_input(t) and self._per_key(ranks)]
 
@@ -120,18 +125,32 @@ class GpuCounter:
             masked: whether scores are compared with the edge of a mask or of the keys.
             times: how many tiles.
         """
-        work: list[Work] = []
-        for piece in one.trip:
-            work += self._work(piece)
-            if masked and isinstance(piece, ProductPiece) and self.program.program.in_tile(piece.einsum.output):
-                work.append(_loop(piece.einsum.name, MASK.times(self.extent(piece.einsum.output.ranks))))
-        transfers = [t for name, ranks in self._key_inputs(one) for t in self._load(name, ranks, queries, keys)]
+        transfers = [t for name, ranks in self.key_inputs(one) for t in self._load(name, ranks, queries, keys)]
+        if self.kernel.columns > 1:
+            transfers += [t._replace(store="L2") for t in self.opening(queries)]
         for piece in one.trip:
             for einsum in piece.parts:
                 if einsum.name in self.cascade.outputs and self._per_key(einsum.output.ranks):
                     moved = self.bytes(einsum.output.ranks, queries=queries, keys=keys)
                     transfers.append(Transfer(einsum.name, "HBM", moved))
-        return Trip(tuple(work), self._shared(one), tuple(transfers), times=times)
+        work = self._trip_work[self.program.passes.index(one), masked]
+        products = sum(isinstance(w, Product) for w in work)
+        awaits = 0 if self.kernel.stages else products
+        return Trip(work, self._shared(one), tuple(transfers), awaits=awaits, times=times)
+
+    @cached_property
+    def _trip_work(self) -> dict[tuple[int, bool], tuple[Work, ...]]:
+        """What a whole tile of keys takes in each pass, under a mask and without."""
+        found = {}
+        for number, one in enumerate(self.program.passes):
+            for masked in (False, True):
+                work: list[Work] = []
+                for piece in one.trip:
+                    work += self._work(piece)
+                    if masked and isinstance(piece, ProductPiece) and self.program.program.in_tile(piece.einsum.output):
+                        work.append(_loop(piece.einsum.name, MASK.times(self.extent(piece.einsum.output.ranks))))
+                found[number, masked] = tuple(work)
+        return found
 
     def _load(self, tensor: str, ranks: tuple[str, ...], queries: int, keys: int) -> Iterator[Transfer]:
         size = self.bytes(ranks, queries=queries, keys=keys)
@@ -145,9 +164,11 @@ class GpuCounter:
         """What follows the trips of a pass."""
         return Trip(tuple(w for piece in one.after for w in self._work(piece)))
 
-    def closing(self, queries: int) -> tuple[Transfer, ...]:
-        """Stores of the results."""
-        return tuple(Transfer(t, "HBM", self.bytes(self.cascade.ranks_of[t], queries=queries)) for t in self.results)
+    def closing(self, queries: int) -> Trip:
+        """The results, converted and stored."""
+        ranks = {t: self.cascade.ranks_of[t] for t in self.results}
+        work = tuple(_loop(t, CONVERT.times(self.extent(r))) for t, r in ranks.items())
+        return Trip(work, transfers=tuple(Transfer(t, "HBM", self.bytes(r, queries=queries)) for t, r in ranks.items()))
 
     def _work(self, piece: Piece) -> Iterator[Work]:
         if isinstance(piece, ProductPiece):
@@ -190,13 +211,18 @@ class GpuCounter:
         if self.kernel.unit != "warp":
             return 0
         total = 0
-        readers = max(1, min(self.kernel.workers * self.kernel.warps, self.kernel.queries // STEP))
+        columns = self.kernel.columns
+        rows = max(1, min(self.kernel.workers * self.kernel.warps // columns, self.kernel.queries // STEP))
         for piece in one.trip:
             if isinstance(piece, ProductPiece):
                 for access in piece.einsum.inputs:
-                    if self._is_input(access.tensor):
-                        column = self.program.program.roles.column in access.ranks
-                        total += (1 if column else readers) * self.bytes(access.ranks)
+                    size = self.bytes(access.ranks)
+                    if self.program.program.roles.column not in access.ranks:
+                        total += rows * size
+                    elif self._is_input(access.tensor):
+                        total += columns * size
+                    elif columns > 1:
+                        total += (1 + columns) * size
         return total
 
 

@@ -30,7 +30,9 @@ class GpuKernel:
         warps: of a worker.
         loaders: warps of a block that do nothing but load.
         registers: of a thread, at most; loading warps have few, so that these count for the others alone.
-        stages: tiles of keys that are in shared memory at a time.
+        stages: tiles of keys that are in shared memory at a time; 0 if they are loaded when they are needed.
+        columns: warps side by side in a tile; if several, what a loop makes reaches the next product through shared
+            memory, and queries are loaded for every tile of keys.
         unit: what multiplies tiles.
         sharing: how workers share the units of a multiprocessor.
         pipelined: whether the second product runs under the vector loops of the next trip.
@@ -52,6 +54,7 @@ class GpuKernel:
     unit: ProductUnit
     sharing: Sharing
     warps: int = 4
+    columns: int = 1
     loaders: int = 0
     pipelined: bool = False
     dispatch: Dispatch = "dynamic"
@@ -72,7 +75,7 @@ def flash(head_dim: int, *, splits: int = 1) -> GpuKernel:
     """FlashAttention-2's forward kernel as PyTorch builds it for A100 and later; another one where it splits keys."""
     wide = head_dim > 64
     queries, keys = (128, 64 if wide else 128) if splits == 1 else (64, 128 if wide else 256)
-    return GpuKernel("flash", queries, keys, 1, 255, 1, "warp", "lockstep", splits=splits)
+    return GpuKernel("flash", queries, keys, 1, 255, 1, "warp", "blocks", splits=splits)
 
 
 def flash_splits(instances: int, queries: int, keys: int, head_dim: int, sms: int) -> int:
@@ -92,11 +95,12 @@ def flash_splits(instances: int, queries: int, keys: int, head_dim: int, sms: in
 
 
 def efficient(head_dim: int) -> GpuKernel:
-    """CUTLASS's kernel for 16-bit values on A100 and later."""
-    return GpuKernel("efficient", 64, 64 if head_dim <= 64 else 128, 1, 168, 1, "warp", "lockstep")
+    """CUTLASS's kernel for 16-bit values on A100 and later: warps have 32×32 of a tile each, two of them its rows."""
+    keys = 64 if head_dim <= 64 else 128
+    return GpuKernel("efficient", 64, keys, 1, 128, 0, "warp", "blocks", warps=keys // 16, columns=keys // 32)
 
 
-def cudnn(head_dim: int) -> GpuKernel:
+def cudnn(head_dim: int, *, splits: int = 1) -> GpuKernel:
     """CuDNN's fused kernel on Hopper."""
     stages = 3 if head_dim <= 64 else 2
     return GpuKernel(
@@ -105,7 +109,13 @@ def cudnn(head_dim: int) -> GpuKernel:
         pipelined=True,
         persistent=True,
         longest_first=True,
+        splits=splits,
     )
+
+
+def filling_splits(instances: int, queries: int, keys: int, sms: int) -> int:
+    """Return among how many blocks of 128 queries the keys are shared so that a block is left for every SM."""
+    return max(1, min(sms // (instances * -(-queries // 128)), -(-keys // 128)))
 
 
 def own(cascade: str, instances: int, sizes: tuple[int, int, int, int], gpu: Gpu, *, causal: bool) -> GpuKernel:
@@ -132,7 +142,7 @@ def own(cascade: str, instances: int, sizes: tuple[int, int, int, int], gpu: Gpu
     workers, warps = (chosen.warps // 4, 4) if chosen.warps >= 4 else (1, chosen.warps)
     unit: ProductUnit = "warpgroup" if has_groups and warps == 4 and chosen.queries >= 64 else "warp"
     return GpuKernel(
-        *(chosen.kernel, chosen.queries, chosen.keys, workers, 255, chosen.stages, unit, "free", warps),
+        *(chosen.kernel, chosen.queries, chosen.keys, workers, 255, chosen.stages, unit, "blocks", warps),
         longest_first=True,
         powers_of_two=True,
         launches=1,

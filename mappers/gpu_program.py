@@ -2,15 +2,20 @@
 
 Each pass of ``cpu_program.py`` has pieces that every tile of keys goes through, and pieces without a key rank, which
 follow the pass. A GPU has no room for a fiber of scores per query: where a pass reads a value per query and key that
-an earlier one made, it makes it again, and all that this takes, tile by tile.
+an earlier one made, it makes it again, and all that this takes, tile by tile. Of exponentials that it would multiply,
+
+    exp(x - y) · exp(y - z) = exp(x - z),
+
+it takes one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import permutations
 
-from einsum_cascades.ir import Cascade, Einsum
+from einsum_cascades.ir import Access, Apply, Cascade, Einsum
 from mappers.cpu_program import LoopPiece, Piece, ProductPiece, Program, program_of
 
 
@@ -62,12 +67,14 @@ def gpu_program_of(cascade: Cascade) -> GpuProgram:
     family = program.family
     everything = program.pieces
     maker = {e.name: (index, e) for index, piece in enumerate(everything) for e in piece.parts}
-    passes = []
+    passes: list[GpuPass] = []
     start = 0
     for pieces in program.passes:
         own = range(start, start + len(pieces))
         start += len(pieces)
         trip = {n: everything[n] for n in own if _touches(everything[n], family)}
+        if passes:
+            trip = {n: _merged(piece, maker, own) for n, piece in trip.items()}
         after = tuple(everything[n] for n in own if n not in trip)
         passes.append(GpuPass(tuple(_with_makers(trip, everything, maker, family)), after))
     return GpuProgram(program, tuple(passes))
@@ -75,6 +82,30 @@ def gpu_program_of(cascade: Cascade) -> GpuProgram:
 
 def _touches(piece: Piece, family: frozenset[str]) -> bool:
     return any(family & set(einsum.ranks) for einsum in piece.parts)
+
+
+def _merged(piece: Piece, maker: dict[str, tuple[int, Einsum]], own: range) -> Piece:
+    """A loop that multiplies exponentials of an earlier pass as one that takes a single exponential."""
+    if isinstance(piece, ProductPiece):
+        return piece
+    leader, *others = piece.einsums
+    expression = leader.expression
+    if not (isinstance(expression, Apply) and expression.operator == "mul"):
+        return piece
+    made = [maker.get(operand.tensor) for operand in expression.operands if isinstance(operand, Access)]
+    differences = [_exponent(found[1]) for found in made if found is not None and found[0] not in own]
+    for (x, y), (other, z) in permutations([pair for pair in differences if pair is not None], 2):
+        if y == other:
+            return LoopPiece((replace(leader, expression=Apply("exp", (Apply("sub", (x, z)),))), *others))
+    return piece
+
+
+def _exponent(einsum: Einsum) -> tuple[Access, Access] | None:
+    """x and y, if an Einsum is exp(x - y)."""
+    match einsum.expression:
+        case Apply("exp", (Apply("sub", (Access() as x, Access() as y)),)) if not einsum.reductions:
+            return x, y
+    return None
 
 
 def _with_makers(

@@ -13,6 +13,7 @@ inputs do not fit in the L2 cache together.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 from math import prod
 from typing import Final, NamedTuple
@@ -107,7 +108,7 @@ def shared_bytes(counter: GpuCounter) -> int:
     """Return the shared memory of a block: its queries, and the tiles of keys that it holds at a time."""
     tiles = max((counter.tile_bytes(one) for one in counter.program.passes), default=0)
     queries = sum(counter.bytes(counter.cascade.ranks_of[t]) for t in counter.queried)
-    return queries + counter.kernel.stages * tiles
+    return queries + max(1, counter.kernel.stages) * tiles
 
 
 def resident_blocks(counter: GpuCounter) -> int:
@@ -162,12 +163,14 @@ def _fused(counter: GpuCounter, spans: tuple[tuple[Span, int], ...], resident: i
     together = 1
     if kernel.heads_together:
         shared = sum(counter.tile_bytes(one) for one in counter.program.passes[:1]) * -(-counter.keys // kernel.keys)
-        together = _divisor(instances, max(1, kernel.heads_together // max(1, shared)))
-    blocks = tuple((_block(counter, span, splits), count * together) for span, count in spans)
+        together = max(1, min(instances, kernel.heads_together // max(1, shared)))
+    blocks = tuple((_block(counter, span, splits), count) for span, count in spans)
+    sections, rest = divmod(instances, together)
     return Kernel(
         name=kernel.name,
-        blocks=blocks,
-        instances=instances // together,
+        blocks=tuple((block, count * together) for block, count in blocks),
+        instances=sections,
+        last=tuple((block, count * rest) for block, count in blocks) if rest else (),
         unit=kernel.unit,
         workers=kernel.workers,
         resident=resident,
@@ -175,15 +178,11 @@ def _fused(counter: GpuCounter, spans: tuple[tuple[Span, int], ...], resident: i
         pipelined=kernel.pipelined,
         dispatch=kernel.dispatch,
         persistent=kernel.persistent,
-        in_flight_bytes=kernel.stages * max((counter.tile_bytes(one) for one in counter.program.passes), default=0),
+        in_flight_bytes=max(1, kernel.stages)
+        * max((counter.tile_bytes(one) for one in counter.program.passes), default=0),
         hbm_bytes=_hbm_bytes(counter, spans, resident) + _partial_bytes(counter, splits),
         launches=kernel.launches,
     )
-
-
-def _divisor(number: int, most: int) -> int:
-    """The largest divisor of a number up to ``most``."""
-    return max((d for d in range(1, min(most, number, 4096) + 1) if number % d == 0), default=1)
 
 
 def _block(counter: GpuCounter, span: Span, splits: int) -> Block:
@@ -198,39 +197,35 @@ def _block(counter: GpuCounter, span: Span, splits: int) -> Block:
             continue
         opening = counter.opening(span.queries) if index == 0 else ()
         first = found[0]
-        trips.append(Trip(first.work, first.shared_bytes, first.transfers, opening, first=True))
+        trips.append(replace(first, awaited=opening, first=True, times=1))
         if first.times > 1:
-            trips.append(Trip(first.work, first.shared_bytes, first.transfers, times=first.times - 1))
+            trips.append(replace(first, times=first.times - 1))
         trips += found[1:]
         trips.append(counter.after(one, span.queries))
     closing = counter.closing(span.queries)
     if splits > 1:
-        closing = tuple(t._replace(bytes=t.bytes * SUM_BYTES // counter.gpu.value_bytes) for t in closing)
-    return Block((*trips, Trip(transfers=closing)))
+        wider = SUM_BYTES // counter.gpu.value_bytes
+        closing = Trip(transfers=tuple(t._replace(bytes=t.bytes * wider) for t in closing.transfers))
+    return Block((*trips, closing))
 
 
 def _hbm_bytes(counter: GpuCounter, spans: tuple[tuple[Span, int], ...], resident: int) -> int:
     """Traffic to and from the memory, partial results of split keys not counted."""
-    program, cascade, gpu = counter.program, counter.cascade, counter.gpu
-    column, family = program.program.roles.column, program.program.family
-    size = {t: counter.bytes(cascade.ranks_of[t], queries=counter.queries, keys=counter.keys) for t in counter.inputs}
-    size |= {t: counter.bytes(cascade.ranks_of[t], queries=counter.queries, keys=counter.keys) for t in cascade.outputs}
-    shared = sum(s for t, s in size.items() if column not in cascade.ranks_of[t] and t not in cascade.outputs)
-    scores = sum(
-        s
-        for t, s in size.items()
-        if column in cascade.ranks_of[t] and family & set(cascade.ranks_of[t]) and t in counter.inputs
-    )
-    once = sum(size.values())
+    cascade, gpu, column = counter.cascade, counter.gpu, counter.program.program.roles.column
+    ranks_of = {t: cascade.ranks_of[t] for t in (*counter.inputs, *cascade.outputs)}
+    once = sum(counter.whole_bytes(ranks) for ranks in ranks_of.values())
     number = sum(count for _, count in spans)
     at_once = gpu.sms * resident
-    concurrent = min(counter.workload.instances, -(-at_once // number) + 1)
-    passes = max(1, program.program.number_of_passes)
+    together = min(counter.workload.instances, -(-at_once // number) + 1)
+    swept = [[ranks for _, ranks in counter.key_inputs(one)] for one in counter.program.passes]
+    shared = [sum(counter.whole_bytes(r) for r in ranks if column not in r) for ranks in swept]
+    own = [sum(counter.whole_bytes(r) for r in ranks if column in r) for ranks in swept]
     again = 0
-    if shared * concurrent > gpu.l2.bytes // 2:
-        again += shared * (max(1, -(-number // at_once)) * passes - 1)
-    if passes > 1 and scores * at_once // max(1, number) > gpu.l2.bytes // 2:
-        again += scores * (passes - 1)
+    if max(shared) * together > gpu.l2.bytes // 2:
+        inputs = sum(counter.whole_bytes(r) for r in set().union(*swept) if column not in r)
+        again += sum(shared) * max(1, -(-number // at_once)) - inputs
+    if max(own) * at_once // number > gpu.l2.bytes // 2:
+        again += sum(own) - sum(counter.whole_bytes(r) for r in set().union(*swept) if column in r)
     return counter.workload.instances * (once + again)
 
 

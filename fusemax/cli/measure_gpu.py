@@ -10,10 +10,12 @@ import typer
 
 from einsum_cascades.errors import InputError
 from fusemax.cli import options
-from fusemax.cli.measure import Against, Compare, Out, check_place, report, table
-from fusemax.cli.output import percent, show, write, write_json
+from fusemax.cli.measure import Against, Compare, Out, check_place, report
+from fusemax.cli.output import percent, quantity, show, write, write_json
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from fusemax.measurement import Compared
     from hw_models.gpu.machine import Gpu
     from kernels.measure.table import Measurement
@@ -25,6 +27,12 @@ def gpu(
     micro_out: Annotated[
         Path | None,
         typer.Option("--micro-out", metavar="FILE", help="Run the microbenchmarks too, and write their figures."),
+    ] = None,
+    arch_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--arch-out", metavar="FILE", help="Run them, and write the measured GPU, to be used as --arch FILE."
+        ),
     ] = None,
     compare: Compare = False,
     against: Against = None,
@@ -44,12 +52,14 @@ def gpu(
     in the same run. With --compare alone nothing runs and no GPU is needed:
     the recorded measurements of all GPUs are compared, or those of --against.
     """
-    runs = not compare or out is not None or micro_out is not None
+    runs = not compare or any(path is not None for path in (out, micro_out, arch_out))
     _check(runs, compare, against, quick)
-    for path in (out, micro_out, plot):
+    for path in (out, micro_out, arch_out, plot):
         check_place(path)
     machine = _gpu(arch) if arch else None
-    rows = _measured(quick, out, micro_out) if runs else _recorded(against)
+    if micro_out is not None or arch_out is not None:
+        machine = _microbenchmarks(micro_out, arch_out, machine)
+    rows = _measured(quick, out) if runs else _recorded(against)
     from fusemax.gpu_comparison import compare_gpus
 
     found = compare_gpus(rows, machine)
@@ -71,7 +81,7 @@ def _check(runs: bool, compare: bool, against: Path | None, quick: bool) -> None
         raise InputError("--against FILE is given without --compare", hint="add --compare: nothing is run then")
     if against is not None and runs:
         raise InputError(
-            "--against FILE is given beside --out or --micro-out", hint="compare a table, or run and write"
+            "--against FILE is given beside --out, --micro-out or --arch-out", hint="compare a table, or run and write"
         )
     if quick and not runs:
         raise InputError("--quick is given, but --compare alone runs nothing", hint="leave --quick out, or add --out")
@@ -109,14 +119,32 @@ def _recorded(against: Path | None) -> tuple[Measurement, ...]:
     return recorded_gpus() if against is None else read_table(against)
 
 
-def _measured(quick: bool, out: Path | None, micro_out: Path | None) -> tuple[Measurement, ...]:
+def _microbenchmarks(micro_out: Path | None, arch_out: Path | None, base: Gpu | None) -> Gpu:
+    """Run the microbenchmarks; write their figures, and the GPU that they describe."""
+    from fusemax.gpu_comparison import gpu_of_device
+    from fusemax.gpu_figures import gpu_of_figures
+    from fusemax.tables import write_atomically
+    from hw_models.gpu.file import gpu_text
+    from kernels.measure import gpu_micro
+
+    rows = tuple(gpu_micro.measure_gpu(report=report))
+    if micro_out is not None:
+        write_atomically(micro_out, gpu_micro.format_figures(rows))
+    machine = gpu_of_figures(
+        {row.name: row.value for row in rows},
+        base or gpu_of_device(rows[0].device),
+        f"fusemax measure gpu, {rows[0].date}: {rows[0].device}, {rows[0].software}",
+    )
+    if arch_out is not None:
+        write_atomically(arch_out, gpu_text(machine).encode())
+    return machine
+
+
+def _measured(quick: bool, out: Path | None) -> tuple[Measurement, ...]:
     from fusemax.tables import write_atomically
     from kernels.measure import gpu as kernels
-    from kernels.measure import gpu_micro
     from kernels.measure.table import format_table
 
-    if micro_out is not None:
-        write_atomically(micro_out, gpu_micro.format_figures(gpu_micro.measure_gpu(report=report)))
     shapes = kernels.QUICK_GPU_SHAPES if quick else kernels.GPU_SHAPES
     try:
         rows = tuple(kernels.measure_attention(shapes, repeats=7 if quick else 20, report=report))
@@ -144,14 +172,15 @@ def _by_device(found: Sequence[Compared]) -> dict[str, list[Compared]]:
 
 
 def _plain(found: Sequence[Compared]) -> dict[str, Any]:
-    from fusemax.gpu_comparison import summary
+    from fusemax.gpu_comparison import described, summary
     from fusemax.measurement import errors, mean_absolute_error
 
+    known = described(found)
     return {
-        "mean_absolute_error": mean_absolute_error(found),
+        "mean_absolute_error": mean_absolute_error(known),
         "errors": errors(found),
         "devices": {device: summary(rows) for device, rows in _by_device(found).items()},
-        "rows": [row.as_dict() for row in found],
+        "rows": [{**row.as_dict(), "described": row in known} for row in found],
     }
 
 
@@ -159,18 +188,44 @@ LABELS = {"all": "all kernels", "own": "this package's kernels", "others": "PyTo
 
 
 def _show(found: Sequence[Compared]) -> None:
-    from fusemax.gpu_comparison import summary
+    from fusemax.gpu_comparison import UNDESCRIBED, summary
 
     for device, rows in _by_device(found).items():
         write(device)
-        show(table(rows))
+        show(_table(rows))
         groups = summary(rows)
         for name in (*(n for n in groups if n not in LABELS), *(n for n in LABELS if n in groups)):
             group = groups[name]
-            batch, heads, q_len, kv_len, head_dim, causal = group["largest_error_at"]
-            where = f"{batch}x{heads} {q_len}x{kv_len} {head_dim}" + " causal" * causal
+            known = ", which its tiles do not describe" * (name in UNDESCRIBED)
             write(
-                f"mean absolute error of {LABELS.get(name, name)}: {percent(group['mean_absolute_error'])} "
-                f"over {group['rows']}, largest {percent(group['largest_error'])} ({where})"
+                f"mean absolute error of {LABELS.get(name, name)}{known}: {percent(group['mean_absolute_error'])} "
+                f"over {group['rows']}, largest {percent(group['largest_error'])} "
+                f"({_shape(group['largest_error_at'])})"
             )
         write("")
+
+
+def _table(rows: Sequence[Compared]) -> Table:
+    """Measured beside predicted, a section per shape."""
+    from rich import box
+    from rich.table import Table
+
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    view.add_column("shape, kernel", no_wrap=True)
+    for heading in ("measured", "predicted", "ratio", "share"):
+        view.add_column(heading, justify="right", no_wrap=True)
+    before = None
+    for row in rows:
+        if row.measured.shape != before:
+            if before is not None:
+                view.add_section()
+            before = row.measured.shape
+            view.add_row(_shape(before))
+        predicted = ("", "") if row.predicted_s is None else (quantity(row.predicted_s, "s"), f"{row.ratio:.3f}")
+        view.add_row(f"  {row.measured.kernel}", quantity(row.measured.median_s, "s"), *predicted, percent(row.share))
+    return view
+
+
+def _shape(shape: tuple[int, int, int, int, int, bool]) -> str:
+    batch, heads, q_len, kv_len, head_dim, causal = shape
+    return f"{batch}x{heads} {q_len}x{kv_len} {head_dim}" + " causal" * causal

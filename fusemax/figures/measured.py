@@ -54,11 +54,11 @@ def rates_against_length(rows: Sequence[Compared]) -> Figure:
                     if (row.measured.device, row.measured.head_dim, row.measured.causal) == (device, head_dim, causal)
                 ]
                 _panel(axes, chosen, kernels)
-                axes.set_title(f"{device}, size {head_dim}" + ", causal" * causal)
+                axes.set_title(f"Head size {head_dim}" + ", causal" * causal)
         for axes in grid[-1]:
             axes.set_xlabel("Length (queries and keys)")
-        for axes in grid[:, 0]:
-            axes.set_ylabel("TFLOP/s")
+        for axes, device in zip(grid[:, 0], devices, strict=True):
+            axes.set_ylabel(f"TFLOP/s, {device}")
     _legend(figure, kernels)
     return figure
 
@@ -67,6 +67,7 @@ def _panel(axes: Axes, rows: Sequence[Compared], kernels: Sequence[str]) -> None
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     lengths = sorted({row.measured.q_len for row in rows})
+    ticks = [length for length in lengths if length & (length - 1) == 0] or lengths
     for kernel in kernels:
         most: dict[int, Compared] = {}
         for row in rows:
@@ -92,7 +93,7 @@ def _panel(axes: Axes, rows: Sequence[Compared], kernels: Sequence[str]) -> None
         )
     axes.set_xscale("log", base=2)
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(FixedLocator(lengths[:: max(1, len(lengths) // 4)]))
+    axes.xaxis.set_major_locator(FixedLocator(ticks[:: max(1, len(ticks) // 4)]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.length_label(round(value))))
     axes.grid()

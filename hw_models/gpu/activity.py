@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from hw_models.gpu.machine import ProductUnit
 
-Sharing = Literal["lockstep", "free", "alternating"]
-"""How the workers of an SM share its units: all at the same step, each at its own, or in turns that they keep."""
+Sharing = Literal["blocks", "free", "alternating"]
+"""What goes its own way on an SM: a block, whose workers meet at barriers; each worker; or all in turns they keep."""
 Dispatch = Literal["dynamic", "snake"]
 """Who takes the next block: the SM that has room first, or each SM in turn, there and back."""
 
@@ -69,6 +69,7 @@ class Trip:
         shared_bytes: that the block reads from and writes to shared memory beside what tensor units read there.
         transfers: loads and stores.
         awaited: loads that it cannot begin without, and that nobody makes ahead.
+        awaits: loads from the L2 cache, one after another, that it waits for each time.
         first: whether it opens a row of trips: it waits for all its loads unless the kernel is persistent, and no
             work of a trip before it runs under its own.
         times: how often the block repeats it.
@@ -78,6 +79,7 @@ class Trip:
     shared_bytes: int = 0
     transfers: tuple[Transfer, ...] = ()
     awaited: tuple[Transfer, ...] = ()
+    awaits: int = 0
     first: bool = False
     times: int = 1
 
@@ -97,6 +99,7 @@ class Kernel:
         name: such as ``attention`` or ``combine``.
         blocks: of one instance, in the order in which they start, as (block, how many in a row).
         instances: independent instances, whose blocks follow each other.
+        last: blocks that follow those of all instances.
         unit: what multiplies its tiles.
         workers: groups of warps of a block that each do all the work on rows of their own.
         resident: blocks that an SM holds at a time.
@@ -122,11 +125,17 @@ class Kernel:
     in_flight_bytes: int
     hbm_bytes: int
     launches: int = 1
+    last: tuple[tuple[Block, int], ...] = ()
 
     @property
     def number(self) -> int:
         """How many blocks there are."""
-        return self.instances * sum(count for _, count in self.blocks)
+        return self.instances * sum(count for _, count in self.blocks) + sum(count for _, count in self.last)
+
+    @property
+    def counted(self) -> tuple[tuple[Block, int], ...]:
+        """All blocks and how many of each, in no order."""
+        return (*((block, count * self.instances) for block, count in self.blocks), *self.last)
 
 
 @dataclass(frozen=True, slots=True)

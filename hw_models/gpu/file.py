@@ -20,6 +20,7 @@ class TensorSpec(Section):
     warpgroup_flops_per_s: Rate | None = None
     warp_flops_per_s: Rate
     latency_s: Seconds
+    clock: Annotated[float, Field(strict=True, ge=0.5, le=1)] = 1.0
 
 
 class VectorSpec(Section):
@@ -115,6 +116,7 @@ def gpu_text(gpu: Gpu) -> str:
         *([f"  warpgroup_flops_per_s: {_rate(group)}"] if group is not None else []),
         f"  warp_flops_per_s: {_rate(gpu.tensor.warp_flops_per_s)}",
         f"  latency_s: {gpu.tensor.latency_s!r}",
+        f"  clock: {gpu.tensor.clock!r}           # while they work, of that at which the other units were measured",
         "vector:              # lane operations per second of all SMs; flops of 32-bit matrix products",
         *(f"  {key}: {_rate(getattr(gpu.vector, key))}" for key in VECTOR_RATES),
         f"  latency_s: {gpu.vector.latency_s!r}",

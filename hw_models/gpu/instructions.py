@@ -51,5 +51,5 @@ INSTRUCTIONS: Final = {
 """By operator."""
 CONVERT: Final = Instructions(alu=1)
 """Two 32-bit values into a pair of 16-bit ones, and its place in the operand of the next product: half each a value."""
-MASK: Final = Instructions(alu=2)
-"""A score compared with the edge of the mask, and kept or replaced."""
+MASK: Final = Instructions(alu=3)
+"""A score's key compared with the edge of the mask and with the end of the keys, and the score kept or replaced."""

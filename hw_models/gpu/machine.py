@@ -8,6 +8,7 @@ registers warp by warp (``warp``, mma.sync); 32-bit products run on the vector l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import Literal
 
 ProductUnit = Literal["warpgroup", "warp", "vector"]
@@ -22,11 +23,31 @@ class Tensor:
         warpgroup_flops_per_s: from shared memory, a group of four warps at a time; None where there is no such thing.
         warp_flops_per_s: from registers, warp by warp.
         latency_s: from the issue of products to their first result, beyond the time that the units are busy.
+        clock: of the chip while products of warp groups keep it busy, of that at which its other units were measured:
+            its power is limited.
     """
 
     warpgroup_flops_per_s: float | None
     warp_flops_per_s: float
     latency_s: float
+    clock: float = 1.0
+
+    def rate(self, unit: ProductUnit) -> float:
+        """Flops per second where nothing else runs; without products of warp groups they go warp by warp."""
+        return self.warp_flops_per_s if unit == "warp" or not self.warpgroup_flops_per_s else self.warpgroup_flops_per_s
+
+    def load(self, unit: ProductUnit) -> float:
+        """Part of the chip's products per cycle that a unit makes, u, all of them those of warp groups.
+
+        The clock falls with it: a rate is u · (1 - (1 - clock) · u) of that of warp groups at the others' clock.
+        """
+        part = self.rate(unit) * self.clock / self.rate("warpgroup")
+        lost = 1.0 - self.clock
+        return 2.0 * part / (1.0 + sqrt(max(0.0, 1.0 - 4.0 * lost * part)))
+
+    def clock_at(self, unit: ProductUnit, busy: float) -> float:
+        """Clock of the chip while a unit is busy for a part of the time: linear, from 1 to what full load leaves."""
+        return 1.0 - (1.0 - self.clock) * self.load(unit) * busy
 
 
 @dataclass(frozen=True)
@@ -117,9 +138,7 @@ class Gpu:
         """Rate of products on a unit; a GPU without warp-group products does them warp by warp."""
         if unit == "vector":
             return self.vector.product_flops_per_s
-        if unit == "warpgroup" and self.tensor.warpgroup_flops_per_s is not None:
-            return self.tensor.warpgroup_flops_per_s
-        return self.tensor.warp_flops_per_s
+        return self.tensor.rate(unit)
 
     def resident(self, *, threads: int, registers: int, shared_bytes: int) -> int:
         """Return how many blocks an SM holds at a time.

@@ -1,21 +1,18 @@
-"""How long the workers of a multiprocessor take for one round: a trip of each of them.
+"""How long those who share a multiprocessor take for one round: a trip of each of them.
 
-A worker (a group of warps) goes through its trip in order: products on the tensor units for t seconds, loops on the
-vector lanes for v, delays for w. If it is *pipelined*, those products that need its loops run under the loops of the
-next trip, so that its chain is
+Each of n (a worker, that is a group of warps, or a block whose workers meet at barriers) goes through its trip in
+order: s seconds of reading operands into registers, t of products on the tensor units, v of loops on the vector lanes,
+w of delays. If it is *pipelined*, those products that need its loops run under the loops of the next trip, so that its
+chain is
 
-    c = t_early + max(v, t_late) + w        else        c = t + v + w
+    c = s + t_early + max(v, t_late) + w        else        c = s + t + v + w
 
-With n workers, for none of which a unit is ever idle in vain,
+If no unit is ever idle in vain,
 
-    round = max(n·t, n·v, c)                                                                     (alternating)
+    round = max(n·s, n·t, n·v, c)                                                                (alternating)
 
-which workers reach that hand the tensor units to each other in turn (the ping-pong of FlashAttention-3). Workers in
-step with each other, because a barrier ends every trip, all want the same unit at the same time:
-
-    round = n·t + n·v + w                                                                           (lockstep)
-
-Workers that run free of each other meet at the units by chance: mean-value analysis of a closed network gives
+which workers reach that hand the tensor units to each other in turn (the ping-pong of FlashAttention-3). Those that run
+free of each other meet at the units by chance: mean-value analysis of a closed network gives
 
     R_k(n) = d_k · (1 + Q_k(n-1)),  X(n) = n / (w + Σ R_k(n)),  Q_k(n) = X(n) · R_k(n)
     round  = n / X(n), less min(v, t_late) if pipelined, and never less than alternating                (free)
@@ -30,22 +27,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hw_models.gpu.activity import Sharing
 
-
-class Worker(NamedTuple):
-    """Seconds of one worker's trip, were it alone on a multiprocessor.
+class Chain(NamedTuple):
+    """Seconds of one trip of one of those who share a multiprocessor, were it alone there.
 
     Attributes:
         early: products that wait for no loop of the trip.
         late: products that do.
         loops: vector loops.
+        reads: reading operands from shared memory into registers.
         delay: latencies.
     """
 
     early: float
     late: float
     loops: float
+    reads: float
     delay: float
 
     @property
@@ -54,25 +51,21 @@ class Worker(NamedTuple):
         return self.early + self.late
 
 
-def round_s(worker: Worker, workers: int, sharing: Sharing, *, pipelined: bool) -> float:
-    """Return the seconds in which each of some equal workers makes one trip.
+def round_s(chain: Chain, number: int, *, alternating: bool = False, pipelined: bool = False) -> float:
+    """Return the seconds in which each of some equal ones makes one trip.
 
     Args:
-        worker: one of them.
-        workers: how many share the multiprocessor.
-        sharing: how they share it.
+        chain: one of them.
+        number: how many share the multiprocessor.
+        alternating: whether they take turns, instead of meeting by chance.
         pipelined: whether late products run under the loops of the next trip.
     """
-    products, loops = workers * worker.products, workers * worker.loops
-    hidden = min(worker.loops, worker.late) if pipelined else 0.0
-    if sharing == "lockstep":
-        return products + loops - workers * hidden + worker.delay
-    chain = worker.products + worker.loops + worker.delay - hidden
-    least = max(products, loops, chain)
-    if sharing == "alternating":
+    demands = chain.reads, chain.products, chain.loops
+    hidden = min(chain.loops, chain.late) if pipelined else 0.0
+    least = max(*(number * demand for demand in demands), sum(demands) + chain.delay - hidden)
+    if alternating:
         return least
-    met = mean_value((worker.products, worker.loops), workers, worker.delay)
-    return max(least, met - hidden)
+    return max(least, mean_value(demands, number, chain.delay) - hidden)
 
 
 def mean_value(demands: Sequence[float], customers: int, think: float = 0.0) -> float:

@@ -2,15 +2,17 @@
 
 Of a block that shares its SM with n - 1 others of its kind, a trip takes
 
-    max(compute, shared memory, L2, HBM)
-    compute = round of n·workers workers                                                        (``overlap.py``)
-    worker  = products: flops / rate(unit) · SMs;  loops: Σ max(special, fma, alu) / their rates · SMs;
+    max(compute, L2, HBM)
+    compute = round of n blocks, or of n·workers workers where those go their own way           (``overlap.py``)
+    each    = products: flops / rate(unit) · SMs;  reads: bytes / rate · SMs;
+              loops: Σ max(special, fma, alu) / their rates · SMs;
               delays: the latency of each group of products, and of each reduction
     L2      = n · bytes / min(bandwidth / SMs at work, bytes in flight / latency)
     HBM     = n · bytes / (bytes in flight / latency); the kernel's traffic as a whole takes its bandwidth
 
 The first trip of a row takes the latency of its loads, their time and its work, one after another, unless a
-persistent block loaded ahead; what waits leaves the units to others on the SM. A kernel takes
+persistent block loaded ahead; what waits leaves the units to others on the SM. So does the time from one block to the
+next, which a persistent block is charged as well for taking its next tile. A kernel takes
 
     launches + max(makespan of its blocks over the SMs (``waves.py``), HBM latency + HBM bytes / bandwidth)
 
@@ -29,7 +31,7 @@ from typing import Literal, TypeAlias
 
 from hw_models.gpu.activity import Block, Kernel, Loop, Product, Transfer, Trip
 from hw_models.gpu.machine import Gpu
-from hw_models.gpu.overlap import Worker, round_s
+from hw_models.gpu.overlap import Chain, round_s
 from hw_models.gpu.waves import grid_s
 
 Seconds: TypeAlias = defaultdict[str, float]
@@ -43,11 +45,13 @@ class KernelTiming:
     Attributes:
         kernel, gpu: what runs where.
         resident: blocks that an SM works on at a time.
+        unthrottled: whether the clock stays what it is without tensor units.
     """
 
     kernel: Kernel
     gpu: Gpu
     resident: int
+    unthrottled: bool = False
     _known: dict[Trip, dict[str, float]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -58,20 +62,18 @@ class KernelTiming:
     def parts(self) -> dict[str, float]:
         """Return the seconds of the kernel by part."""
         kernel, gpu = self.kernel, self.gpu
-        blocks = [(self._block(block), count) for block, count in kernel.blocks]
-        speed = self._speed(self.resident)
-        alone = [(sum(found.values()) * speed, count) for found, count in blocks]
+        alone, last = self._alone(kernel.blocks), self._alone(kernel.last)
         snake = kernel.dispatch == "snake"
-        makespan = grid_s(alone, kernel.instances, gpu.sms, kernel.resident, self._speed, snake=snake)
+        makespan = grid_s(alone, kernel.instances, gpu.sms, kernel.resident, self._speed, last=last, snake=snake)
         launches = kernel.launches * gpu.launch_s
         fill = self._fill_s() if kernel.persistent else 0.0
         memory = gpu.hbm.latency_s + kernel.hbm_bytes / gpu.hbm.bytes_per_s if kernel.hbm_bytes else 0.0
         if memory > makespan + fill:
             return {"HBM": memory, "launch": launches}
         spread: Seconds = defaultdict(float)
-        for found, count in blocks:
-            for part, seconds in found.items():
-                spread[part] += seconds * count * kernel.instances / (gpu.sms * self.resident)
+        for block, count in kernel.counted:
+            for part, seconds in self._block(block).items():
+                spread[part] += seconds * count / (gpu.sms * self.resident)
         spread["waves"] += max(0.0, makespan - sum(spread.values()))
         over = sum(spread.values()) / makespan if makespan else 1.0
         spread = defaultdict(float, {part: seconds / over for part, seconds in spread.items()})
@@ -81,8 +83,8 @@ class KernelTiming:
     def einsums(self) -> dict[EinsumUnit, float]:
         """Return the seconds that each Einsum keeps its unit busy, all SMs sharing the blocks."""
         found: defaultdict[EinsumUnit, float] = defaultdict(float)
-        for block, count in self.kernel.blocks:
-            share = count * self.kernel.instances / self.gpu.sms
+        for block, count in self.kernel.counted:
+            share = count / self.gpu.sms
             for trip in block.trips:
                 for work in trip.work:
                     if isinstance(work, Product):
@@ -91,6 +93,11 @@ class KernelTiming:
                         found[work.einsum, "vector"] += max(self._loop_s(work)) * trip.times * share
         return found
 
+    def _alone(self, blocks: tuple[tuple[Block, int], ...]) -> list[tuple[float, int]]:
+        """Seconds of blocks alone on an SM, such that n share it at the speed of n, and how many there are."""
+        speed = self._speed(self.resident)
+        return [(sum(self._block(block).values()) * speed, count) for block, count in blocks]
+
     def _fill_s(self) -> float:
         """Seconds from the start of a persistent kernel to its first product."""
         first = self.kernel.blocks[0][0].trips[0]
@@ -98,11 +105,15 @@ class KernelTiming:
 
     def _speed(self, sharing: int) -> float:
         """Speed of each of some blocks on an SM, of one alone 1: that of the trip that the kernel makes most."""
-        if sharing == 1:
-            return 1.0
-        most = self._most
-        alone, together = (sum(KernelTiming(self.kernel, self.gpu, n)._trip(most).values()) for n in (1, sharing))
-        return alone / together if together else 1.0
+        return self._speeds[sharing - 1]
+
+    @cached_property
+    def _speeds(self) -> tuple[float, ...]:
+        numbers = range(1, max(self.kernel.resident, self.resident) + 1)
+        together = [
+            sum(KernelTiming(self.kernel, self.gpu, n, self.unthrottled)._trip(self._most).values()) for n in numbers
+        ]
+        return tuple(together[0] / seconds if seconds else 1.0 for seconds in together)
 
     @cached_property
     def _most(self) -> Trip:
@@ -116,24 +127,25 @@ class KernelTiming:
         for trip in block.trips:
             for part, seconds in self._trip(trip).items():
                 found[part] += seconds * trip.times
-        if not self.kernel.persistent:
-            found["latency"] += self._exposed(self.gpu.block_s, 1)
+        found["latency"] += self._exposed(self.gpu.block_s, self._goers if self.kernel.persistent else 1)
         return found
 
-    def _exposed(self, seconds: float, workers: int) -> float:
-        """What the waiting of some workers of a block costs, where all others on the SM go on meanwhile, and faster.
+    def _exposed(self, seconds: float, waiting: int) -> float:
+        """What the waiting of some of a block costs, where all others on the SM go on meanwhile, and faster.
 
         n of them at the speed s(n) do n·s(n) of work per second, and n - 1 of them (n - 1)·s(n - 1).
         """
-        n = self.resident * workers
+        n = self.resident * waiting
         if n == 1:
             return seconds
-        worker = self._worker(self._most)
-        rounds = [
-            round_s(worker, k, self.kernel.sharing, pipelined=self.kernel.pipelined)
-            for k in (n * self.kernel.workers // workers, (n - 1) * self.kernel.workers // workers)
-        ]
+        each = self._goers // waiting
+        rounds = [self._round(self._most, k * each) for k in (n, n - 1)]
         return seconds * max(0.0, n - (n - 1) * rounds[0] / rounds[1]) if rounds[1] else seconds
+
+    @property
+    def _goers(self) -> int:
+        """How many of a block go their own way."""
+        return 1 if self.kernel.sharing == "blocks" else self.kernel.workers
 
     def _trip(self, trip: Trip) -> dict[str, float]:
         """Seconds of one trip by part."""
@@ -143,36 +155,28 @@ class KernelTiming:
         return self._known[key]
 
     def _timed(self, trip: Trip) -> Seconds:
-        kernel, stores = self.kernel, self.gpu.stores
         busy = self._busy(trip)
-        compute = round_s(
-            self._worker(trip),
-            kernel.workers * self.resident,
-            kernel.sharing,
-            pipelined=kernel.pipelined and not trip.first,
-        )
-        if trip.first and not kernel.persistent:
+        compute = self._round(trip, self._goers * self.resident)
+        if trip.first and not self.kernel.persistent:
             found = _charge(busy, compute)
             found["latency"] += self._exposed(self._wait_s((*trip.transfers, *trip.awaited)), 1)
             return found
-        shared = self.resident * trip.shared_bytes * self.gpu.sms / self.gpu.shared_bytes_per_s
-        loads = {s.name: self._transfer_s(trip.transfers, s.name, shared=s.name == "L2") for s in stores}
-        memory = {"shared": shared, **loads}
-        slowest = max(memory, key=lambda name: memory[name])
-        found = defaultdict(float, {slowest: memory[slowest]}) if memory[slowest] > compute else _charge(busy, compute)
+        loads = {s.name: self._transfer_s(trip.transfers, s.name, shared=s.name == "L2") for s in self.gpu.stores}
+        slowest = max(loads, key=lambda name: loads[name])
+        found = defaultdict(float, {slowest: loads[slowest]}) if loads[slowest] > compute else _charge(busy, compute)
         if trip.awaited:
-            found["latency"] += self._exposed(self._wait_s(trip.awaited), kernel.workers)
+            found["latency"] += self._exposed(self._wait_s(trip.awaited), self._goers)
         return found
 
     def _wait_s(self, transfers: tuple[Transfer, ...]) -> float:
-        """Seconds from the issue of one block's loads to their end, all SMs loading."""
-        times = [self._transfer_s(transfers, store.name, shared=True) / self.resident for store in self.gpu.stores]
-        found = [s.latency_s for s in self.gpu.stores if any(t.store == s.name for t in transfers)]
-        return max(found, default=0.0) + max(times)
+        """Seconds from the issue of one block's loads to their end: all come by way of the L2 cache."""
+        latencies = [s.latency_s for s in self.gpu.stores if any(t.store == s.name for t in transfers)]
+        size = sum(t.bytes for t in {t.tensor: t for t in reversed(transfers)}.values())
+        return max(latencies, default=0.0) + size * self._at_work / self.gpu.l2.bytes_per_s
 
     def _busy(self, trip: Trip) -> dict[str, float]:
         """Seconds that units are busy in a round of all blocks on an SM."""
-        found = {"tensor": 0.0, "exp": 0.0, "vector": 0.0}
+        found = {"tensor": 0.0, "exp": 0.0, "vector": 0.0, "shared": self._reads_s(trip)}
         for work in trip.work:
             if isinstance(work, Product):
                 found["tensor"] += self._product_s(work)
@@ -182,7 +186,8 @@ class KernelTiming:
                 found["vector"] += others
         return {part: seconds * self.resident for part, seconds in found.items()}
 
-    def _worker(self, trip: Trip) -> Worker:
+    def _round(self, trip: Trip, number: int) -> float:
+        """Seconds in which each of some of those who go their own way makes a trip."""
         early = late = loops = delay = 0.0
         looped = False
         for work in trip.work:
@@ -195,16 +200,40 @@ class KernelTiming:
             else:
                 early += self._product_s(work)
         pipelined = self.kernel.pipelined and not trip.first
+        delay += trip.awaits * self.gpu.l2.latency_s
         delay += self.gpu.tensor.latency_s * (bool(early) + bool(late and not pipelined))
-        workers = self.kernel.workers
-        return Worker(early / workers, late / workers, loops / workers, delay)
+        each = self._goers
+        chain = Chain(early / each, late / each, loops / each, self._reads_s(trip) / each, delay / self._pace)
+        return round_s(chain, number, alternating=self.kernel.sharing == "alternating", pipelined=pipelined)
+
+    @cached_property
+    def _clock(self) -> float:
+        """Clock of the kernel, of that at which vector lanes were measured: the busier tensor units, the lower."""
+        if self.kernel.unit == "vector":
+            return 1.0
+        full = KernelTiming(self.kernel, self.gpu, self.resident, unthrottled=True)
+        block = max((block for block, _ in self.kernel.counted), key=lambda one: sum(trip.times for trip in one.trips))
+        busy = sum(full._busy(trip)["tensor"] * trip.times for trip in block.trips)
+        seconds = sum(full._block(block).values())
+        return self.gpu.tensor.clock_at(self.kernel.unit, min(1.0, busy / seconds)) if busy else 1.0
+
+    @cached_property
+    def _pace(self) -> float:
+        """Clock of the kernel, or of the others' microbenchmarks where it is not looked for."""
+        return 1.0 if self.unthrottled else self._clock
+
+    def _reads_s(self, trip: Trip) -> float:
+        """Seconds of reading operands into registers."""
+        return trip.shared_bytes * self.gpu.sms / (self.gpu.shared_bytes_per_s * self._pace)
 
     def _product_s(self, product: Product) -> float:
-        return product.flops * self.gpu.sms / self.gpu.flops_per_s(self.kernel.unit)
+        unit, gpu = self.kernel.unit, self.gpu
+        seconds = product.flops * gpu.sms / gpu.flops_per_s(unit)
+        return seconds if unit == "vector" else seconds * gpu.tensor.clock_at(unit, 1.0) / self._pace
 
     def _loop_s(self, loop: Loop) -> tuple[float, float]:
         """Seconds of the special functions, and of the slower of the other pipes."""
-        vector, sms = self.gpu.vector, self.gpu.sms
+        vector, sms = self.gpu.vector, self.gpu.sms / self._pace
         return (
             loop.special * sms / vector.special_per_s,
             max(loop.fma * sms / vector.fma_per_s, loop.alu * sms / vector.alu_per_s),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heapreplace
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 FOLLOWED: Final = 8192
@@ -26,6 +26,7 @@ def grid_s(
     resident: int,
     speed: Callable[[int], float],
     *,
+    last: Sequence[tuple[float, int]] = (),
     snake: bool = False,
 ) -> float:
     """Return the seconds until all blocks are done.
@@ -36,18 +37,20 @@ def grid_s(
         sms: multiprocessors.
         resident: blocks that one works on at a time, at most.
         speed: of each of n blocks that share an SM, relative to one alone.
+        last: (seconds, how many in a row) of what follows all of them.
         snake: whether SMs take blocks in turn, there and back, instead of as they have room.
     """
-    number = instances * sum(count for _, count in durations)
-    total = instances * sum(seconds * count for seconds, count in durations)
+    number = instances * sum(count for _, count in durations) + sum(count for _, count in last)
+    total = instances * sum(s * count for s, count in durations) + sum(s * count for s, count in last)
     followed = min(number, max(FOLLOWED, 2 * sms * resident))
     followed = min(number, followed + (number - followed) % (2 * sms))
-    last = list(islice(_backwards(durations, instances), followed))
-    last.reverse()
-    before = max(0.0, total - sum(last)) / sms
+    backwards = chain(_backwards(last, 1), _backwards(durations, instances))
+    blocks = list(islice(backwards, followed))
+    blocks.reverse()
+    before = max(0.0, total - sum(blocks)) / sms
     if snake:
-        return before + _snake(last, sms)
-    return before / (resident * speed(resident)) + _dynamic(last, sms, resident, speed)
+        return before + _snake(blocks, sms)
+    return before / (resident * speed(resident)) + _dynamic(blocks, sms, resident, speed)
 
 
 def _backwards(durations: Sequence[tuple[float, int]], instances: int) -> Iterator[float]:

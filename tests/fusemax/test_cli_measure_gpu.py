@@ -12,10 +12,16 @@ from typer.testing import CliRunner, Result
 
 import fusemax.cli.measure_gpu
 import fusemax.gpu_comparison
+import kernels.measure.gpu
+import kernels.measure.gpu_micro
 from fusemax.cli import app
 from fusemax.evaluation import evaluate
+from fusemax.gpu_figures import read_figures
+from hw_models.gpu.machine import Gpu
+from hw_models.load import load_machine
+from kernels.measure.gpu_micro import Figure
 from kernels.measure.shapes import Shape
-from kernels.measure.table import COLUMNS, Measurement, format_table
+from kernels.measure.table import COLUMNS, Measurement, format_table, read_table
 
 runner = CliRunner(env={"COLUMNS": "160", "NO_COLOR": "1"})
 SHAPE = Shape(1, 16, 4096, 4096, 128)
@@ -71,10 +77,13 @@ def test_a_table_of_ones_own(table: Path) -> None:
     expected = evaluate("attention-1-pass", "h200", "gpu-tiles", batch=1, heads=16, seq_len=4096, head_dim=128).cost
     assert data["rows"][0]["predicted_s"] == expected.latency_s
     errors = [abs(r["predicted_s"] / r["median_s"] - 1) for r in data["rows"]]
-    assert data["mean_absolute_error"] == pytest.approx(sum(errors) / len(errors))
+    assert [r["kernel"] for r in data["rows"] if not r["described"]] == ["efficient"]
+    counted = [error for error, r in zip(errors, data["rows"], strict=True) if r["described"]]
+    assert data["mean_absolute_error"] == pytest.approx(sum(counted) / len(counted))
     groups = data["devices"]["NVIDIA H200"]
     assert groups["own"]["mean_absolute_error"] == pytest.approx(sum(errors[:2]) / 2)
-    assert groups["others"]["largest_error"] == pytest.approx(max(errors[2:]))
+    assert groups["others"]["largest_error"] == pytest.approx(max(counted[2:]))
+    assert groups["efficient"]["mean_absolute_error"] == pytest.approx(errors[4])
     assert groups["math"]["mean_absolute_error"] == pytest.approx(errors[-1])
     shown = run("--compare", "--against", table).stdout
     assert "mean absolute error of this package's kernels" in shown
@@ -113,6 +122,35 @@ def test_a_plot(table: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert (tmp_path / "rates.png").read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "rates.pdf").exists()
+
+
+def test_a_run_is_written_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = Figure("NVIDIA H200", "special_per_s", 3e12, 1e-3, 1e-3, 5, "torch 2", "2026-01-02")
+    monkeypatch.setattr(fusemax.cli.measure_gpu, "_has_gpu", lambda: True)
+    monkeypatch.setattr(kernels.measure.gpu, "measure_attention", lambda *_, **__: iter((row(), row("flash"))))
+    monkeypatch.setattr(kernels.measure.gpu_micro, "measure_gpu", lambda **_: iter((figure,)))
+    out, micro, arch = (tmp_path / "new" / name for name in ("rows.csv", "micro.csv", "gpu.yaml"))
+    result = run("--out", out, "--micro-out", micro, "--arch-out", arch)
+    assert result.exit_code == 0, result.output
+    assert read_table(out) == (row(), row("flash"))
+    assert read_figures(micro) == {"special_per_s": 3e12}
+    machine = load_machine(str(arch))
+    assert isinstance(machine, Gpu)
+    assert machine.vector.special_per_s == 3e12
+    assert machine.measured.startswith("fusemax measure gpu, 2026-01-02: NVIDIA H200")
+    again = numbers("--compare", "--against", out, "--arch", arch)
+    assert again == numbers("--out", out, "--arch-out", arch)
+
+
+def test_a_kernel_that_is_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: object, **__: object) -> None:
+        raise ArithmeticError("attention-1-pass is wrong")
+
+    monkeypatch.setattr(fusemax.cli.measure_gpu, "_has_gpu", lambda: True)
+    monkeypatch.setattr(kernels.measure.gpu, "measure_attention", wrong)
+    result = run()
+    assert result.exit_code == 1
+    assert "attention-1-pass is wrong" in result.output
 
 
 WRONG = {

@@ -66,7 +66,7 @@ def test_pipes_of_a_loop_overlap_and_loops_add_up() -> None:
 def test_products_and_loops_overlap_or_not() -> None:
     trip = Trip((PRODUCT, Loop("SN", 2000, 0, 0)), times=10)
     assert run(kernel(trip)).latency_s == pytest.approx(30e-6)
-    assert run(kernel(trip, workers=2, sharing="lockstep")).latency_s == pytest.approx(30e-6)
+    assert run(kernel(trip, workers=2, sharing="blocks")).latency_s == pytest.approx(30e-6)
     assert run(kernel(trip, workers=2, sharing="alternating")).latency_s == pytest.approx(20e-6)
     free = run(kernel(trip, workers=2)).latency_s
     t, v = 0.5, 1.0
@@ -106,18 +106,53 @@ def test_bytes_in_flight_bound_what_an_sm_reads() -> None:
 
 
 def test_what_is_waited_for() -> None:
-    gpu = plain_gpu(hbm=Store("HBM", 2**36, 4e9, 3e-6), block_s=2e-6, launch_s=7e-6)
+    gpu = plain_gpu(l2=Store("L2", 2**24, 4e9, 0.0), hbm=Store("HBM", 2**36, 1e18, 3e-6), block_s=2e-6, launch_s=7e-6)
     first = Trip((PRODUCT,), transfers=(Transfer("K", "HBM", 1000),), first=True)
     cost = run(kernel(first), gpu=gpu)
     assert parts(cost) == {"tensor": 1e-6, "latency": 2e-6 + 3e-6 + 1e-6, "launch": 7e-6}
     once = run(kernel(first, blocks=40, persistent=True), gpu=gpu)
-    assert once.latency_s == pytest.approx(7e-6 + 2e-6 + 3e-6 + 1e-6 + 10 * 1e-6)
+    assert once.latency_s == pytest.approx(7e-6 + 2e-6 + 3e-6 + 1e-6 + 10 * (2e-6 + 1e-6))
     assert run(kernel(first), kernel(first, launches=3), gpu=gpu).latency_s == pytest.approx(4 * 7e-6 + 2 * 7e-6)
 
 
-def test_shared_memory_bounds_a_trip() -> None:
+def test_what_the_first_trip_alone_waits_for() -> None:
+    gpu = plain_gpu(l2=Store("L2", 2**24, 4e9, 2e-6))
+    load = (Transfer("Q", "L2", 1000),)
+    once = kernel(Trip((PRODUCT,), awaited=load), persistent=True)
+    assert parts(run(once, gpu=gpu)) == {"tensor": 1e-6, "latency": 2e-6 + 1e-6}
+    each = kernel(Trip((PRODUCT,), awaits=2, times=5))
+    assert parts(run(each, gpu=gpu)) == {"tensor": 5e-6, "latency": 5 * 2 * 2e-6}
+
+
+def test_operands_are_read_into_registers_before_they_are_multiplied() -> None:
     gpu = plain_gpu(shared_bytes_per_s=4e9)
-    assert parts(run(kernel(Trip((PRODUCT,), 6000)), gpu=gpu)) == {"shared": 6e-6}
+    trip = Trip((PRODUCT,), 6000)
+    assert parts(run(kernel(trip), gpu=gpu)) == {"shared": 6e-6, "tensor": 1e-6}
+    turns = kernel(trip, blocks=8, resident=2, sharing="alternating")
+    assert parts(run(turns, gpu=gpu)) == {"shared": 12e-6}
+
+
+def test_the_clock_falls_with_the_work_of_tensor_units() -> None:
+    """At full load to 0.5; half as busy, to 0.75; and not at all without products on them."""
+    gpu = plain_gpu(tensor=replace(GPU.tensor, clock=0.5))
+    loop = Loop("SN", 500, 0, 0)
+    assert run(kernel(Trip((PRODUCT,))), gpu=gpu).latency_s == pytest.approx(1e-6)
+    assert run(kernel(Trip((loop,))), gpu=gpu).latency_s == pytest.approx(0.5e-6)
+    both = run(kernel(Trip((PRODUCT, loop))), gpu=gpu)
+    assert parts(both) == {"tensor": 0.5e-6 / 0.75, "exp": 0.5e-6 / 0.75}
+    assert parts(run(kernel(Trip((PRODUCT, loop)), unit="vector"), gpu=gpu)) == {"tensor": 4e-6, "exp": 0.5e-6}
+
+
+@given(st.floats(0.5, 1.0), st.floats(0.05, 1.0))
+def test_a_unit_alone_runs_at_the_rate_that_was_measured(clock: float, rate: float) -> None:
+    tensor = replace(GPU.tensor, clock=clock, warpgroup_flops_per_s=4e12, warp_flops_per_s=4e12 * rate)
+    for unit in ("warpgroup", "warp"):
+        load = tensor.load(unit)  # type: ignore[arg-type]
+        assert load * tensor.clock_at(unit, 1.0) * 4e12 / clock == pytest.approx(tensor.rate(unit))  # type: ignore[arg-type]
+    alone = replace(tensor, warpgroup_flops_per_s=None)
+    assert alone.rate("warpgroup") == alone.rate("warp")
+    product = kernel(Trip((PRODUCT,)), unit="warp")
+    assert run(product, gpu=replace(GPU, tensor=tensor)).latency_s == pytest.approx(1e-6 / rate)
 
 
 def test_how_many_blocks_an_sm_holds() -> None:
@@ -163,7 +198,7 @@ KERNELS = st.builds(
             "unit": st.sampled_from(["warpgroup", "warp"]),
             "workers": st.integers(1, 3),
             "resident": st.integers(1, 3),
-            "sharing": st.sampled_from(["lockstep", "free", "alternating"]),
+            "sharing": st.sampled_from(["blocks", "free", "alternating"]),
             "pipelined": st.booleans(),
             "persistent": st.booleans(),
             "in_flight_bytes": st.sampled_from([0, 500, 50_000]),

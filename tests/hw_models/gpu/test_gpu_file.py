@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from einsum_cascades.errors import InputError
+from hw_models.gpu.file import gpu_text
 from hw_models.gpu.machine import Gpu
 from hw_models.load import architecture_names, load_architecture, load_machine
 
@@ -52,6 +53,13 @@ def test_gpus_that_come_with_the_package(name: str) -> None:
     assert gpu.vector.special_per_s < gpu.vector.alu_per_s <= gpu.vector.fma_per_s
     assert gpu.hbm.bytes_per_s < gpu.l2.bytes_per_s < gpu.shared_bytes_per_s
     assert gpu.l2.latency_s < gpu.hbm.latency_s
+
+
+@pytest.mark.parametrize("name", ["h200", "h100", "a100"])
+def test_a_file_is_written_as_it_is_read(tmp_path: Path, name: str) -> None:
+    gpu = load_machine(name)
+    assert isinstance(gpu, Gpu)
+    assert load(tmp_path, gpu_text(gpu)) == gpu
 
 
 def test_what_ifs() -> None:

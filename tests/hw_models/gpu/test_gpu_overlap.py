@@ -6,12 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw_models.gpu.activity import Sharing
-from hw_models.gpu.overlap import Worker, mean_value, round_s
+from hw_models.gpu.overlap import Chain, mean_value, round_s
 
 SECONDS = st.floats(0.0, 1e3, allow_subnormal=False)
-WORKERS = st.builds(Worker, SECONDS, SECONDS, SECONDS, SECONDS)
-SHARINGS: tuple[Sharing, ...] = ("lockstep", "free", "alternating")
+CHAINS = st.builds(Chain, SECONDS, SECONDS, SECONDS, SECONDS, SECONDS)
 
 
 @given(SECONDS, st.integers(1, 6), st.integers(1, 12))
@@ -36,34 +34,36 @@ def test_the_machine_repair_problem() -> None:
 
 
 def test_by_hand() -> None:
-    worker = Worker(early=2.0, late=3.0, loops=4.0, delay=1.0)
-    assert round_s(worker, 1, "free", pipelined=False) == pytest.approx(10.0)
-    assert round_s(worker, 1, "free", pipelined=True) == pytest.approx(2.0 + 4.0 + 1.0)
-    assert round_s(worker, 2, "alternating", pipelined=False) == pytest.approx(10.0)
-    assert round_s(worker, 3, "alternating", pipelined=False) == pytest.approx(15.0)
-    assert round_s(worker, 2, "lockstep", pipelined=False) == pytest.approx(2 * 9.0 + 1.0)
+    chain = Chain(early=2.0, late=3.0, loops=4.0, reads=0.5, delay=1.0)
+    assert round_s(chain, 1) == pytest.approx(10.5)
+    assert round_s(chain, 1, pipelined=True) == pytest.approx(0.5 + 2.0 + 4.0 + 1.0)
+    assert round_s(chain, 2, alternating=True) == pytest.approx(10.5)
+    assert round_s(chain, 3, alternating=True) == pytest.approx(15.0)
+    queues = [d / 10.5 for d in (0.5, 5.0, 4.0)]
+    met = sum(d * (1 + q) for d, q in zip((0.5, 5.0, 4.0), queues, strict=True)) + 1.0
+    assert round_s(chain, 2) == pytest.approx(met)
+    assert round_s(chain, 2, pipelined=True) == pytest.approx(max(met - 3.0, 10.0))
 
 
-@given(WORKERS, st.integers(1, 8), st.booleans())
-def test_free_lies_between_taking_turns_and_being_in_step(worker: Worker, workers: int, pipelined: bool) -> None:
-    turns, free, step = (
-        round_s(worker, workers, sharing, pipelined=pipelined) for sharing in ("alternating", "free", "lockstep")
-    )
-    assert turns <= free * (1 + 1e-9)
-    assert free <= max(step, turns) * (1 + 1e-9) + 1e-9
+@given(CHAINS, st.integers(1, 8), st.booleans())
+def test_chance_lies_between_turns_and_one_after_another(chain: Chain, number: int, pipelined: bool) -> None:
+    turns, chance = (round_s(chain, number, alternating=a, pipelined=pipelined) for a in (True, False))
+    assert turns <= chance * (1 + 1e-9)
+    busy = chain.products + chain.loops + chain.reads
+    assert chance <= max(number * busy + chain.delay, turns) * (1 + 1e-9)
 
 
-@given(WORKERS, st.integers(1, 8), st.sampled_from(SHARINGS))
-def test_pipelining_never_harms_and_never_beats_the_units(worker: Worker, workers: int, sharing: Sharing) -> None:
-    plain, pipelined = (round_s(worker, workers, sharing, pipelined=p) for p in (False, True))
+@given(CHAINS, st.integers(1, 8), st.booleans())
+def test_pipelining_never_harms_and_never_beats_the_units(chain: Chain, number: int, alternating: bool) -> None:
+    plain, pipelined = (round_s(chain, number, alternating=alternating, pipelined=p) for p in (False, True))
     assert pipelined <= plain * (1 + 1e-9)
-    assert pipelined >= workers * max(worker.products, worker.loops) * (1 - 1e-9)
+    assert pipelined >= number * max(chain.products, chain.loops, chain.reads) * (1 - 1e-9)
 
 
-@given(WORKERS, st.integers(1, 8), st.sampled_from(SHARINGS), st.booleans())
-def test_one_worker_more_makes_no_round_shorter_nor_lowers_the_rate(
-    worker: Worker, workers: int, sharing: Sharing, pipelined: bool
+@given(CHAINS, st.integers(1, 8), st.booleans(), st.booleans())
+def test_one_more_makes_no_round_shorter_nor_lowers_the_rate(
+    chain: Chain, number: int, alternating: bool, pipelined: bool
 ) -> None:
-    fewer, more = (round_s(worker, n, sharing, pipelined=pipelined) for n in (workers, workers + 1))
+    fewer, more = (round_s(chain, n, alternating=alternating, pipelined=pipelined) for n in (number, number + 1))
     assert fewer <= more * (1 + 1e-9)
-    assert more / (workers + 1) <= fewer / workers * (1 + 1e-9)
+    assert more / (number + 1) <= fewer / number * (1 + 1e-9)
