@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from einsum_cascades.graph import dependencies
 from einsum_cascades.ir import Cascade, Size
-from einsum_cascades.passes import _Family, _Schedule, analyse_passes, slot_name
+from einsum_cascades.passes import Family, Schedule, analyse_passes, slot_name
 from einsum_cascades.printer import access_text, expression_text
 
 _FOLDS = {"add": "sum", "max": "maximum", "min": "minimum", "mul": "product"}
@@ -91,14 +91,14 @@ def chain(cascade: Cascade, rank: str = "M") -> tuple[Link, ...]:
     return tuple(reversed(links))
 
 
-def _schedule(cascade: Cascade, rank: str) -> _Schedule:
-    return _Schedule(cascade, _Family(cascade, analyse_passes(cascade, rank).family))
+def _schedule(cascade: Cascade, rank: str) -> Schedule:
+    return Schedule(cascade, Family(cascade, analyse_passes(cascade, rank).family))
 
 
 class _Tracer:
     """Walks back along the dependencies that hold an Einsum at its slot."""
 
-    def __init__(self, schedule: _Schedule) -> None:
+    def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self.forcing: dict[int, list[tuple[int, int]]] = {}
         for producer, consumer, parts in schedule.edges:
@@ -134,7 +134,7 @@ def _path(came_from: dict[int, int], end: int) -> list[int]:
     return path[::-1]
 
 
-def _link(schedule: _Schedule, rank: str, number: int, reader: int, through: Sequence[int], folded: int) -> Link:
+def _link(schedule: Schedule, rank: str, number: int, reader: int, through: Sequence[int], folded: int) -> Link:
     einsums = schedule.cascade.einsums
     names = tuple(einsums[index].name for index in through)
     value = einsums[through[-1] if through else folded].name
@@ -147,7 +147,7 @@ def _link(schedule: _Schedule, rank: str, number: int, reader: int, through: Seq
     return Link(number, einsums[reader].name, names, einsums[folded].name, text)
 
 
-def _completed(schedule: _Schedule, number: int, folded: int, user: int) -> str:
+def _completed(schedule: Schedule, number: int, folded: int, user: int) -> str:
     """Why a result is there only after a pass."""
     einsum = schedule.cascade.einsums[folded]
     reads = [d.read for d in dependencies(schedule.cascade) if (d.producer, d.consumer) == (folded, user)]

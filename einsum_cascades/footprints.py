@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.operations import complete_sizes
-from einsum_cascades.passes import _Family, _Schedule, analyse_passes, slot_name
+from einsum_cascades.passes import Family, Schedule, analyse_passes, slot_name
 
 if TYPE_CHECKING:
     import sympy
@@ -111,7 +111,7 @@ def footprints(cascade: Cascade, rank: str = "M") -> tuple[Footprint, ...]:
     """
     analysis = analyse_passes(cascade, rank)
     order = analysis.family
-    inner = [_Schedule(cascade, _Family(cascade, order[start:])).tensor_visits() for start in range(1, len(order))]
+    inner = [Schedule(cascade, Family(cascade, order[start:])).tensor_visits() for start in range(1, len(order))]
     views = dict(cascade.views)
     inputs = {tensor for tensor in cascade.inputs if views.get(tensor) not in {e.name for e in cascade.einsums}}
     found = []
@@ -124,7 +124,7 @@ def footprints(cascade: Cascade, rank: str = "M") -> tuple[Footprint, ...]:
         for start, by_tensor in enumerate((analysis.tensor_visits, *inner)):
             slots = by_tensor.get(tensor, ())
             if len(slots) > 1:
-                family = _Family(cascade, order[start:])
+                family = Family(cascade, order[start:])
                 live = tuple(r for r in declaration.ranks if family.parts([r]))
                 visits = visits if start == 0 else (*visits, *visits[-1:] * (len(slots) - 1))
                 break

@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 
 from einsum_cascades.errors import unknown
 from einsum_cascades.graph import Loop, Plan, dependencies, execution_plan
-from einsum_cascades.interpreter import Array, _bind, _Machine
+from einsum_cascades.interpreter import Array, Interpretation, bind_inputs
 from einsum_cascades.ir import Access, Cascade, Const, Einsum, Expression, Extent, Index, Number, Size
 from einsum_cascades.operations import iterations
 from einsum_cascades.operators import OPERATORS
-from einsum_cascades.passes import _Family, _Schedule, analyse_passes
+from einsum_cascades.passes import Family, Schedule, analyse_passes
 
 Element = tuple[int, ...]
 Point = Mapping[str, int]
@@ -80,11 +80,11 @@ def visits(
     analysis = analyse_passes(cascade, rank, within_tile=within_tile)
     if fewest is not None and fewest not in analysis.tensor_passes:
         raise unknown("tensor of the family", fewest, analysis.tensor_passes)
-    arrays, found = _bind(cascade, inputs, dict(sizes or {}))
-    schedule = _Schedule(cascade, _Family(cascade, analysis.family))
+    arrays, found = bind_inputs(cascade, inputs, dict(sizes or {}))
+    schedule = Schedule(cascade, Family(cascade, analysis.family))
     if fewest is not None:
         schedule.slots = _slots_for(schedule, fewest, analysis.tensor_passes[fewest])
-    machine = _Fused(schedule, _Machine(cascade, found | iterations(cascade, found), arrays))
+    machine = _Fused(schedule, Interpretation(cascade, found | iterations(cascade, found), arrays))
     with np.errstate(all="ignore"):
         machine.execute()
     written = {einsum.name: machine.values[einsum.name] for einsum in cascade.einsums}
@@ -92,7 +92,7 @@ def visits(
     return Visits(rank, analysis.family, analysis.passes, MappingProxyType(written), MappingProxyType(counts))
 
 
-def _slots_for(schedule: _Schedule, tensor: str, number: int) -> list[int]:
+def _slots_for(schedule: Schedule, tensor: str, number: int) -> list[int]:
     """Slots of all Einsums that put those which touch a tensor in ``number`` slots."""
     touching = {
         index
@@ -113,7 +113,7 @@ class _Fused:
     ``place`` numbers the places in the order in which they are visited, with a gap after each pass.
     """
 
-    def __init__(self, schedule: _Schedule, machine: _Machine) -> None:
+    def __init__(self, schedule: Schedule, machine: Interpretation) -> None:
         self.schedule, self.machine = schedule, machine
         self.cascade, self.family, self.sizes = schedule.cascade, schedule.family, machine.sizes
         self.values: dict[str, Array] = dict(machine.values)

@@ -41,7 +41,7 @@ from einsum_cascades.ir import (
 from einsum_cascades.operations import complete_sizes, iterations, operations
 from einsum_cascades.operators import OPERATORS
 
-_MAX_VALUES = 2**33
+MAX_VALUES = 2**33
 
 Array = NDArray[np.floating[Any]]
 Value = tuple[Array, tuple[str, ...]]
@@ -66,8 +66,8 @@ def run(cascade: Cascade, inputs: Mapping[str, Any], *, sizes: Mapping[str, int]
         InputError: an input is missing, unknown or of the wrong shape; a rank has no size or two; an Einsum
             reads what is never written, or depends on itself.
     """
-    arrays, found = _bind(cascade, inputs, dict(sizes or {}))
-    machine = _Machine(cascade, found | iterations(cascade, found), arrays)
+    arrays, found = bind_inputs(cascade, inputs, dict(sizes or {}))
+    machine = Interpretation(cascade, found | iterations(cascade, found), arrays)
     plan = execution_plan(cascade)
     with np.errstate(all="ignore"):
         machine.execute(plan, {})
@@ -77,13 +77,13 @@ def run(cascade: Cascade, inputs: Mapping[str, Any], *, sizes: Mapping[str, int]
 # ---------------------------------------------------------------- inputs and sizes
 
 
-def _plain_ranks(cascade: Cascade, ranks: tuple[str, ...]) -> tuple[str, ...]:
+def plain_ranks(cascade: Cascade, ranks: tuple[str, ...]) -> tuple[str, ...]:
     """Ranks of the tensor that a tiled one views: each family's parts become the rank that they split."""
     whole = {part: partition.rank for partition in cascade.partitions for part in partition.parts}
     return tuple(dict.fromkeys(whole.get(rank, rank) for rank in ranks))
 
 
-def _bind(
+def bind_inputs(
     cascade: Cascade, inputs: Mapping[str, Any], sizes: dict[str, int]
 ) -> tuple[dict[str, Array], dict[str, int]]:
     """Arrays of the input tensors in declared shape, and the rank sizes that they and ``sizes`` tell."""
@@ -100,7 +100,7 @@ def _bind(
     for tensor, name in names.items():
         arrays[tensor] = np.asarray(inputs[name], dtype=dtype)
         ranks = cascade.ranks_of[tensor]
-        ranks = ranks if tensor == name else _plain_ranks(cascade, ranks)
+        ranks = ranks if tensor == name else plain_ranks(cascade, ranks)
         _note_shape(name, ranks, arrays[tensor], sizes, source)
     sizes = complete_sizes(cascade, sizes)
     for tensor, name in names.items():
@@ -125,7 +125,7 @@ def _given_names(cascade: Cascade, inputs: Mapping[str, Any]) -> dict[str, str]:
             raise InputError(f"both {tensor} and {found[1]} are given", hint=f"{tensor} is a view: give one")
         if not found:
             ranks = cascade.ranks_of[tensor]
-            shapes = (ranks if n == tensor else _plain_ranks(cascade, ranks) for n in spellings)
+            shapes = (ranks if n == tensor else plain_ranks(cascade, ranks) for n in spellings)
             raise InputError(
                 f"input {tensor} is missing",
                 hint=f"cascade '{cascade.name}' reads "
@@ -174,7 +174,7 @@ def _tile(cascade: Cascade, tensor: str, array: Array, sizes: Mapping[str, int])
     """Cut a plain array into the parts that the tensor is declared with."""
     declared = cascade.ranks_of[tensor]
     parts_of = {p.rank: p.parts for p in cascade.partitions if set(p.parts) & set(declared)}
-    parts = [part for rank in _plain_ranks(cascade, declared) for part in parts_of.get(rank, (rank,))]
+    parts = [part for rank in plain_ranks(cascade, declared) for part in parts_of.get(rank, (rank,))]
     if sorted(parts) != sorted(declared):
         raise InputError(f"{tensor} has ranks {declared}, which no plain tensor can be cut into")
     missing = [part for part in parts if part not in sizes]
@@ -190,7 +190,7 @@ def _tile(cascade: Cascade, tensor: str, array: Array, sizes: Mapping[str, int])
 # ---------------------------------------------------------------- checks before anything is computed
 
 
-def _check_form(cascade: Cascade, einsum: Einsum) -> None:
+def check_form(cascade: Cascade, einsum: Einsum) -> None:
     """Refuse an Einsum that names what is not declared or leaves a rank neither kept nor reduced."""
     for access in (einsum.output, *einsum.inputs):
         if access.tensor not in cascade.ranks_of:
@@ -242,7 +242,7 @@ def _first_gap(read: range, written: list[range]) -> int | None:
 # ---------------------------------------------------------------- evaluation
 
 
-class _Machine:
+class Interpretation:
     """The tensors computed so far, and what is needed to compute the next.
 
     ``binding`` is the current value of each iterative rank that a loop around a step walks over.
@@ -261,7 +261,7 @@ class _Machine:
     def check(self) -> None:
         """Refuse ranks without a size, and reads of entries that no Einsum writes."""
         for einsum in self.cascade.einsums:
-            _check_form(self.cascade, einsum)
+            check_form(self.cascade, einsum)
             for leaf in leaves(einsum.expression):
                 if isinstance(leaf, Extent):
                     self.size(leaf.rank, einsum.name, einsum.location)
@@ -277,7 +277,7 @@ class _Machine:
         for tiled, plain in self.cascade.views:
             if plain in self.cascade.ranks_of:
                 ranks = self.cascade.ranks_of[tiled]
-                if self.cascade.ranks_of[plain] != _plain_ranks(self.cascade, ranks):
+                if self.cascade.ranks_of[plain] != plain_ranks(self.cascade, ranks):
                     raise InputError(f"{tiled}[{', '.join(ranks)}] is no view of {plain}")
                 self.written[tiled] = [tuple(range(self.size(rank, tiled)) for rank in ranks)]
         for einsum in self.cascade.einsums:
@@ -389,7 +389,7 @@ class _Machine:
         if tensor not in self.values:
             places = zip(*self.written[tensor], strict=True)
             shape = [max(place.stop for place in axis) for axis in places]
-            if math.prod(shape) > _MAX_VALUES:
+            if math.prod(shape) > MAX_VALUES:
                 raise InputError(f"{tensor} has {math.prod(shape)} values", hint="choose smaller rank sizes")
             self.values[tensor] = np.full(shape, np.nan, dtype=self.dtype)
         free = tuple(r for r in einsum.output.ranks if r not in binding)

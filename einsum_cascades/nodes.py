@@ -247,6 +247,10 @@ class CascadeParts:
         read = {a.tensor for e in self.einsums for a in e.inputs if a.tensor != e.name}
         return tuple(dict.fromkeys(e.name for e in (*self.body, *self.final) if e.name not in read))
 
+    def whole_rank(self, rank: str) -> str:
+        """The rank that a part belongs to: ``M`` of ``M0``; a rank that is no part stands for itself."""
+        return next((p.rank for p in self.partitions if rank in p.parts), rank)
+
     def family(self, rank: str) -> tuple[str, ...]:
         """Parts of the rank's family, outermost first; the rank alone if it is not split."""
         for partition in self.partitions:

@@ -81,7 +81,7 @@ def analyse_passes(cascade: Cascade, rank: str = "M", *, within_tile: bool = Fal
     if rank not in known:
         raise unknown("rank", rank, known)
     family = (rank,) if within_tile else cascade.family(rank)
-    schedule = _Schedule(cascade, _Family(cascade, family))
+    schedule = Schedule(cascade, Family(cascade, family))
     visits = schedule.tensor_visits()
     return PassAnalysis(
         rank,
@@ -97,7 +97,7 @@ Parts = frozenset[str]
 _SEARCH_LIMIT = 256
 
 
-class _Family:
+class Family:
     """A rank family, and what of it some ranks walk over."""
 
     def __init__(self, cascade: Cascade, order: tuple[str, ...]) -> None:
@@ -111,7 +111,7 @@ class _Family:
         return frozenset(part for rank in ranks for part in self._parts.get(rank, ()))
 
 
-class _Schedule:
+class Schedule:
     """The constraints between Einsums, and the earliest slots that satisfy them.
 
     An edge (producer, consumer, parts) says which parts of the family the value that is read keeps.
@@ -119,7 +119,7 @@ class _Schedule:
     stream.
     """
 
-    def __init__(self, cascade: Cascade, family: _Family) -> None:
+    def __init__(self, cascade: Cascade, family: Family) -> None:
         self.cascade = cascade
         self.family = family
         self.walked = [family.parts(einsum.ranks) for einsum in cascade.einsums]

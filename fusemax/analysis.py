@@ -136,33 +136,12 @@ def analyze(
     """
     found = cascade if isinstance(cascade, Cascade) else load_cascade(str(cascade))
     given = dict(sizes or {})
-    known = ranks_of(found)
-    for name in given:
-        if name not in known:
-            raise unknown(f"rank of {found.name}", name, known)
-    for label, count in (("instances", instances), ("value_bytes", value_bytes), ("buffer_bytes", buffer_bytes)):
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-            raise InputError(f"{label} is {count!r}", hint="a whole number of 1 or more is expected")
+    _check(found, given, {"instances": instances, "value_bytes": value_bytes, "buffer_bytes": buffer_bytes})
     over = rank if rank is not None else row_rank(found)
     if over is None:
         raise InputError(f"{found.name} reduces no rank, so it makes no pass", hint="name a rank with --rank")
-    over = next((p.rank for p in found.partitions if over in p.parts), over)
+    over = found.whole_rank(over)
     complete = complete_sizes(found, given)
-    options: dict[str, Any] = {"value_bytes": value_bytes, "instances": instances}
-    extra: dict[str, Any] = {}
-    if buffer_bytes is not None:
-        from einsum_cascades.traffic import traffic_bound
-
-        _need_sizes(found, complete)
-        live = {rank for f in footprints(found, over) for rank in found.ranks_of[f.tensor] if f.ranks}
-        if live <= complete.keys():
-            extra["consequences"] = consequences(found, over, complete, buffer_bytes, **options)
-        extra["bound"] = traffic_bound(found, given, buffer_bytes, **options)
-    if curve:
-        from einsum_cascades.traffic import traffic_curve
-
-        _need_sizes(found, complete)
-        extra["curve"] = traffic_curve(found, given, **options)
     return Analysis(
         cascade=found,
         rank=over,
@@ -175,8 +154,38 @@ def analyze(
         footprints=footprints(found, over),
         operations=_operations(found, complete, instances),
         compulsory=_compulsory(found, complete, instances * value_bytes),
-        **extra,
+        **_traffic(found, over, complete, buffer_bytes, curve, value_bytes=value_bytes, instances=instances),
     )
+
+
+def _check(cascade: Cascade, sizes: Mapping[str, int], counts: Mapping[str, int | None]) -> None:
+    known = ranks_of(cascade)
+    for name in sizes:
+        if name not in known:
+            raise unknown(f"rank of {cascade.name}", name, known)
+    for label, count in counts.items():
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise InputError(f"{label} is {count!r}", hint="a whole number of 1 or more is expected")
+
+
+def _traffic(
+    cascade: Cascade, rank: str, sizes: Mapping[str, int], buffer_bytes: int | None, curve: bool, **scale: Any
+) -> dict[str, Any]:
+    """What an analysis says of a buffer, and the curve, as far as they are asked for."""
+    from einsum_cascades.traffic import traffic_bound, traffic_curve
+
+    found: dict[str, Any] = {}
+    if buffer_bytes is None and not curve:
+        return found
+    _need_sizes(cascade, sizes)
+    if buffer_bytes is not None:
+        live = {r for f in footprints(cascade, rank) for r in cascade.ranks_of[f.tensor] if f.ranks}
+        if live <= sizes.keys():
+            found["consequences"] = consequences(cascade, rank, sizes, buffer_bytes, **scale)
+        found["bound"] = traffic_bound(cascade, sizes, buffer_bytes, **scale)
+    if curve:
+        found["curve"] = traffic_curve(cascade, sizes, **scale)
+    return found
 
 
 def ranks_of(cascade: Cascade) -> tuple[str, ...]:
@@ -214,7 +223,8 @@ def _compulsory(cascade: Cascade, sizes: Mapping[str, int], scale: int) -> int |
     except InputError:
         pass
     written, views = {e.name for e in cascade.einsums}, dict(cascade.views)
-    outside = [*(t for t in cascade.inputs if views.get(t) not in written), *cascade.outputs]
+    read = {access.tensor for einsum in cascade.einsums for access in einsum.inputs}
+    outside = [*(t for t in cascade.inputs if t in read and views.get(t) not in written), *cascade.outputs]
     terms = (sympy.Mul(*map(_symbol, cascade.ranks_of[tensor])) for tensor in outside)
     return _joined(cascade, sympy.Add(*terms), sizes) * scale
 
@@ -225,9 +235,11 @@ def _joined(cascade: Cascade, expression: sympy.Expr, sizes: Mapping[str, int]) 
 
     for partition in cascade.partitions:
         first, *others = map(_symbol, partition.parts)
-        whole = expression.subs(first, _symbol(partition.rank) / sympy.Mul(*others))
-        if not any(symbol in whole.free_symbols for symbol in others):
-            expression = whole
+        joined = []
+        for term in sympy.Add.make_args(expression):
+            whole = term.subs(first, _symbol(partition.rank) / sympy.Mul(*others))
+            joined.append(term if any(symbol in whole.free_symbols for symbol in others) else whole)
+        expression = sympy.Add(*joined)
     return expression.subs({_symbol(rank): size for rank, size in sizes.items()})
 
 

@@ -24,7 +24,7 @@ from einsum_cascades.interpreter import run
 from einsum_cascades.ir import Cascade, Const, Size
 from einsum_cascades.load import library_names, load_cascade
 from einsum_cascades.operations import complete_sizes
-from einsum_cascades.rewrites.check import _inputs, _known
+from einsum_cascades.rewrites.check import known_sizes, random_inputs
 from kernels.compiler.compiled import compile_cascade
 from kernels.cpu.attention import CASCADES, attention
 
@@ -173,8 +173,8 @@ def _sizes(cascade: Cascade, extents: Sequence[int]) -> dict[str, int]:
 def _compiled_error(case: Case, generator: np.random.Generator) -> float:
     """The largest error over the outputs."""
     cascade, sizes = case.cascade, dict(case.sizes)
-    known = _known(cascade, sizes)
-    for drawn in _inputs(cascade, sizes, int(generator.integers(2**32)), 1.0):
+    known = known_sizes(cascade, sizes)
+    for drawn in random_inputs(cascade, sizes, int(generator.integers(2**32)), 1.0):
         inputs = {name: array.astype(case.dtype) for name, array in drawn.items()}
         exact = {name: array.astype(np.float64) for name, array in inputs.items()}
         reference = run(cascade, exact, sizes=known)

@@ -64,7 +64,7 @@ def compare(source: Cascade, derived: Cascade, *, seed: int = 0, magnitude: floa
         magnitude: the standard deviation of the inputs.
     """
     sizes = rank_sizes(source, derived)
-    inputs, expected = _reference(source, tuple(sorted(_known(source, sizes).items())), seed, magnitude)
+    inputs, expected = _reference(source, tuple(sorted(known_sizes(source, sizes).items())), seed, magnitude)
     found = _results(derived, inputs, sizes)
     error, finite = 0.0, True
     for tensor in source.outputs:
@@ -83,14 +83,14 @@ def _reference(
     source: Cascade, sizes: tuple[tuple[str, int], ...], seed: int, magnitude: float
 ) -> tuple[Arrays, Arrays]:
     """Inputs for which the results are finite, if there are any among those tried, and the results."""
-    for inputs in _inputs(source, dict(sizes), seed, magnitude):
+    for inputs in random_inputs(source, dict(sizes), seed, magnitude):
         expected = _results(source, inputs, dict(sizes))
         if all(np.isfinite(expected[t]).all() for t in source.outputs):
             break
     return inputs, expected
 
 
-def _inputs(source: Cascade, sizes: Mapping[str, int], seed: int, magnitude: float) -> Iterator[Arrays]:
+def random_inputs(source: Cascade, sizes: Mapping[str, int], seed: int, magnitude: float) -> Iterator[Arrays]:
     """Yield inputs of both signs, then positive ones, under the names of the plain tensors."""
     views = dict(source.views)
     whole = {part: p.rank for p in source.partitions for part in p.parts}
@@ -125,7 +125,7 @@ def _compared(expression: Expression) -> Iterator[str]:
             yield from _compared(operand)
 
 
-def _known(cascade: Cascade, sizes: Mapping[str, int]) -> dict[str, int]:
+def known_sizes(cascade: Cascade, sizes: Mapping[str, int]) -> dict[str, int]:
     """The sizes of the ranks that a cascade has."""
     ranks = {r for d in cascade.declarations for r in d.ranks} | set(cascade.iterative_ranks)
     ranks |= {r for p in cascade.partitions for r in (p.rank, *p.parts)}
@@ -135,4 +135,4 @@ def _known(cascade: Cascade, sizes: Mapping[str, int]) -> dict[str, int]:
 def _results(cascade: Cascade, inputs: Arrays, sizes: Mapping[str, int]) -> Arrays:
     accepted = set(cascade.inputs) | {plain for _, plain in cascade.views}
     given = {t: array for t, array in inputs.items() if t in accepted}
-    return run(cascade, given, sizes=_known(cascade, sizes))
+    return run(cascade, given, sizes=known_sizes(cascade, sizes))

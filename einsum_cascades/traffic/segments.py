@@ -17,7 +17,7 @@ from functools import cached_property
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade, Einsum, Var
-from einsum_cascades.passes import _Family, _Schedule
+from einsum_cascades.passes import Family, Schedule
 
 Gap = tuple[int, int]
 
@@ -211,7 +211,7 @@ class Segmenter:
         for rank in dict.fromkeys(r for e in inside for r in self.ranks(e.ranks)):
             family = self.cascade.family(rank)
             for start in range(len(family)):
-                schedule = _Schedule(part, _Family(part, family[start:]))
+                schedule = Schedule(part, Family(part, family[start:]))
                 tile = math.prod(self.given[r] for r in family[start:]) if start else None
                 for name, slots in schedule.tensor_visits().items():
                     tensor = self.plain(name)

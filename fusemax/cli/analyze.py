@@ -39,7 +39,7 @@ def analyze(
     value_bytes: Annotated[int, typer.Option("--value-bytes", min=1, metavar="N", help="Bytes per value.")] = 2,
     buffer: Annotated[
         str | None,
-        typer.Option("--buffer", metavar="BYTES", help="Capacity on chip, such as 16MiB: what fits, what is spilled."),
+        typer.Option("--buffer", metavar="BYTES", help="What keeps values on chip, registers too, such as 16MiB."),
     ] = None,
     curve: Annotated[bool, typer.Option("--curve", help="The least traffic against capacity.")] = False,
     plot: Annotated[
@@ -113,7 +113,10 @@ def _show(analysis: Analysis) -> None:
         show(_buffer(analysis))
     if analysis.bound is not None:
         bound = analysis.bound
-        write(f"least traffic with {bound.buffer_bytes:,} bytes on chip: {bound.dram_bytes:,} bytes")
+        write(
+            f"least traffic with {bound.buffer_bytes:,} bytes on chip, each value computed once: "
+            f"{bound.dram_bytes:,} bytes"
+        )
         write("\n".join(f"  {_plan(segment)}" for segment in bound.segments))
     if analysis.curve:
         show(_curve(analysis))

@@ -86,7 +86,7 @@ def summary_of(cascade: Cascade) -> dict[str, Any]:
     return {
         "cascade": cascade.name,
         "title": cascade.title,
-        "rank": next((p.rank for p in cascade.partitions if rank in p.parts), rank),
+        "rank": rank and cascade.whole_rank(rank),
         "passes": analyse_passes(cascade, rank).passes if rank else None,
         "einsums": len(cascade.einsums),
         "citation": cascade.citation,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fusemax.cli import options
-from fusemax.cli.output import show, write, write_json
+from fusemax.cli.output import progress, show, write, write_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -67,7 +65,7 @@ def _compute(accounting: str, out: Path | None) -> tuple[dict[str, Tables], list
 
     names = dict.fromkeys(("published", accounting))
     drawn = len(FIGURES) * len(FORMATS) if out else 0
-    with _progress(steps() * len(names) + drawn) as step:
+    with progress(steps() * len(names) + drawn) as step:
         found = {name: reproduce(name, step) for name in names}
         files = draw_all(found[accounting], out / "figures", lambda p: step(p.name)) if out else []
     return found, files
@@ -119,23 +117,3 @@ def _missed(accounting: str, tables: Tables) -> DataFrame:
 
     missed = failures(tables)
     return missed if accounting == "published" else missed.head(0)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[str], None]]:
-    """Show a progress bar on standard error, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda label: bar.update(task, advance=1, description=label)

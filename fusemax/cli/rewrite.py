@@ -40,7 +40,8 @@ def rewrite(
     from fusemax.tables import write_atomically
 
     source = load_cascade(cascade)
-    derivation = derive(source, rank or default_rank(source), allow_unstable=unstable)
+    over = source.whole_rank(rank or default_rank(source))
+    derivation = derive(source, over, allow_unstable=unstable)
     if passes is not None:
         derivation = form_with(derivation, passes)
     if out is not None:

@@ -33,12 +33,12 @@ def validate(
     later ones find the machine code on disk.
     """
     from einsum_cascades.load import load_cascade
-    from fusemax.cli.reproduce import _progress
+    from fusemax.cli.output import progress
     from kernels.validate import cases, check
 
     planned = cases([load_cascade(name) for name in dict.fromkeys(cascades)] if cascades else None)
     found = []
-    with _progress(len(planned)) as step:
+    with progress(len(planned)) as step:
         for case in planned:
             step(f"{case.cascade.name}, {case.kernel}, {case.dtype}")
             found.append(check(case, seed))

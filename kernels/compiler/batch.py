@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from einsum_cascades.errors import InputError
-from einsum_cascades.interpreter import _plain_ranks
+from einsum_cascades.interpreter import plain_ranks
 from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Var
 
 
@@ -75,7 +75,7 @@ def batched_inputs(
         tensor = tiled_of.get(name, name)
         array = np.asarray(given)
         declared = cascade.ranks_of.get(tensor, ())
-        own = len(declared) if tensor == name else len(_plain_ranks(cascade, declared))
+        own = len(declared) if tensor == name else len(plain_ranks(cascade, declared))
         if tensor not in cascade.ranks_of or array.ndim <= own:
             continue
         axes = array.shape[: array.ndim - own]

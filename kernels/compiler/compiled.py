@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einsum_cascades.errors import InputError, unknown
-from einsum_cascades.interpreter import _MAX_VALUES, Array, _bind, _Machine
+from einsum_cascades.interpreter import MAX_VALUES, Array, Interpretation, bind_inputs
 from einsum_cascades.ir import Cascade
 from einsum_cascades.operations import complete_sizes, iterations
 from kernels.compiler.batch import batched, batched_inputs
@@ -112,7 +112,7 @@ class CompiledCascade:
         Raises:
             InputError: as `einsum_cascades.interpreter.run`.
         """
-        arrays, found = _bind(self.cascade, inputs, dict(sizes or {}))
+        arrays, found = bind_inputs(self.cascade, inputs, dict(sizes or {}))
         return self._run(arrays, found)
 
     def run_batched(self, inputs: Mapping[str, Any], sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
@@ -179,7 +179,7 @@ class CompiledCascade:
 
     def _run(self, arrays: dict[str, Array], sizes: dict[str, int]) -> dict[str, Array]:
         complete = sizes | iterations(self.cascade, sizes)
-        _Machine(self.cascade, complete, arrays)
+        Interpretation(self.cascade, complete, arrays)
         kind = np.result_type(*arrays.values()) if arrays else np.dtype(np.float64)
         real = np.dtype(np.float32 if kind.itemsize <= 4 else np.float64)
         plan = _Plan(self.program, complete, arrays, self.tiling, self._workers())
@@ -199,7 +199,7 @@ class _Plan:
         self, program: Program, sizes: dict[str, int], arrays: Mapping[str, Array], tiling: Tiling, workers: int
     ) -> None:
         self.program, self.sizes, self.tiling = program, sizes, tiling
-        self.machine = _Machine(program.normal, sizes, dict(arrays))
+        self.machine = Interpretation(program.normal, sizes, dict(arrays))
         self.workers = workers
         self.rows = [self._rows(number) for number in range(len(program.regions))]
 
@@ -284,7 +284,7 @@ class _Plan:
 
 
 def _checked(allocation: Allocation) -> Allocation:
-    if allocation.values > _MAX_VALUES:
+    if allocation.values > MAX_VALUES:
         raise InputError(f"{allocation.tensor} has {allocation.values} values", hint="choose smaller rank sizes")
     return allocation
 

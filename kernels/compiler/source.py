@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from einsum_cascades.interpreter import _check_form
+from einsum_cascades.interpreter import check_form
 from einsum_cascades.ir import Cascade
 from einsum_cascades.operators import OPERATORS, Operator
 from kernels.compiler import names
@@ -108,7 +108,7 @@ def program_of(cascade: Cascade, outputs: tuple[str, ...]) -> Program:
     """
     check_names(cascade)
     for einsum in cascade.einsums:
-        _check_form(cascade, einsum)
+        check_form(cascade, einsum)
     normal = normalise(needed_for(cascade, outputs))
     regions = regions_of(normal)
     ranks = {r for d in normal.declarations for r in d.ranks} | {r for e in normal.einsums for r in e.ranks}

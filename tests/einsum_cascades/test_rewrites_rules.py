@@ -381,3 +381,25 @@ def test_random_cascades(seed):
     for form in derivation.forms:
         assert parse_cascade(str(form.cascade)) == form.cascade
         assert not compare(source, form.cascade, seed=77).error > 1e-9
+
+
+@pytest.mark.parametrize(
+    "scores", ["0.25 * (X[p, m] - GM[p])", "(X[p, m] - GM[p]) / 8", "X[p, m] * 0.125 - GM[p] * 0.125"]
+)
+def test_a_scale_on_the_scores_does_not_cost_the_maximum(scores):
+    """exp(x/8) overflows for large x as exp(x) does: the one-pass form keeps a running maximum."""
+    source = cascade_of(
+        "X: [P, M], V: [M, F], GM: [P], SN: [P, M], SD: [P], Z: [P, F]",
+        "GM[p] = X[p, m] :: reduce(m) max",
+        f"SN[p, m] = exp({scores})",
+        "SD[p] = SN[p, m]",
+        "Z[p, f] = SN[p, m] * V[m, f] / SD[p]",
+    )
+    found = derive(source, "M")
+    assert found.passes == 1
+    assert not found.warnings
+    generator = np.random.default_rng(3)
+    for size in (1e3, 1e5):
+        inputs = {"X": size * generator.normal(size=(8, 64)), "V": generator.normal(size=(64, 2))}
+        expected = run(source, inputs)["Z"]
+        np.testing.assert_allclose(run(found.cascade, inputs, sizes={"M0": 8})["Z"], expected, rtol=1e-9)

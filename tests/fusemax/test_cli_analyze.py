@@ -116,3 +116,15 @@ def test_unusable_input(arguments, message):
     assert result.exit_code == 2
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+def test_split_ranks_are_joined_where_all_parts_meet():
+    found = analyzed("attention-1-pass", "--set", "M=4096", "--set", "E=64", "--set", "P=8", "--set", "F=2")
+    assert found["operations"]["exp"] == "8*M1 + 32768"
+
+
+def test_a_tensor_that_nothing_reads_moves_nothing(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("{declaration: {A: [K], U: [K], Y: []}, expressions: ['Y = A[k]']}")
+    assert analyzed(str(path))["compulsory_bytes"] == "2*K + 2"
+    assert analyzed(str(path), "--set", "K=10")["compulsory_bytes"] == 22

@@ -197,10 +197,10 @@ def test_folders_that_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_no_progress_bar_where_nobody_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fusemax.cli.reproduce import _progress
+    from fusemax.cli.output import progress
 
-    with _progress(steps()) as step:
+    with progress(steps()) as step:
         step("ignored")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with _progress(1) as step:
+    with progress(1) as step:
         step("shown")

@@ -67,3 +67,8 @@ def test_unusable_input(arguments, message):
     assert result.exit_code == 2
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_split_rank_is_named_by_the_whole():
+    found = json.loads(run(app, ["rewrite", "attention-2-pass", "--json"]).stdout)
+    assert found["rank"] == "M"

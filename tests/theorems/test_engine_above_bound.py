@@ -14,10 +14,11 @@ from einsum_cascades.load import library_names, load_cascade
 from einsum_cascades.traffic import traffic_bound
 from fusemax.evaluation import evaluate
 from fusemax.workloads import settable_ranks
-from hw_models.load import architecture_names
+from hw_models.architecture import Architecture
+from hw_models.load import architecture_names, load_machine
 from mappers.strategies import STRATEGIES
 
-SPATIAL = [name for name in architecture_names() if name.startswith(("flat", "fusemax"))]
+SPATIAL = [name for name in architecture_names() if isinstance(load_machine(name), Architecture)]
 SIZES = [1, 3, 17, 32, 64, 100, 128, 256, 384, 1000, 1024, 4096]
 
 
@@ -35,7 +36,7 @@ def random_evaluation(generator):
     return evaluate(
         cascade,
         generator.choice(SPATIAL),
-        generator.choice([s for s in STRATEGIES if not s.endswith("-tiles")]),
+        generator.choice(list(STRATEGIES)),
         sizes=sizes,
         heads=generator.choice([1, 12]),
         accounting=generator.choice(["published", "physical"]),
