@@ -197,14 +197,21 @@ def test_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
 
 @pytest.mark.slow
 def test_every_module_imports_with_the_declared_dependencies_only(installed: Installed) -> None:
+    """All but those that import what the extra for GPUs brings."""
+    extra = declared("gpu")
+    needed = {
+        name: {t.partition(".")[0] for t in imported(path, type_checking=False)} for name, path in MODULES.items()
+    }
+    names = sorted(name for name, roots in needed.items() if not roots & extra)
+    assert len(names) > 0.9 * len(MODULES)
     code = f"""
 import importlib, sys
-for name in {sorted(MODULES)!r}:
+for name in {names!r}:
     module = importlib.import_module(name)
     assert sys.prefix in (module.__file__ or ""), module.__file__
-print(len({sorted(MODULES)!r}))
+print(len({names!r}))
 """
-    assert installed.run("python", "-c", code).strip() == str(len(MODULES))
+    assert installed.run("python", "-c", code).strip() == str(len(names))
 
 
 @pytest.mark.slow
