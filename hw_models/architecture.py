@@ -48,7 +48,7 @@ class StatedCost:
     @property
     def complete(self) -> bool:
         """Whether nothing is left for the tables."""
-        return None not in (self.read_j, self.write_j, self.leak_w, self.area_mm2)
+        return all(value is not None for value in (self.read_j, self.write_j, self.leak_w, self.area_mm2))
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from hw_models.architecture import Architecture
-from hw_models.components import buffer_cost, logic, register_file_cost
+from hw_models.architecture import Architecture, Array
+from hw_models.components import buffer_cost, logic, register_file_cost, scale
 
 
 class Area(NamedTuple):
@@ -49,7 +49,11 @@ def area(architecture: Architecture) -> Area:
 
 def pe_area_um2(architecture: Architecture, array: str) -> float:
     """Return the area of one PE of ``array_2d`` or ``array_1d`` in µm²."""
-    units = architecture.array(array).units
-    components = {unit.component: logic(unit.component, architecture.technology_nm) for _, unit in units}
-    own = [part.area_um2 for part in components.values() if part.within not in components]
-    return register_file_cost(architecture, array).area_um2 + sum(own)
+    own = logic_area_um2(architecture.array(array)) * scale(architecture.technology_nm).area
+    return register_file_cost(architecture, array).area_um2 + own
+
+
+def logic_area_um2(array: Array) -> float:
+    """Return the area at 45 nm of one PE without its register file in µm²."""
+    components = {unit.component: logic(unit.component) for _, unit in array.units}
+    return sum(part.area_um2 for part in components.values() if part.within not in components)

@@ -74,7 +74,7 @@ def prices(architecture: Architecture) -> Prices:
     Raises:
         InputError: the component tables lack a component, a memory or the process node.
     """
-    dram = _dram_pj(architecture)
+    dram = dram_pj(architecture)
     buffer = buffer_cost(architecture)
     file_2d = register_file_cost(architecture, "array_2d")
     file_1d = register_file_cost(architecture, "array_1d")
@@ -98,7 +98,7 @@ def prices(architecture: Architecture) -> Prices:
     )
 
 
-def _dram_pj(architecture: Architecture) -> float:
+def dram_pj(architecture: Architecture) -> float:
     """Energy of moving one value to or from the off-chip memory, in pJ."""
     if architecture.dram_j_per_byte is not None:
         return architecture.dram_j_per_byte * architecture.value_bytes / _PICO

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 from einsum_cascades.errors import InputError, unknown
@@ -59,18 +60,21 @@ def check_combinations(sweep: Sweep, nodes: dict[str, Node], axes: Node) -> None
 def _check_machine(name: str, file: Node, axes: tuple[Axis, ...], nodes: dict[str, Node]) -> None:
     """Check that a machine has the keys that axes vary, and can have their values."""
     keys = machine_keys(file)
+    by_name = {axis.name: axis for axis in axes}
     spatial = schema_of(file) is ArchitectureSpec
     for axis in axes:
-        if axis.name in CHOICES or axis.name in WORKLOAD or "." not in axis.name and axis.name not in keys:
+        if axis.name in CHOICES or axis.name in WORKLOAD or ("." not in axis.name and axis.name not in keys):
             continue
         if axis.name not in keys:
             raise unknown(f"key of {name}", axis.name, keys, location=nodes[axis.name].location)
         ends = axis.extremes if axis.kind in ("name", "flag") else (min(axis.extremes), max(axis.extremes))  # type: ignore[type-var]
         ample = {"global_buffer.bytes": "2**50", "global_buffer.row_values": "1"} if spatial else {}
-        for value in dict.fromkeys(ends):
+        tables = by_name["global_buffer.table"].extremes if "global_buffer.table" in by_name and spatial else ()
+        for value, table in product(dict.fromkeys(ends), tables or (None,)):
+            named = {"global_buffer.table": str(table)} if table is not None else {}
             shown = str(value).lower() if isinstance(value, bool) else str(value)
             try:
-                check(schema_of(file), file, ample | {axis.name: shown})
+                check(schema_of(file), file, ample | named | {axis.name: shown})
             except InputError as error:
                 raise InputError(error.message, location=nodes[axis.name].location, hint=error.hint) from None
 

@@ -57,23 +57,24 @@ def memory(kind: str, width_bits: int, capacity_bytes: int, technology_nm: float
 
 
 def _between(kind: str, width_bits: int, capacity_bytes: int) -> MemoryCost:
-    curves = _curves()
-    if kind not in curves:
-        raise unknown("kind of memory", kind, curves)
+    table = curve(kind)
     if width_bits < 1 or capacity_bytes < 1:
         raise InputError(f"a memory of {capacity_bytes} bytes, {width_bits} bits wide", hint="sizes are 1 or more")
-    curve = curves[kind]
-    if len(curve.points) == 1 and log(width_bits) != curve.points[0]:
+    if len(table.points) == 1 and log(width_bits) != table.points[0]:
         only = next(width for known, width, _ in memory_table() if known == kind)
         raise InputError(f"no cost is known for a {kind} {width_bits} bits wide", hint=f"they are {only} bits wide")
-    (read, write, leak, area), outside = curve.at((log(width_bits), log(capacity_bytes)))
+    (read, write, leak, area), outside = table.at((log(width_bits), log(capacity_bytes)))
     return MemoryCost(read, write, leak, area, outside)
 
 
 @cache
-def _curves() -> dict[str, Curve]:
-    kinds = {kind for kind, _, _ in memory_table()}
-    return {
-        kind: Curve.of(((w, c), cost[:4]) for (k, w, c), cost in memory_table().items() if k == kind)
-        for kind in sorted(kinds)
-    }
+def curve(kind: str) -> Curve:
+    """Return the table of a kind of memory over width and capacity.
+
+    Raises:
+        InputError: the kind is unknown.
+    """
+    kinds = {known for known, _, _ in memory_table()}
+    if kind not in kinds:
+        raise unknown("kind of memory", kind, kinds)
+    return Curve.of(((w, c), cost[:4]) for (k, w, c), cost in memory_table().items() if k == kind)

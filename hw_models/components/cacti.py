@@ -47,7 +47,7 @@ def sram(capacity_bytes: int, width_bits: int, ports: int = 1, technology_nm: fl
         what = f"an SRAM of {capacity_bytes} bytes, {width_bits} bits wide, with {ports} ports"
         raise InputError(what, hint="sizes are 1 or more")
     check_technology(technology_nm)
-    figures, outside = _curve().at((log(technology_nm), log(ports), log(width_bits), log(capacity_bytes)))
+    figures, outside = sram_curve().at((log(technology_nm), log(ports), log(width_bits), log(capacity_bytes)))
     read, write, leak, area = figures
     return MemoryCost(read, write, leak, area, outside)
 
@@ -64,5 +64,6 @@ def check_technology(technology_nm: float) -> None:
 
 
 @cache
-def _curve() -> Curve:
+def sram_curve() -> Curve:
+    """The table over process node, ports, width and capacity."""
     return Curve.of((size, cost[:4]) for size, cost in sram_table().items())

@@ -25,6 +25,9 @@ from hw_models.components.technology import BASE_NM
 _TABLES: Final = {"regfile": ("accelergy",), "sram": ("cacti", "accelergy", "hwcomponents")}
 """Kinds of memory, and the tables that know them: the first is taken if none is named."""
 
+NOTHING: Final = MemoryCost(0.0, 0.0, 0.0, 0.0)
+"""What a memory costs of which no table is asked."""
+
 
 def memory_cost(
     kind: str = "sram",
@@ -60,7 +63,7 @@ def memory_cost(
         other = [t for t in _TABLES[kind] if t != name]
         hint = f"tables with ports: {', '.join(other)}" if other else "its figures are those of one port"
         raise InputError(f"the table accelergy characterises no {kind} of {ports} ports", hint=hint)
-    found = _priced(name, kind, bytes, width_bits, ports, technology_nm)
+    found = priced(name, kind, bytes, width_bits, ports, technology_nm)
     if found.extrapolated and not extrapolate:
         what = f"a {kind} of {bytes} bytes, {width_bits} bits wide, with {ports} ports"
         raise InputError(f"{what} lies outside the table {name}", hint=_reach(name, kind))
@@ -78,10 +81,10 @@ def buffer_cost(architecture: Architecture) -> MemoryCost:
     """
     buffer = architecture.global_buffer
     if buffer.stated.complete:
-        return _laid_over(MemoryCost(0, 0, 0, 0), buffer.stated)
+        return laid_over(NOTHING, buffer.stated)
     width = 8 * architecture.value_bytes * buffer.row_values
-    found = _priced(buffer.table, "sram", buffer.bytes, width, buffer.ports, architecture.technology_nm)
-    return _laid_over(found, buffer.stated)
+    found = priced(buffer.table, "sram", buffer.bytes, width, buffer.ports, architecture.technology_nm)
+    return laid_over(found, buffer.stated)
 
 
 def register_file_cost(architecture: Architecture, array: str) -> MemoryCost:
@@ -92,9 +95,9 @@ def register_file_cost(architecture: Architecture, array: str) -> MemoryCost:
     """
     pes, value_bytes = architecture.array(array), architecture.value_bytes
     if pes.register_file.complete:
-        return _laid_over(MemoryCost(0, 0, 0, 0), pes.register_file)
+        return laid_over(NOTHING, pes.register_file)
     found = memory("regfile", 8 * value_bytes, pes.registers * value_bytes, architecture.technology_nm)
-    return _laid_over(found, pes.register_file)
+    return laid_over(found, pes.register_file)
 
 
 def extrapolated(architecture: Architecture) -> tuple[str, ...]:
@@ -104,7 +107,12 @@ def extrapolated(architecture: Architecture) -> tuple[str, ...]:
     return tuple(name for name, cost in costs.items() if cost.extrapolated)
 
 
-def _priced(table: str, kind: str, capacity: int, width_bits: int, ports: int, technology_nm: float) -> MemoryCost:
+def priced(table: str, kind: str, capacity: int, width_bits: int, ports: int, technology_nm: float) -> MemoryCost:
+    """Return what a table that knows the kind says of a memory; ``accelergy`` prices one port, whatever their number.
+
+    Raises:
+        InputError: as ``memory_cost``, sizes outside the table apart.
+    """
     if table == "accelergy":
         return memory(kind, width_bits, capacity, technology_nm)
     if table == "cacti":
@@ -112,10 +120,10 @@ def _priced(table: str, kind: str, capacity: int, width_bits: int, ports: int, t
     return cacti_sram(capacity, width_bits, ports, technology_nm)
 
 
-def _laid_over(found: MemoryCost, stated: StatedCost) -> MemoryCost:
-    """Lay what an architecture states over what the table says."""
-    own = MemoryCost.si(stated.read_j or 0, stated.write_j or 0, stated.leak_w or 0, stated.area_mm2 or 0)
+def laid_over(found: MemoryCost, stated: StatedCost) -> MemoryCost:
+    """Return what the tables say with what an architecture states laid over it; figures may be arrays."""
     given = (stated.read_j, stated.write_j, stated.leak_w, stated.area_mm2)
+    own = MemoryCost.si(*(0.0 if value is None else value for value in given))
     read, write, leak, area = (
         known if value is None else mine for known, mine, value in zip(found[:4], own[:4], given, strict=True)
     )
