@@ -109,7 +109,7 @@ def batch_cost(totals: Totals, architecture: Architecture, accounting: Accountin
         waiting = waiting + np.where(np.greater(transfer, compute), transfer, 0.0)
     utilisation = {}
     for name in ARRAYS:
-        available = np.asarray(architecture.array(name).pes * cycles)
+        available = np.asarray(real(architecture.array(name).pes) * cycles)
         utilisation[name] = real(totals.busy[name]) / np.where(available == 0, 1.0, available)
     array_bound = np.where(np.greater_equal(totals.occupied["array_2d"], totals.occupied["array_1d"]), 1, 2)
     return {
@@ -129,7 +129,7 @@ def _energy_j(totals: Totals, architecture: Architecture, accounting: Accounting
     dram = dram_pj(architecture)
     buffer = buffer_costs(architecture)
     files = {name: register_file_costs(architecture, name) for name in ARRAYS}
-    row = architecture.global_buffer.row_values
+    row = real(architecture.global_buffer.row_values)
     prices: dict[str, tuple[Any, Any]] = {
         "dram": (dram, dram),
         "global_buffer": (buffer.read_pj / row, buffer.write_pj / row),
@@ -139,12 +139,12 @@ def _energy_j(totals: Totals, architecture: Architecture, accounting: Accounting
         name: _PICO * (real(totals.reads[name]) * read + real(totals.writes[name]) * write)
         for name, (read, write) in prices.items()
     }
-    charged = [1 if accounting.all_register_files else architecture.array(name).pes for name in ARRAYS]
+    charged = [1 if accounting.all_register_files else real(architecture.array(name).pes) for name in ARRAYS]
     registers = moved["array_2d"] / charged[0] + moved["array_1d"] / charged[1]
     done = _operations_j(totals, architecture, accounting)
     leaking: Number = 0.0
     if accounting.leakage:
-        leak = buffer.leak_pj + sum(architecture.array(n).pes * files[n].leak_pj for n in ARRAYS)
+        leak = buffer.leak_pj + sum(real(architecture.array(n).pes) * files[n].leak_pj for n in ARRAYS)
         leaking = leak * latency * LEAK_CLOCK_HZ
     parts = [moved["dram"], moved["global_buffer"], registers, moved["staging"]]
     parts += [done[work] for work in ("mac", "add", "max", "exp", "divide")]
@@ -161,7 +161,7 @@ def _operations_j(totals: Totals, architecture: Architecture, accounting: Accoun
             raise InputError(f"{name} of '{architecture.name}' does no {work}")
         free = work == "exp" and totals.tiled and not accounting.exp_unit_energy_in_tiles
         if not (free and unit.component == "exp"):
-            price = unit.actions * logic(unit.component).energy_pj * energy
+            price = real(unit.actions) * logic(unit.component).energy_pj * energy
             joules[work] = joules[work] + _PICO * real(totals.operations[name, work]) * price
     return joules
 

@@ -87,7 +87,7 @@ def _each(function: Callable[..., Sequence[float]], sizes: Sequence[Number]) -> 
 
 
 def _between(table: Curve, sizes: Sequence[Number]) -> MemoryCost:
-    logs = np.broadcast_arrays(*(np.log(np.asarray(s, float)) for s in sizes))
+    logs = np.broadcast_arrays(*(np.log(np.atleast_1d(np.asarray(s, float))) for s in sizes))
     figures, outside = _interpolated(table, list(logs))
     read, write, leak, area = cast(Any, np.exp(figures))
     return MemoryCost(read, write, leak, area, cast(Any, outside))

@@ -15,6 +15,7 @@ from hw_models.activity import ArrayName
 from hw_models.batched import ARRAYS, MEMORIES, Number, Totals
 from mappers.analysis import Boundary, Chain, CompiledNest
 from mappers.batched.values import Handle, Terms, Values
+from mappers.capacity import most
 
 
 @dataclass
@@ -164,5 +165,5 @@ def phase_cycles_of(tally: Tally, arrays: Mapping[str, ArrayName], epochs: Seque
         on: dict[ArrayName, Any] = dict.fromkeys(ARRAYS, 0)
         for name in epoch:
             on[arrays[name]] = on[arrays[name]] + tally.cycles[name]
-        cycles = cycles + np.maximum(on["array_2d"], on["array_1d"])
+        cycles = cycles + most(on["array_2d"], on["array_1d"])
     return cycles
