@@ -62,9 +62,9 @@ def test_names() -> None:
 
 def test_every_split_uses_the_area_of_the_published_chip(bert: pd.DataFrame) -> None:
     budget = area(load_architecture("fusemax-cloud")).chip_mm2
-    assert (bert["area_mm2"] <= budget * 1.0001).all()
-    assert (bert["area_mm2"] >= budget * 0.99).all()
-    assert len(bert) > 500
+    mapped = bert[bert["status"] == "ok"]
+    assert mapped["area_mm2"].between(budget * 0.99, budget * 1.0001).all()
+    assert len(mapped) > 1000
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
