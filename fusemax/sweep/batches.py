@@ -17,16 +17,15 @@ from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.pointwise import LARGEST, Choice
 from fusemax.sweep.results import Results
 from hw_models.batched import BOUNDS
-from mappers.batched.fused import Batch, fused_batch, fused_bound
+from mappers.batched.batch import Batch
+from mappers.batched.flat import flat_batch, flat_bound
+from mappers.batched.fused import fused_batch, fused_bound
+from mappers.batched.values import WORD
 
 Array: TypeAlias = npt.NDArray[Any]
 
 BLOCK: Final = 16384
 """Points evaluated together: their arrays stay in the cache."""
-
-WORD: Final = 2.0**62
-"""Counts are evaluated in 64-bit integers while a bound on them stays below this, else in Python's own."""
-
 
 @dataclass(frozen=True)
 class Batched:
@@ -46,6 +45,8 @@ def _fused(*, interleaved: bool) -> Batched:
 
 
 BATCHED: Final[dict[str, Batched]] = {
+    "flat": Batched(partial(flat_batch, from_table=True), flat_bound),
+    "flat-searched": Batched(partial(flat_batch, from_table=False), flat_bound),
     "fusemax-serial": _fused(interleaved=False),
     "fusemax-interleaved": _fused(interleaved=True),
 }

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from einsum_cascades.ir import Cascade
 from hw_models.accounting import Accounting
 from hw_models.architecture import Architecture, Array, Memory, StatedCost, Unit
 from hw_models.batched import Number, Totals, batch_cost
+from mappers.batched.batch import Batch, Size
 from mappers.batched.divisors import largest_divisors
 from mappers.batched.nest import Tally, phase_cycles_of
 from mappers.batched.values import Values, product_bound
-from mappers.capacity import least, most, too_small
+from mappers.capacity import least, most
 from mappers.fused import COLUMN_GROUP, COLUMN_GROUPS, COLUMN_TILES, ROWS, FusedPlan
 from mappers.fused_plan import fused_plans
-
-Mask: TypeAlias = npt.NDArray[np.bool_]
-Size = Callable[[str], Any]
-
-@dataclass(frozen=True)
-class Batch:
-    """Costs of many points.
-
-    Attributes:
-        costs: by column, as ``batch_cost`` gives them; they mean nothing where ``fits`` is false.
-        fits: whether there is a mapping.
-        capacity: bytes that were too few where there is none.
-        what: the kind of mapping that does not fit.
-    """
-
-    costs: dict[str, Number]
-    fits: Mask
-    capacity: Number
-    what: str
-
-    def refusal(self, capacity: int) -> str:
-        """Return why a point has no mapping."""
-        return too_small(self.what, 0, capacity).message
 
 
 def fused_batch(
@@ -112,8 +88,9 @@ def _bound(plan: FusedPlan, size: Size, instances: Number, architecture: Archite
     for piece in plan.pieces:
         actions = np.asarray(_unit_sum(piece.work, piece.array, architecture, "actions"), float)
         cycles = np.asarray(_unit_sum(piece.work, piece.array, architecture, "cycles"), float)
-        often = np.maximum(2 * (2 * len(piece.shape.operands) + actions), cycles)
-        found = found + product_bound(extents, piece.keys) * often * architecture.value_bytes
+        accesses = len(piece.shape.operands) + 1
+        often = np.maximum(np.maximum(accesses + 2 * actions, accesses * architecture.value_bytes), cycles)
+        found = found + product_bound(extents, piece.keys) * often
     return found
 
 
