@@ -26,6 +26,7 @@ _PUBLISHED: Final = {
     "array_2d.columns": 256,
     "array_1d.columns": 256,
     "global_buffer.bytes": 16 * 2**20,
+    "global_buffer.row_values": 256,
 }
 _GIB: Final = 2**30
 _HEADS: Final = (
@@ -34,7 +35,7 @@ _HEADS: Final = (
     "GiB/s",
     "2D array",
     "lanes",
-    "buffer",
+    "buffer, row",
     "latency",
     "gain",
     "half the lanes",
@@ -53,11 +54,11 @@ def best_splits(points: DataFrame, objective: str = "latency", accounting: str =
         accounting: which of the sweep's accountings.
 
     Returns:
-        A row per model, length and bandwidth: ``rows``, ``columns``, ``lanes`` and ``buffer_bytes`` of the best split,
-        its ``latency_s``, ``energy_j`` and ``bound``; ``gain``, the published split's measure over the best's;
-        ``half_lanes``, the measure of the best split with at most half a lane per column over the best's; ``splits``
-        that could be mapped and how many of them are ``near`` the best; of those the least and most ``columns`` and
-        ``buffer_bytes``.
+        A row per model, length and bandwidth: ``rows``, ``columns``, ``lanes``, ``buffer_bytes`` and ``row_values`` (of
+        a row of the buffer) of the best split, its ``latency_s``, ``energy_j`` and ``bound``; ``gain``, the published
+        split's measure over the best's; ``half_lanes``, the measure of the best split with at most half a lane per
+        column over the best's; ``splits`` that could be mapped and how many of them are ``near`` the best; of those the
+        least and most ``columns`` and ``buffer_bytes``.
     """
     import pandas as pd
 
@@ -80,6 +81,7 @@ def _case(case: Any, splits: DataFrame) -> dict[str, Any]:
         "columns": best["array_2d.columns"],
         "lanes": best["array_1d.columns"],
         "buffer_bytes": best["global_buffer.bytes"],
+        "row_values": best["global_buffer.row_values"],
         "latency_s": best["latency_s"],
         "energy_j": best["energy_j"],
         "bound": best["bound"],
@@ -104,7 +106,7 @@ def markdown(splits: DataFrame) -> str:
                 f"{row['bandwidth_bytes_per_s'] / _GIB:g}",
                 f"{row['rows']} × {row['columns']}",
                 str(row["lanes"]),
-                _mib(row["buffer_bytes"]),
+                f"{_mib(row['buffer_bytes'])}, {row['row_values']}",
                 f"{row['latency_s']:.4g} s",
                 f"{row['gain']:.3f}",
                 f"{row['half_lanes']:.2f}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -76,16 +77,18 @@ def test_no_split_that_the_engine_knows_is_better(bert: pd.DataFrame, objective:
     measures = []
     for columns in (128, 256, 512):
         for lanes in (columns // 2, columns):
-            for size in (2**19, 2**20, 2**21, 2**24):
+            for size, row in product((2**19, 2**20, 2**21, 2**24), (128, 256, 512)):
                 machine = replace(
                     base,
                     bandwidth_bytes_per_s=100.0 * GIB,
                     array_2d=replace(base.array_2d, columns=columns, rows=1),
                     array_1d=replace(base.array_1d, columns=lanes),
-                    global_buffer=replace(base.global_buffer, bytes=size, row_values=columns),
+                    global_buffer=replace(base.global_buffer, bytes=size, row_values=row),
                 )
                 parts, budget = area(machine), area(base).chip_um2
                 rows = int((budget - parts.array_1d_um2 - parts.global_buffer_um2) / parts.array_2d_um2)
+                if 2 * rows + 3 * columns > 2 * 4 * row:
+                    continue
                 machine = replace(machine, array_2d=replace(machine.array_2d, rows=rows))
                 cost = evaluate_on(cascade, machine, "fusemax-interleaved", workload, PHYSICAL).cost
                 measures.append(cost.latency_s * (cost.energy_j if objective == "energy-delay" else 1))
@@ -108,8 +111,8 @@ def test_what_a_row_says(bert: pd.DataFrame) -> None:
             near["array_2d.columns"].min(),
             near["array_2d.columns"].max(),
         )
-        shape = case[["array_2d.rows", "array_2d.columns", "array_1d.columns", "global_buffer.bytes"]]
-        own = case[(shape == [256, 256, 256, 2**24]).all(axis=1)]
+        shape = [f"array_2d.{n}" for n in ("rows", "columns")] + ["array_1d.columns", "global_buffer.row_values"]
+        own = case[(case[shape] == 256).all(axis=1) & (case["global_buffer.bytes"] == 2**24)]
         assert row["gain"] == pytest.approx(own["latency_s"].item() / row["latency_s"])
         assert 1 < row["gain"] < 1.1
 
@@ -126,7 +129,7 @@ def test_the_command_prints_the_table(bert: pd.DataFrame, tmp_path: Path, capsys
     splits = best_splits(points, "energy-delay", "published")
     assert table == markdown(splits[splits["model"] == "XLM"]) + "\n"
     assert table.count("\n") == 2 + 6
-    assert "| XLM | 65,536 | 400 | 256 × 256 | 256 | 16 MiB |" in table
+    assert "| XLM | 65,536 | 400 | 256 × 256 | 256 | 16 MiB, 256 |" in table
 
 
 @pytest.mark.slow
@@ -137,9 +140,11 @@ def test_what_the_study_concludes() -> None:
     assert splits["gain"].between(1, 1.08).all(), "a few per cent are all that any split gains"
     computing = splits[splits["bound"] != "memory"]
     assert (computing["lanes"] == computing["columns"]).all(), "one lane per column"
-    assert computing["half_lanes"].min() > 1.5
+    assert computing["half_lanes"].min() > 1.9
     assert (splits[splits["bound"] == "memory"]["seq_len"] == 4096).all()
     long = splits[splits["seq_len"] > 4096]
     heads = long["model"].map({"BERT": 1, "XLM": 2})
     needed = heads * 100 * GIB * 2**20 / long["bandwidth_bytes_per_s"]
-    assert (long["least_buffer_bytes"] / needed).between(1 / 4, 1).all(), "a buffer in proportion to 1 / bandwidth"
+    assert (long["least_buffer_bytes"] == needed).all(), "a buffer in proportion to head size / bandwidth"
+    assert ((long["columns"] == 128) | (long["gain"] < 1.005)).all(), "an array four times as high as wide"
+    assert splits["most_columns"].eq(512).sum() > 30, "and any shape is about as good"
