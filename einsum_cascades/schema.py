@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from einsum_cascades.errors import InputError, Location, nearest, unknown
@@ -24,7 +25,7 @@ Text = Annotated[str, Field(strict=True, min_length=1, max_length=2000)]
 
 _EXPECTED = {
     int: "a whole number from 1 to 2^50 is expected",
-    float: "a number from 1 to 1e18 is expected",
+    float: "a number from {low} to {high} is expected",
     bool: "true or false is expected",
     str: "text is expected; put it in quotes if it looks like a number",
 }
@@ -196,7 +197,25 @@ def _expected(schema: type[BaseModel], path: Sequence[str]) -> str:
     plain = _plain_type(section.model_fields[last].annotation) if last else section
     if issubclass(plain, BaseModel):
         return "a mapping with the keys " + ", ".join(plain.model_fields) + " is expected"
+    if plain is float:
+        low, high = (f"{limit:g}".replace("e+", "e") for limit in _limits(section.model_fields[last]))
+        return _EXPECTED[float].format(low=low, high=high)
     return _EXPECTED.get(plain, "")
+
+
+def _limits(field: FieldInfo) -> tuple[float, float]:
+    """The least and the largest number that a field takes; without limits those of a rate."""
+    found = [*field.metadata]
+    annotations: list[Any] = [field.annotation]
+    while annotations:
+        inner = get_args(annotations.pop())
+        annotations += inner
+        found += [limit for i in inner if isinstance(i, FieldInfo) for limit in i.metadata]
+
+    def first(names: Sequence[str], default: float) -> float:
+        return next((getattr(limit, name) for limit in found for name in names if hasattr(limit, name)), default)
+
+    return first(("ge", "gt"), 1), first(("le", "lt"), 1e18)
 
 
 def _shown(value: object) -> str:

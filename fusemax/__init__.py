@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fusemax.analysis import Analysis, analyze
     from fusemax.evaluation import Evaluation, evaluate
     from fusemax.experiments import reproduce
+    from hw_models.components import memory_cost
     from hw_models.load import load_architecture
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ _HOMES = {
     "library_names": "einsum_cascades.load",
     "load_architecture": "hw_models.load",
     "load_cascade": "einsum_cascades.load",
+    "memory_cost": "hw_models.components",
     "parse_cascade": "einsum_cascades.load",
     "reproduce": "fusemax.experiments",
 }
@@ -39,6 +41,7 @@ __all__ = [
     "library_names",
     "load_architecture",
     "load_cascade",
+    "memory_cost",
     "parse_cascade",
     "reproduce",
 ]

@@ -10,6 +10,7 @@ from einsum_cascades.ir import Cascade
 from einsum_cascades.workload import Workload
 from hw_models.accounting import Accounting
 from hw_models.architecture import Architecture
+from hw_models.components import extrapolated
 from hw_models.cost import Cost
 from hw_models.cpu.cost import CpuCost
 from hw_models.cpu.machine import Cpu
@@ -92,6 +93,7 @@ class Evaluation:
             "energy_j": self.cost.energy_j,
             "energy_parts_j": None,
             "area_mm2": None,
+            "extrapolated": None,
             "latency_technology_nm": None,
             "energy_technology_nm": None,
             "util_2d": None,
@@ -121,6 +123,7 @@ class SpatialEvaluation(Evaluation):
             "buffer_bytes": found.buffer_bytes,
             "energy_parts_j": found.energy_parts.by_part(),
             "area_mm2": found.area_mm2,
+            "extrapolated": list(extrapolated(self.architecture)),
             "latency_technology_nm": self.accounting.clock_technology_nm or self.architecture.technology_nm,
             "energy_technology_nm": self.architecture.technology_nm,
             "util_2d": found.util_2d,

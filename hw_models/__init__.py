@@ -4,7 +4,7 @@ from hw_models.accounting import ACCOUNTINGS, PHYSICAL, PUBLISHED, Accounting, a
 from hw_models.activity import Activity, Count, EinsumActivity, Phase
 from hw_models.architecture import Architecture, Array, Memory, Unit
 from hw_models.area import Area, area
-from hw_models.components import Logic, MemoryCost, logic, memory
+from hw_models.components import Logic, MemoryCost, logic, memory, memory_cost
 from hw_models.cost import Cost, EinsumCost, cost
 from hw_models.energy import Energy, energy
 from hw_models.latency import latency_s
@@ -38,4 +38,5 @@ __all__ = [
     "load_architecture",
     "logic",
     "memory",
+    "memory_cost",
 ]

@@ -12,6 +12,8 @@ from typing import Literal
 
 from einsum_cascades.operators import WorkClass
 
+MemoryTable = Literal["accelergy", "cacti", "hwcomponents"]
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -29,6 +31,27 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class StatedCost:
+    """What a machine's file states of a memory's cost, in place of the component tables; None is not stated.
+
+    Attributes:
+        read_j, write_j: energy of one access of the whole width, in joules.
+        leak_w: leakage in watts.
+        area_mm2: area in mm².
+    """
+
+    read_j: float | None = None
+    write_j: float | None = None
+    leak_w: float | None = None
+    area_mm2: float | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left for the tables."""
+        return all(value is not None for value in (self.read_j, self.write_j, self.leak_w, self.area_mm2))
+
+
+@dataclass(frozen=True)
 class Array:
     """A spatial array of identical PEs; a one-dimensional array has one row.
 
@@ -36,6 +59,7 @@ class Array:
         name: ``array_2d`` or ``array_1d``.
         rows, columns: PEs along each dimension.
         registers: values that each PE's register file holds.
+        register_file: what is stated of that file's cost.
         units: (work class, unit) pairs: what the PEs can do.
         multicast: whether one read of a memory can serve all PEs that want the value.
         spatial_reduction: whether results are summed across PEs on their way out.
@@ -48,6 +72,7 @@ class Array:
     units: tuple[tuple[WorkClass, Unit], ...]
     multicast: bool = True
     spatial_reduction: bool = True
+    register_file: StatedCost = StatedCost()
 
     @property
     def pes(self) -> int:
@@ -72,7 +97,9 @@ class Memory:
         name: such as ``global_buffer``.
         bytes: capacity.
         row_values: values moved by one access.
-        banks, ports: how it is built; they change nothing in the component tables used here.
+        banks, ports: how it is built; banks change nothing in the component tables, ports only in some.
+        table: table that prices it: ``accelergy``, ``cacti`` or ``hwcomponents``.
+        stated: what is stated of its cost.
     """
 
     name: str
@@ -80,6 +107,8 @@ class Memory:
     row_values: int
     banks: int = 32
     ports: int = 4
+    table: MemoryTable = "accelergy"
+    stated: StatedCost = StatedCost()
 
 
 @dataclass(frozen=True)
@@ -90,7 +119,8 @@ class Architecture:
         frequency_hz: clock of both arrays.
         bandwidth_bytes_per_s: off-chip bandwidth.
         staging: whether registers stand between the arrays, through which values change from one to the other.
-        technology_nm: process node of the component tables used.
+        technology_nm: process node whose energies and areas the components have; the clock does not follow it.
+        dram_j_per_byte: energy of moving a byte to or from the off-chip memory; None for the component table's.
         value_bytes: bytes per value that the arrays work on.
     """
 
@@ -103,6 +133,7 @@ class Architecture:
     staging: bool = False
     technology_nm: int = 45
     value_bytes: int = 2
+    dram_j_per_byte: float | None = None
     title: str = ""
     citation: str = ""
 

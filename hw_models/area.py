@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from hw_models.architecture import Architecture, Array
-from hw_models.components import buffer_cost, logic, register_file_cost
+from hw_models.components import buffer_cost, logic, register_file_cost, scale
 
 
 class Area(NamedTuple):
@@ -38,18 +38,22 @@ def area(architecture: Architecture) -> Area:
     """Return the area of an architecture's parts.
 
     Raises:
-        InputError: the component tables lack a component, or a register file of the values' width.
+        InputError: the component tables lack a component, a memory or the process node.
     """
-    value_bytes = architecture.value_bytes
     return Area(
-        array_2d_um2=architecture.array_2d.pes * pe_area_um2(architecture.array_2d, value_bytes),
-        array_1d_um2=architecture.array_1d.pes * pe_area_um2(architecture.array_1d, value_bytes),
-        global_buffer_um2=buffer_cost(architecture.global_buffer, value_bytes).area_um2,
+        array_2d_um2=architecture.array_2d.pes * pe_area_um2(architecture, "array_2d"),
+        array_1d_um2=architecture.array_1d.pes * pe_area_um2(architecture, "array_1d"),
+        global_buffer_um2=buffer_cost(architecture).area_um2,
     )
 
 
-def pe_area_um2(array: Array, value_bytes: int) -> float:
-    """Return the area of one PE of an array in µm²."""
+def pe_area_um2(architecture: Architecture, array: str) -> float:
+    """Return the area of one PE of ``array_2d`` or ``array_1d`` in µm²."""
+    own = logic_area_um2(architecture.array(array)) * scale(architecture.technology_nm).area
+    return register_file_cost(architecture, array).area_um2 + own
+
+
+def logic_area_um2(array: Array) -> float:
+    """Return the area at 45 nm of one PE without its register file in µm²."""
     components = {unit.component: logic(unit.component) for _, unit in array.units}
-    own = [part.area_um2 for part in components.values() if part.within not in components]
-    return register_file_cost(array, value_bytes).area_um2 + sum(own)
+    return sum(part.area_um2 for part in components.values() if part.within not in components)

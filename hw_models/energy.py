@@ -6,11 +6,11 @@
     register files   one access per value, at the price of the array's register file
     staging          the registers between the arrays: as register files of the 1D array, always in full
     operations       number · actions of the unit · energy of its component, by class of work
-    leakage          leak per cycle of the buffer and every register file · cycles
+    leakage          leakage of the buffer and every register file · latency
 
-Prices: ``components/*.csv``, from Accelergy as the artifact of FuseMax (Nayak et al., MICRO 2024) sets it
-up. Where that evaluation and the hardware part ways, ``Accounting`` chooses. Counts are summed as exact
-integers before they are priced, so the result does not depend on the order of Einsums.
+Prices: what the machine's file states, and otherwise ``components``, by default from Accelergy as the artifact of
+FuseMax (Nayak et al., MICRO 2024) sets it up. Where that evaluation and the hardware part ways, ``Accounting`` chooses.
+Counts are summed as exact integers before they are priced, so the result does not depend on the order of Einsums.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from einsum_cascades.operators import WORK_CLASSES, WorkClass
 from hw_models.accounting import Accounting
 from hw_models.activity import Activity, ArrayName
 from hw_models.architecture import Architecture
-from hw_models.components import DRAM_ACCESS_BYTES, buffer_cost, logic, register_file_cost
+from hw_models.components import DRAM_ACCESS_BYTES, LEAK_CLOCK_HZ, buffer_cost, logic, register_file_cost
 from hw_models.latency import latency_s
 
 _PICO = 1e-12
@@ -59,7 +59,7 @@ class Prices(NamedTuple):
     Attributes:
         memories: (read, write) per value, by memory.
         operations: per operation, by array and class of work.
-        leak_pj: per cycle, of the whole chip.
+        leak_pj: per cycle of ``LEAK_CLOCK_HZ``, of the whole chip.
     """
 
     memories: dict[str, tuple[float, float]]
@@ -72,13 +72,12 @@ def prices(architecture: Architecture) -> Prices:
     """Return the prices of an architecture's actions; do not mutate them.
 
     Raises:
-        InputError: the component tables lack a component, or a register file of the values' width.
+        InputError: the component tables lack a component, a memory or the process node.
     """
-    value_bytes = architecture.value_bytes
-    dram = logic("dram").energy_pj * value_bytes / DRAM_ACCESS_BYTES
-    buffer = buffer_cost(architecture.global_buffer, value_bytes)
-    file_2d = register_file_cost(architecture.array_2d, value_bytes)
-    file_1d = register_file_cost(architecture.array_1d, value_bytes)
+    dram = dram_pj(architecture)
+    buffer = buffer_cost(architecture)
+    file_2d = register_file_cost(architecture, "array_2d")
+    file_1d = register_file_cost(architecture, "array_1d")
     row = architecture.global_buffer.row_values
     arrays = (architecture.array_2d, architecture.array_1d)
     names: tuple[ArrayName, ArrayName] = ("array_2d", "array_1d")
@@ -91,12 +90,19 @@ def prices(architecture: Architecture) -> Prices:
             "array_1d": (file_1d.read_pj, file_1d.write_pj),
         },
         operations={
-            (name, work): unit.actions * logic(unit.component).energy_pj
+            (name, work): unit.actions * logic(unit.component, architecture.technology_nm).energy_pj
             for name, array in zip(names, arrays, strict=True)
             for work, unit in array.units
         },
         leak_pj=buffer.leak_pj + sum(a.pes * f.leak_pj for a, f in zip(arrays, (file_2d, file_1d), strict=True)),
     )
+
+
+def dram_pj(architecture: Architecture) -> float:
+    """Energy of moving one value to or from the off-chip memory, in pJ."""
+    if architecture.dram_j_per_byte is not None:
+        return architecture.dram_j_per_byte * architecture.value_bytes / _PICO
+    return logic("dram").energy_pj * architecture.value_bytes / DRAM_ACCESS_BYTES
 
 
 def energy(activity: Activity, architecture: Architecture, accounting: Accounting) -> Energy:
@@ -121,9 +127,7 @@ def energy(activity: Activity, architecture: Architecture, accounting: Accountin
     }
     files = (architecture.array_2d.pes, architecture.array_1d.pes) if not accounting.all_register_files else (1, 1)
     done = _operations_j(work, activity, architecture, accounting)
-    leaking = (
-        table.leak_pj * latency_s(activity, architecture) * architecture.frequency_hz if accounting.leakage else 0.0
-    )
+    leaking = table.leak_pj * latency_s(activity, architecture) * LEAK_CLOCK_HZ if accounting.leakage else 0.0
     return Energy(
         moved["dram"],
         moved["global_buffer"],

@@ -2,20 +2,24 @@
 
 What a file leaves out is derived: a row of the global buffer holds a value for each column of the 2D array, the
 1D array has as many lanes as the 2D array has columns, and one operation of a unit takes as many cycles as it
-uses its component. Overrides come first, so these follow them.
+uses its component. Energies and areas of memories that it does not state come from the component tables. Overrides come
+first, so these follow them.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from einsum_cascades.errors import InputError
 from einsum_cascades.operators import WORK_CLASSES, WorkClass
 from einsum_cascades.schema import Flag, Rate, Section, Size, Text, fault_at, unknown_name
 from hw_models.activity import ArrayName
-from hw_models.architecture import Architecture, Array, Memory, Unit
-from hw_models.components import logic_table
+from hw_models.architecture import Architecture, Array, Memory, MemoryTable, StatedCost, Unit
+from hw_models.components import check_technology, logic_table, scale
+
+Cost = Annotated[float, Field(strict=True, ge=0, le=1e18, allow_inf_nan=False)]
 
 
 def _component(name: str) -> str:
@@ -23,6 +27,19 @@ def _component(name: str) -> str:
     if name not in known:
         raise unknown_name("component", known)
     return name
+
+
+class CostSpec(Section):
+    """What is stated of a memory's cost, in place of the component tables."""
+
+    read_j: Cost | None = None
+    write_j: Cost | None = None
+    leak_w: Cost | None = None
+    area_mm2: Cost | None = None
+
+    def stated(self) -> StatedCost:
+        """Return the cost as the architecture holds it."""
+        return StatedCost(self.read_j, self.write_j, self.leak_w, self.area_mm2)
 
 
 class UnitSpec(Section):
@@ -49,6 +66,7 @@ class Array2dSpec(Section):
     rows: Size
     columns: Size
     registers: Size
+    register_file: CostSpec = CostSpec()
     units: UnitsSpec
 
 
@@ -58,22 +76,25 @@ class Array1dSpec(Section):
     rows: Size = 1
     columns: Size | None = None
     registers: Size
+    register_file: CostSpec = CostSpec()
     units: UnitsSpec
 
 
-class BufferSpec(Section):
+class BufferSpec(CostSpec):
     """The global buffer."""
 
     bytes: Size
     row_values: Size | None = None
     banks: Size = 32
     ports: Size = 4
+    table: MemoryTable = "accelergy"
 
 
 class DramSpec(Section):
     """The off-chip memory."""
 
     bandwidth_bytes_per_s: Rate
+    energy_j_per_byte: Cost | None = None
 
 
 class ArchitectureSpec(Section):
@@ -104,21 +125,36 @@ class ArchitectureSpec(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _the_node_has_prices(self) -> Self:
+        try:
+            scale(self.technology_nm)
+            if self.global_buffer.table != "accelergy":
+                check_technology(self.technology_nm)
+        except InputError as error:
+            raise fault_at("technology_nm", error.message, error.hint) from None
+        return self
+
 
 def architecture_of(spec: ArchitectureSpec) -> Architecture:
     """Return the architecture that a checked file describes."""
     columns = spec.array_2d.columns
     buffer = spec.global_buffer
+    row = columns if buffer.row_values is None else buffer.row_values
+    lanes = columns if spec.array_1d.columns is None else spec.array_1d.columns
     return Architecture(
         name=spec.name,
         array_2d=_array("array_2d", spec.array_2d, columns),
-        array_1d=_array("array_1d", spec.array_1d, spec.array_1d.columns or columns),
-        global_buffer=Memory("global_buffer", buffer.bytes, buffer.row_values or columns, buffer.banks, buffer.ports),
+        array_1d=_array("array_1d", spec.array_1d, lanes),
+        global_buffer=Memory(
+            "global_buffer", buffer.bytes, row, buffer.banks, buffer.ports, buffer.table, buffer.stated()
+        ),
         frequency_hz=spec.frequency_hz,
         bandwidth_bytes_per_s=spec.dram.bandwidth_bytes_per_s,
         staging=spec.staging,
         technology_nm=spec.technology_nm,
         value_bytes=spec.value_bits // 8,
+        dram_j_per_byte=spec.dram.energy_j_per_byte,
         title=spec.title or "",
         citation=spec.citation or "",
     )
@@ -129,5 +165,6 @@ def _array(name: ArrayName, spec: Array2dSpec | Array1dSpec, columns: int) -> Ar
     for work in WORK_CLASSES:
         unit: UnitSpec | None = getattr(spec.units, work)
         if unit is not None:
-            units.append((work, Unit(unit.component, unit.actions, unit.cycles or unit.actions)))
-    return Array(name, spec.rows, columns, spec.registers, tuple(units))
+            cycles = unit.actions if unit.cycles is None else unit.cycles
+            units.append((work, Unit(unit.component, unit.actions, cycles)))
+    return Array(name, spec.rows, columns, spec.registers, tuple(units), register_file=spec.register_file.stated())

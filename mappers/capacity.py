@@ -5,11 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from math import isqrt
+from typing import Any
 
 from einsum_cascades.errors import InputError
 
 # Up to this bound divisors are looked for one by one; beyond, the number is factored.
 _SCANNED = 2**16
+
+
+def least(a: Any, b: Any) -> Any:
+    """Return the smaller of two numbers; of arrays, the smaller at each place."""
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    import numpy as np
+
+    return np.minimum(a, b)
+
+
+def most(a: Any, b: Any) -> Any:
+    """Return the larger of two numbers; of arrays, the larger at each place."""
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    import numpy as np
+
+    return np.maximum(a, b)
 
 
 def live_bytes(tiles: Iterable[int], value_bytes: int) -> int:

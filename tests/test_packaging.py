@@ -100,8 +100,8 @@ def declared(extra: str = "") -> set[str]:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_third_party_imports_are_declared(name: str) -> None:
-    on_gpu = name.startswith(("kernels.gpu", "kernels.measure.gpu"))
-    allowed = declared() | (declared("gpu") if on_gpu else set())
+    extras = {"kernels.gpu": "gpu", "kernels.measure.gpu": "gpu", "hw_models.components.hwcomponents": "components"}
+    allowed = declared().union(*(declared(extra) for prefix, extra in extras.items() if name.startswith(prefix)))
     for target in imported(MODULES[name], type_checking=True):
         top = target.partition(".")[0]
         if top in FLOOR or top in sys.stdlib_module_names:

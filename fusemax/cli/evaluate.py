@@ -132,6 +132,7 @@ def _workload(found: dict[str, Any]) -> str:
 
 
 def _spatial_rows(found: dict[str, Any]) -> dict[str, str]:
+    outside = {"extrapolated": "costs of " + ", ".join(found["extrapolated"])} if found["extrapolated"] else {}
     return {
         "mapper": found["mapper"],
         "accounting": found["accounting"],
@@ -142,6 +143,7 @@ def _spatial_rows(found: dict[str, Any]) -> dict[str, str]:
         "off-chip traffic": _bytes(found["dram_bytes"]),
         "peak live in buffer": _bytes(found["buffer_bytes"]),
         "chip area": f"{found['area_mm2']:,.4g} mm²",
+        **outside,
         "2D array used": percent(found["util_2d"]),
         "1D array used": percent(found["util_1d"]),
         "passes": str(found["passes"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +252,26 @@ def test_no_values_make_a_traceback(values: dict[str, str], causal: bool, as_jso
     assert result.exit_code in (0, 2), result.exception
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert (result.stderr == "") == (result.exit_code == 0)
+
+
+def test_costs_from_outside_the_tables_are_marked() -> None:
+    inside, outside = (numbers(*FUSEMAX, *BERT, "--set-arch", f"global_buffer.bytes={n}MiB") for n in (64, 128))
+    assert (inside["extrapolated"], outside["extrapolated"]) == ([], ["global_buffer"])
+    assert "extrapolated" not in run(*FUSEMAX, *BERT).stdout
+    shown = run(*FUSEMAX, *BERT, "--set-arch", "global_buffer.bytes=128MiB").stdout
+    assert re.search(r"extrapolated +costs of global_buffer", shown)
+
+
+def test_costs_stated_and_process_nodes() -> None:
+    published, small, stated = (
+        numbers(*FUSEMAX, *BERT, "--set-arch", setting)
+        for setting in ("technology_nm=45", "technology_nm=16", "global_buffer.area_mm2=1.5")
+    )
+    assert published == numbers(*FUSEMAX, *BERT)
+    assert small["area_mm2"] == pytest.approx(0.19 * published["area_mm2"])
+    assert small["latency_s"] == published["latency_s"]
+    assert small["energy_technology_nm"] == 16
+    assert stated["area_mm2"] == pytest.approx(published["area_mm2"] - 84.2013745226 + 1.5)
+    assert "process nodes reach from 130 to 7 nm" in refused(*FUSEMAX, *BERT, "--set-arch", "technology_nm=3")
+    message = refused(*FUSEMAX, *BERT, "--set-arch", "global_buffer.read_j=-1e-9")
+    assert "a number from 0 to 1e18 is expected" in message

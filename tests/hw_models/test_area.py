@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hw_models.architecture import Array, Unit
@@ -46,7 +48,8 @@ def test_an_adder_takes_area_only_without_a_mac() -> None:
     def pe(*components: str) -> float:
         works = ("mac", "add", "exp")
         units = tuple((w, Unit(c)) for w, c in zip(works, components, strict=False))
-        return pe_area_um2(Array("array_2d", 1, 1, 4, units), 2)
+        machine = load_architecture("fusemax-cloud")
+        return pe_area_um2(replace(machine, array_2d=Array("array_2d", 1, 1, 4, units)), "array_2d")
 
     assert pe("mac", "add") == pe("mac") == pe("mac", "mac", "mac")
     assert pe("add") == pytest.approx(pe("mac") - 1545 + 1030)

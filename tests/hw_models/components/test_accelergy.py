@@ -1,4 +1,4 @@
-"""Component tables: exact at their points, sensible between and beyond them."""
+"""The table of the published evaluation: exact at its points, sensible between and beyond them."""
 
 from __future__ import annotations
 

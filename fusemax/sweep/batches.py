@@ -1,0 +1,134 @@
+"""Many points at once: which strategies are evaluated over arrays, and what their outcomes mean for the points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from einsum_cascades.errors import InputError
+from fusemax.evaluation import check_dtype
+from fusemax.sweep.conditions import Names
+from fusemax.sweep.machines import SpatialGroup
+from fusemax.sweep.pointwise import LARGEST, Choice
+from fusemax.sweep.results import Results
+from hw_models.batched import BOUNDS
+from mappers.batched.batch import Batch
+from mappers.batched.flat import flat_batch, flat_bound
+from mappers.batched.fused import fused_batch, fused_bound
+from mappers.batched.values import WORD
+
+Array: TypeAlias = npt.NDArray[Any]
+
+BLOCK: Final = 16384
+"""Points evaluated together: their arrays stay in the cache."""
+
+@dataclass(frozen=True)
+class Batched:
+    """A strategy over arrays.
+
+    Attributes:
+        run: returns the costs of many points.
+        bound: returns a bound on the counts at each point.
+    """
+
+    run: Callable[..., Batch]
+    bound: Callable[..., Any]
+
+
+def _fused(*, interleaved: bool) -> Batched:
+    return Batched(partial(fused_batch, interleaved=interleaved), partial(fused_bound, interleaved=interleaved))
+
+
+BATCHED: Final[dict[str, Batched]] = {
+    "flat": Batched(partial(flat_batch, from_table=True), flat_bound),
+    "flat-searched": Batched(partial(flat_batch, from_table=False), flat_bound),
+    "fusemax-serial": _fused(interleaved=False),
+    "fusemax-interleaved": _fused(interleaved=True),
+}
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points that share all names, with their numbers.
+
+    Attributes:
+        sizes, instances: of the workload; numbers, or arrays over the points.
+        count: how many points.
+    """
+
+    choice: Choice
+    spatial: SpatialGroup
+    sizes: Mapping[str, Any]
+    instances: Any
+    count: int
+
+    def size(self, rank: str) -> Any:
+        """Return the size of a rank.
+
+        Raises:
+            InputError: the workload does not give it.
+        """
+        if rank not in self.sizes:
+            raise InputError(f"rank {rank} has no size")
+        return self.sizes[rank]
+
+    def wide(self) -> Array:
+        """Return at which points a count may not fit 64 bits.
+
+        Raises:
+            InputError: none of the points has a cost.
+        """
+        bound = BATCHED[self.choice.mapper].bound
+        found = bound(self.choice.cascade, self.size, self.instances, self.spatial.architecture)
+        return np.broadcast_to(np.asarray(found) >= WORD, (self.count,))
+
+
+def evaluate_batch(points: Points, where: Array, results: Results) -> None:
+    """Evaluate points.
+
+    Args:
+        where: where the points stand in the results.
+
+    Raises:
+        InputError: none of the points has a cost.
+    """
+    choice, count, architecture = points.choice, points.count, points.spatial.architecture
+    if choice.dtype is not None:
+        check_dtype(choice.dtype, architecture)
+    run = BATCHED[choice.mapper].run
+    batch = run(choice.cascade, points.size, points.instances, architecture, choice.accounting, count)
+    row_fits = np.broadcast_to(points.spatial.row_fits, (count,))
+    there = batch.fits & row_fits
+    costs = dict(batch.costs)
+    costs["bound"] = Names(np.broadcast_to(np.asarray(costs["bound"]), (count,)), BOUNDS)
+    for column in ("dram_bytes", "buffer_bytes"):
+        within = np.broadcast_to(np.asarray(costs[column] <= LARGEST), (count,))
+        for_others = there & ~within
+        if for_others.any():
+            results.fail(where[for_others], f"{column} passes 2^63 - 1")
+            there = there & within
+    results.fill(where[there], {name: _chosen(value, there) for name, value in costs.items()})
+    _refuse(batch.refusal, batch.capacity, row_fits & ~batch.fits, where, results)
+    buffer = architecture.global_buffer.bytes
+    _refuse(lambda n: f"the global buffer has {n} bytes, less than one row", buffer, ~row_fits, where, results)
+
+
+def _chosen(value: Any, there: Array) -> Any:
+    if isinstance(value, Names):
+        return value.take(there)
+    return value[there] if isinstance(value, np.ndarray) and value.ndim else value
+
+
+def _refuse(reason: Callable[[int], str], capacity: Any, refused: Array, where: Array, results: Results) -> None:
+    """Say of each point refused which capacity was too small."""
+    if not refused.any():
+        return
+    capacities = np.broadcast_to(np.asarray(capacity), refused.shape)[refused]
+    distinct, which = np.unique(capacities, return_inverse=True)
+    codes = np.asarray([results.code("status", reason(int(c))) for c in distinct], np.int32)
+    results.columns["status"][where[refused]] = codes[which]

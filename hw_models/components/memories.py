@@ -1,0 +1,145 @@
+"""The price of a memory on chip, by the table that is asked for.
+
+| table | kinds | over | at other process nodes |
+|---|---|---|---|
+| ``accelergy`` | ``regfile``, ``sram`` | width, capacity | 45 nm scaled, 7 to 130 nm |
+| ``cacti`` | ``sram`` | process node, ports, width, capacity | 22 to 90 nm |
+| ``hwcomponents`` | ``sram`` | the same, computed by CACTI itself (extra ``components``) | 22 to 90 nm |
+
+Every memory is one bank, however large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from einsum_cascades.errors import InputError, unknown
+from hw_models.architecture import Architecture, StatedCost
+from hw_models.components.accelergy import memory, memory_table
+from hw_models.components.cacti import sram, sram_table
+from hw_models.components.costs import MemoryCost
+from hw_models.components.hwcomponents import cacti_sram
+from hw_models.components.technology import BASE_NM
+
+_TABLES: Final = {"regfile": ("accelergy",), "sram": ("cacti", "accelergy", "hwcomponents")}
+"""Kinds of memory, and the tables that know them: the first is taken if none is named."""
+
+NOTHING: Final = MemoryCost(0.0, 0.0, 0.0, 0.0)
+"""What a memory costs of which no table is asked."""
+
+
+def memory_cost(
+    kind: str = "sram",
+    *,
+    bytes: int,
+    width_bits: int,
+    ports: int = 1,
+    technology_nm: float = BASE_NM,
+    table: str | None = None,
+    extrapolate: bool = False,
+) -> MemoryCost:
+    """Return what a memory costs.
+
+    Args:
+        kind: ``sram`` or ``regfile``.
+        bytes: capacity of one instance.
+        width_bits: bits moved by one access.
+        ports: ports, each of which can read or write in every cycle.
+        technology_nm: process node.
+        table: ``cacti``, ``accelergy`` or ``hwcomponents``; ``cacti`` for SRAMs if left out.
+        extrapolate: whether a size outside the table is answered by continuing its last segment.
+
+    Raises:
+        InputError: a name is unknown, a size is not positive, the table has no such kind, number of ports or
+            process node, or the size lies outside it and ``extrapolate`` is false.
+    """
+    if kind not in _TABLES:
+        raise unknown("kind of memory", kind, _TABLES)
+    name = table or _TABLES[kind][0]
+    if name not in _TABLES[kind]:
+        raise unknown(f"table of the kind {kind}", name, _TABLES[kind])
+    if name == "accelergy" and ports != 1:
+        other = [t for t in _TABLES[kind] if t != name]
+        hint = f"tables with ports: {', '.join(other)}" if other else "its figures are those of one port"
+        raise InputError(f"the table accelergy characterises no {kind} of {ports} ports", hint=hint)
+    found = priced(name, kind, bytes, width_bits, ports, technology_nm)
+    if found.extrapolated and not extrapolate:
+        what = f"a {kind} of {bytes} bytes, {width_bits} bits wide, with {ports} ports"
+        raise InputError(f"{what} lies outside the table {name}", hint=_reach(name, kind))
+    return found
+
+
+def buffer_cost(architecture: Architecture) -> MemoryCost:
+    """Return the cost of the global buffer, which moves one row of values per access.
+
+    What the architecture states stands; the rest comes from the table that it names. Sizes outside the table are
+    extrapolated. The table ``accelergy`` prices one port, whatever their number.
+
+    Raises:
+        InputError: as ``memory_cost``.
+    """
+    buffer = architecture.global_buffer
+    if buffer.stated.complete:
+        return laid_over(NOTHING, buffer.stated)
+    width = 8 * architecture.value_bytes * buffer.row_values
+    found = priced(buffer.table, "sram", buffer.bytes, width, buffer.ports, architecture.technology_nm)
+    return laid_over(found, buffer.stated)
+
+
+def register_file_cost(architecture: Architecture, array: str) -> MemoryCost:
+    """Return the cost of the register file of one PE of ``array_2d`` or ``array_1d``, which moves one value per access.
+
+    Raises:
+        InputError: the tables lack a register file of the values' width.
+    """
+    pes, value_bytes = architecture.array(array), architecture.value_bytes
+    if pes.register_file.complete:
+        return laid_over(NOTHING, pes.register_file)
+    found = memory("regfile", 8 * value_bytes, pes.registers * value_bytes, architecture.technology_nm)
+    return laid_over(found, pes.register_file)
+
+
+def extrapolated(architecture: Architecture) -> tuple[str, ...]:
+    """Return which memories of an architecture have costs from outside the tables: ``global_buffer``, or arrays."""
+    costs = {"global_buffer": buffer_cost(architecture)}
+    costs |= {name: register_file_cost(architecture, name) for name in ("array_2d", "array_1d")}
+    return tuple(name for name, cost in costs.items() if cost.extrapolated)
+
+
+def priced(table: str, kind: str, capacity: int, width_bits: int, ports: int, technology_nm: float) -> MemoryCost:
+    """Return what a table that knows the kind says of a memory; ``accelergy`` prices one port, whatever their number.
+
+    Raises:
+        InputError: as ``memory_cost``, sizes outside the table apart.
+    """
+    if table == "accelergy":
+        return memory(kind, width_bits, capacity, technology_nm)
+    if table == "cacti":
+        return sram(capacity, width_bits, ports, technology_nm)
+    return cacti_sram(capacity, width_bits, ports, technology_nm)
+
+
+def laid_over(found: MemoryCost, stated: StatedCost) -> MemoryCost:
+    """Return what the tables say with what an architecture states laid over it; figures may be arrays."""
+    given = (stated.read_j, stated.write_j, stated.leak_w, stated.area_mm2)
+    own = MemoryCost.si(*(0.0 if value is None else value for value in given))
+    read, write, leak, area = (
+        known if value is None else mine for known, mine, value in zip(found[:4], own[:4], given, strict=True)
+    )
+    return MemoryCost(read, write, leak, area, found.extrapolated)
+
+
+def _reach(table: str, kind: str) -> str:
+    """What sizes a table covers, for a hint."""
+    sizes: Iterable[tuple[int, int, int]]
+    if table == "accelergy":
+        sizes = [(1, width, capacity) for known, width, capacity in memory_table() if known == kind]
+    else:
+        sizes = [(ports, width, capacity) for _, ports, width, capacity in sram_table()]
+    ports, widths, capacities = ({size[axis] for size in sizes} for axis in range(3))
+    rows = ", at least 64 rows" if kind == "sram" else ""
+    return (
+        f"it reaches from {min(capacities)} to {max(capacities)} bytes{rows}, {min(widths)} to {max(widths)} bits, "
+        f"{min(ports)} to {max(ports)} ports; extrapolate=True goes beyond"
+    )
