@@ -1,0 +1,134 @@
+"""``fusemax report``: Pareto fronts of results, as a table, figures and one page that needs no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from einsum_cascades.errors import InputError, unknown
+from fusemax.cli import options
+from fusemax.cli.output import quantity, show, write, write_json
+
+if TYPE_CHECKING:
+    import pyarrow
+    from rich.table import Table
+
+    from fusemax.report.make import Report
+
+SHOWN_ROWS: Final = 12
+SHOWN_COLUMNS: Final = 5
+FORMATS: Final = ("png", "pdf")
+
+
+def report(
+    source: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="A sweep's folder, or a table of results.")],
+    x: Annotated[str | None, typer.Option("--x", metavar="COLUMN", help="The horizontal axis.")] = None,
+    y: Annotated[str | None, typer.Option("--y", metavar="COLUMN", help="The vertical axis.")] = None,
+    objectives: Annotated[
+        str,
+        typer.Option(metavar="COLUMN,...", help="What the front is over, lower being better; the two axes by default."),
+    ] = "",
+    maximize: Annotated[
+        str, typer.Option(metavar="COLUMN,...", help="Objectives of which higher is better; util_1d and util_2d are.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the files go; DIR/report by default.")
+    ] = None,
+    formats: Annotated[
+        str | None, typer.Option("--format", metavar="png|pdf", help="Of the figure; both by default.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Find the Pareto front of a sweep, and write it as a table, a figure and a page.
+
+    The sweep may be unfinished. report.html needs no network: it shows the
+    points with their details, on axes and with filters of the reader's choice.
+    """
+    from fusemax.report.choose import choose
+    from fusemax.report.load import read_results
+    from fusemax.report.make import as_dict, find_front, write_report
+    from fusemax.tables import check_folder
+
+    if formats is not None and formats not in FORMATS:
+        raise unknown("format", formats, FORMATS)
+    folder = out or (source if source.is_dir() else source.parent / source.stem) / "report"
+    check_folder(folder)
+    results = read_results(source)
+    choice = choose(results.table, x, y, _names("--objectives", objectives), _names("--maximize", maximize))
+    found = find_front(results, choice)
+    files = write_report(found, folder, (formats,) if formats else FORMATS)
+    if json:
+        write_json(as_dict(found, files))
+    else:
+        _show(found)
+        write(f"{len(files)} files in {folder}: {', '.join(path.name for path in files)}")
+
+
+def _names(flag: str, text: str) -> list[str]:
+    """Return the columns of a list with commas.
+
+    Raises:
+        InputError: a name is empty or stands twice.
+    """
+    names = [name.strip() for name in text.split(",")] if text else []
+    if "" in names:
+        raise InputError(f"{flag} has an empty name", hint=f"write {flag} latency_s,area_mm2")
+    if len(set(names)) < len(names):
+        raise InputError(f"{flag} names a column twice", hint="name each once")
+    return names
+
+
+def _show(found: Report) -> None:
+    from fusemax.report.make import summary
+
+    for note in found.notes():
+        write(note)
+    write(summary(found))
+    show(_table(found))
+    rest = len(found.front) - SHOWN_ROWS
+    if rest > 0:
+        write(f"{rest:,} more in pareto.csv")
+
+
+def _table(found: Report) -> Table:
+    """Return points of the front, spread over it, with what tells them apart."""
+    import numpy as np
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from fusemax.report.columns import is_numeric
+
+    best = found.best
+    if best.num_rows > SHOWN_ROWS:
+        best = best.take(np.unique(np.linspace(0, best.num_rows - 1, SHOWN_ROWS).round().astype(np.int64)))
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    names = _columns(found, best)
+    for name in names:
+        view.add_column(Text(name), justify="right" if is_numeric(best, name) else "left", overflow="fold")
+    for row in best.select(names).to_pylist():
+        view.add_row(*(Text(_written(name, row[name])) for name in names))
+    return view
+
+
+def _columns(found: Report, best: pyarrow.Table) -> list[str]:
+    """Return the points' numbers, the objectives, and the first other columns that vary on the front."""
+    from fusemax.report.columns import COSTS, KEY
+
+    goals = [o.column for o in found.choice.objectives]
+    others = [c for c in best.column_names if c not in (*goals, *COSTS, KEY) and len(best.column(c).unique()) > 1]
+    return [*([KEY] if KEY in best.column_names else []), *goals, *others[:SHOWN_COLUMNS]]
+
+
+def _written(name: str, value: object) -> str:
+    from fusemax.report.columns import unit
+
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if unit(name) in ("s", "J", "B", "Hz", "W"):
+        return quantity(float(value), unit(name))
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

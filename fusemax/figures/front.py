@@ -1,0 +1,134 @@
+"""A Pareto front over any two columns of a result table: the front in front, the other points behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from fusemax.figures import style
+from fusemax.report import columns
+from fusemax.report.front import Objective, front_rows
+from fusemax.report.sample import encode
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+    from pyarrow import Table
+
+    Rows = NDArray[np.int64]
+
+COLOURS: Final = (style.SKY, style.ORANGE, style.GREEN, style.PURPLE, style.VERMILION, style.BLUE)
+LOG_RATIO: Final = 30.0
+"""Positive values that span more than this are drawn on a logarithmic axis."""
+
+
+def plot_front(
+    table: DataFrame | Table,
+    x: str,
+    y: str,
+    *,
+    objectives: Sequence[Objective] | None = None,
+    front: Rows | None = None,
+    shown: Rows | None = None,
+    colour: str | None = None,
+) -> Figure:
+    """Draw the rows of a table and their Pareto front, under ``fusemax.figures.style.style()`` or any other style.
+
+    Args:
+        table: a row per point; those without a finite value in ``x`` or ``y`` are not drawn.
+        x: column of the horizontal axis, logarithmic where the values span much.
+        y: column of the vertical axis.
+        objectives: what the front is over; the two axes if not given, high for utilisation, low for others.
+        front: numbers of the rows on the front, if they are known already.
+        shown: numbers of the rows to draw, if not all of them; the front is drawn whole.
+        colour: column of few values that colours the other points.
+
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: a column is unknown or holds no numbers, or moocore is not installed.
+    """
+    from matplotlib.figure import Figure
+
+    from fusemax.tables import arrow_table
+
+    arrow = table if hasattr(table, "column_names") else arrow_table(table)
+    columns.check_numeric(arrow, (x, y))
+    goals = tuple(objectives) if objectives is not None else (Objective.natural(x), Objective.natural(y))
+    best = front_rows(arrow, goals) if front is None else front
+    drawn = np.setdiff1d(np.arange(arrow.num_rows) if shown is None else shown, best)
+    figure = Figure(figsize=(style.COLUMN_WIDTH_IN, 2.9), layout="constrained")
+    axes = figure.subplots()
+    at = columns.values(arrow, x), columns.values(arrow, y)
+    _others(axes, at, drawn, arrow, colour)
+    _front(axes, at, best, steps={o.column for o in goals} == {x, y}, right=Objective(x) not in goals)
+    every = np.concatenate([drawn, best])
+    scales = ["log" if is_wide(found[every]) else "linear" for found in at]
+    axes.set(xscale=scales[0], yscale=scales[1], xlabel=plain_text(columns.label(x)), ylabel=plain_text(columns.label(y)))
+    axes.grid()
+    figure.legend(loc="outside upper center", ncols=2, borderaxespad=0.2)
+    return figure
+
+
+def is_wide(found: NDArray[np.float64]) -> bool:
+    """Return whether values are better seen on a logarithmic axis: all positive, and of different sizes."""
+    finite = found[np.isfinite(found)]
+    return bool(finite.size and finite.min() > 0 and finite.max() > LOG_RATIO * finite.min())
+
+
+def _others(axes: Axes, at: tuple[Any, Any], rows: Rows, table: Table, colour: str | None) -> None:
+    """Draw the points that are not on the front, as one picture even in a PDF."""
+    groups = [("others", rows, style.GREY)]
+    if colour is not None:
+        codes, count = encode(table, colour)
+        texts = columns.texts(table.select([colour]), colour)
+        groups = []
+        for code in range(min(count, len(COLOURS))):
+            group = rows[codes[rows] == code]
+            if group.size:
+                groups.append((str(texts[group[0]]), group, COLOURS[code]))
+        if count > len(COLOURS):
+            groups.append(("others", rows[codes[rows] >= len(COLOURS)], style.GREY))
+    for name, group, shade in groups:
+        axes.plot(
+            at[0][group],
+            at[1][group],
+            linestyle="none",
+            marker="o",
+            markersize=1.6 if len(rows) > 500 else 3.0,
+            markeredgewidth=0,
+            color=shade,
+            rasterized=True,
+            label=plain_text(name),
+        )
+
+
+def _front(axes: Axes, at: tuple[Any, Any], rows: Rows, *, steps: bool, right: bool) -> None:
+    """Draw the front: with the border of what it dominates, if it is over the two axes."""
+    order = rows[np.lexsort((at[1][rows], at[0][rows]))]
+    if steps:
+        where: Any = "pre" if right else "post"
+        axes.step(at[0][order], at[1][order], where=where, color=style.BLACK, linewidth=0.8, zorder=4)
+    axes.plot(
+        at[0][order],
+        at[1][order],
+        linestyle="none",
+        marker="D",
+        markersize=3.4,
+        markerfacecolor=style.BLACK,
+        markeredgecolor="white",
+        markeredgewidth=0.4,
+        zorder=5,
+        label="Pareto front",
+    )
+
+
+def plain_text(text: str) -> str:
+    """Return text that matplotlib draws as it is: no formula between dollars, no hidden label."""
+    shown = text.replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown

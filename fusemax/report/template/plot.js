@@ -1,0 +1,178 @@
+// The scatter plot: the points, coloured; the front and the border of what it beats; details of the point under the pointer.
+
+const PALETTE = ['#56B4E9', '#E69F00', '#009E73', '#CC79A7', '#D55E00', '#0072B2', '#B8A900', '#999999'];
+const SCALE = [[0, '#3A6FB0'], [0.35, '#3FA7A0'], [0.7, '#B9C24B'], [1, '#F0A030']];
+const WIDE = 30;
+const SVG_POINTS = 3000;
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const wide = (column) => column.distinct[0] > 0 && column.distinct[column.distinct.length - 1] > WIDE * column.distinct[0];
+const canLog = (column) => column.distinct[0] > 0;
+// Plotly reads a little HTML in its texts; what users wrote is to be seen as it is.
+const plain = (text) => String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
+
+const hasWebgl = (() => {
+  try {
+    return Boolean(document.createElement('canvas').getContext('webgl'));
+  } catch {
+    return false;
+  }
+})();
+
+let traceRows = [];
+
+// The groups of a colour column of text: its most frequent values, then the others together.
+function groupsOf(column, rows) {
+  const frequency = new Array(column.values.length).fill(0);
+  for (const code of column.codes) frequency[code] += 1;
+  const ranked = column.values.map((_, code) => code).sort((a, b) => frequency[b] - frequency[a] || a - b);
+  const room = ranked.length > PALETTE.length ? PALETTE.length - 1 : ranked.length;
+  const place = new Array(ranked.length).fill(PALETTE.length - 1);
+  ranked.slice(0, room).sort((a, b) => a - b).forEach((code, nth) => { place[code] = nth; });
+  const names = [];
+  ranked.forEach((code) => { names[place[code]] = place[code] < room ? column.values[code] ?? '(none)' : 'others'; });
+  const groups = names.map((name, nth) => ({ name, colour: PALETTE[nth], rows: [] }));
+  for (const row of rows) groups[place[column.codes[row]]].rows.push(row);
+  return { groups, colourOf: (row) => PALETTE[place[column.codes[row]]] };
+}
+
+function scaleOf(column) {
+  const log = wide(column);
+  const at = log ? Math.log10 : (v) => v;
+  const low = at(column.distinct[0]);
+  const high = at(column.distinct[column.distinct.length - 1]);
+  const marks = [0, 1, 2, 3, 4].map((nth) => low + (nth * (high - low)) / 4);
+  return {
+    colours: (rows) => rows.map((row) => at(column.numbers[row])),
+    axis: {
+      colorscale: SCALE,
+      cmin: low,
+      cmax: high,
+      colorbar: {
+        title: { text: plain(column.title), side: 'right' },
+        tickvals: marks,
+        ticktext: marks.map((mark) => written(column, Number((log ? 10 ** mark : mark).toPrecision(3)))),
+        thickness: 12,
+        outlinewidth: 0,
+      },
+    },
+  };
+}
+
+function trace(name, rows, state, marker, others = {}) {
+  traceRows.push(rows);
+  return {
+    type: 'scatter',
+    mode: 'markers',
+    name: plain(name),
+    x: rows.map((row) => state.x.numbers[row]),
+    y: rows.map((row) => state.y.numbers[row]),
+    marker,
+    hoverinfo: 'none',
+    ...others,
+  };
+}
+
+function axisOf(column, log) {
+  return {
+    title: { text: plain(column.label), standoff: 8 },
+    type: log ? 'log' : 'linear',
+    exponentformat: 'SI',
+    dtick: log && Math.log10(column.distinct[column.distinct.length - 1] / column.distinct[0]) > 2 ? 1 : undefined,
+    automargin: true,
+    gridcolor: css('--line'),
+    zeroline: false,
+  };
+}
+
+function draw(state) {
+  const { rows, front } = state;
+  const onFront = new Set(front);
+  const there = (row) => Number.isFinite(state.x.numbers[row]) && Number.isFinite(state.y.numbers[row]);
+  const others = rows.filter((row) => there(row) && !onFront.has(row));
+  const best = front.filter(there).sort((a, b) => state.x.numbers[a] - state.x.numbers[b] || state.y.numbers[a] - state.y.numbers[b]);
+  const size = others.length > 5000 ? 4 : others.length > 500 ? 5 : 7;
+  const kind = { type: others.length > SVG_POINTS && hasWebgl ? 'scattergl' : 'scatter' };
+  const top = { symbol: 'diamond', size: 10, line: { width: 1.5, color: css('--front') } };
+  traceRows = [];
+  const traces = [];
+  let coloraxis;
+  if (!state.colour) {
+    traces.push(trace('other points', others, state, { size, color: css('--other') }, kind));
+    top.color = css('--accent');
+  } else if (state.colour.numbers) {
+    const scale = scaleOf(state.colour);
+    coloraxis = scale.axis;
+    traces.push(trace('other points', others, state, { size, color: scale.colours(others), coloraxis: 'coloraxis' }, kind));
+    Object.assign(top, { color: scale.colours(best), coloraxis: 'coloraxis' });
+  } else {
+    const { groups, colourOf } = groupsOf(state.colour, others);
+    for (const group of groups) {
+      const entry = group.rows.length ? kind : {};
+      traces.push(trace(group.name, group.rows, state, { size, color: group.colour, opacity: 0.75 }, entry));
+    }
+    top.color = best.map(colourOf);
+  }
+  if (state.overAxes()) {
+    const line = { color: css('--front'), width: 1.2, shape: state.xHigh ? 'vh' : 'hv' };
+    traces.push(trace('', best, state, {}, { mode: 'lines', line, showlegend: false, hoverinfo: 'skip' }));
+  }
+  traces.push(trace('Pareto front', best, state, top));
+  if (state.picked !== null && there(state.picked)) {
+    const ring = { symbol: 'circle-open', size: 20, color: css('--accent'), line: { width: 3 } };
+    traces.push(trace('', [state.picked], state, ring, { showlegend: false }));
+  }
+  const narrow = window.innerWidth < 700;
+  const layout = {
+    xaxis: axisOf(state.x, state.xLog),
+    yaxis: axisOf(state.y, state.yLog),
+    coloraxis,
+    hovermode: 'closest',
+    dragmode: narrow ? false : 'zoom',
+    showlegend: true,
+    legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0, itemclick: false, itemdoubleclick: false },
+    margin: { l: 60, r: 20, t: 20, b: 50 },
+    paper_bgcolor: css('--page'),
+    plot_bgcolor: css('--page'),
+    font: { family: 'system-ui, "DejaVu Sans", sans-serif', size: 13, color: css('--text') },
+    uirevision: [state.x.name, state.y.name, state.xLog, state.yLog].join('|'),
+  };
+  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ['select2d', 'lasso2d'] };
+  Plotly.react('plot', traces, layout, config);
+  return best.length + others.length;
+}
+
+function heading(row) {
+  const key = byName.get(report.key);
+  return key ? `Point ${shown(key, row)}` : `Row ${(row + 1).toLocaleString('en-US')}`;
+}
+
+function details(row) {
+  const list = make('dl');
+  for (const column of varying) {
+    if (column.name !== report.key) list.append(make('div', {}, make('dt', {}, column.title), make('dd', {}, shown(column, row))));
+  }
+  return [make('div', { className: 'head' }, heading(row)), list];
+}
+
+function hoveredRow(event) {
+  const point = event.points[0];
+  return traceRows[point.curveNumber]?.[point.pointNumber];
+}
+
+function showTip(event) {
+  const row = hoveredRow(event);
+  const tip = document.getElementById('tip');
+  if (row === undefined || !event.event) return;
+  tip.replaceChildren(...details(row));
+  tip.hidden = false;
+  const { clientX, clientY } = event.event.touches?.[0] ?? event.event;
+  const box = tip.getBoundingClientRect();
+  const left = clientX + 16 + box.width > window.innerWidth ? clientX - box.width - 16 : clientX + 16;
+  tip.style.left = `${Math.max(4, left)}px`;
+  tip.style.top = `${Math.max(4, Math.min(clientY + 12, window.innerHeight - box.height - 4))}px`;
+}
+
+function hideTip() {
+  document.getElementById('tip').hidden = true;
+}
