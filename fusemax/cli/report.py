@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fusemax.report.make import Report
 
 SHOWN_ROWS: Final = 12
-SHOWN_COLUMNS: Final = 5
 FORMATS: Final = ("png", "pdf")
 
 
@@ -83,8 +82,8 @@ def _names(flag: str, text: str) -> list[str]:
 def _show(found: Report) -> None:
     from fusemax.report.make import summary
 
-    for note in found.notes():
-        write(note)
+    for note, lines in found.notes():
+        write("\n  ".join([note, *lines]))
     write(summary(found))
     show(_table(found))
     rest = len(found.front) - SHOWN_ROWS
@@ -93,33 +92,39 @@ def _show(found: Report) -> None:
 
 
 def _table(found: Report) -> Table:
-    """Return points of the front, spread over it, with what tells them apart."""
+    """Return points of the front, spread over it, with as much of what tells them apart as there is room for."""
     import numpy as np
     from rich import box
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-
-    from fusemax.report.columns import is_numeric
 
     best = found.best
     if best.num_rows > SHOWN_ROWS:
         best = best.take(np.unique(np.linspace(0, best.num_rows - 1, SHOWN_ROWS).round().astype(np.int64)))
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    names = _columns(found, best)
-    for name in names:
-        view.add_column(Text(name), justify="right" if is_numeric(best, name) else "left", overflow="fold")
-    for row in best.select(names).to_pylist():
-        view.add_row(*(Text(_written(name, row[name])) for name in names))
+    kept, others = _columns(found, best)
+    shown = {name: [_written(name, value) for value in best.column(name).to_pylist()] for name in [*kept, *others]}
+    width = {name: 3 + max(map(len, [name, *texts])) for name, texts in shown.items()}
+    room = Console().width - sum(width[name] for name in kept)
+    for name in others:
+        room -= width[name]
+        kept += [name] * (room >= 0)
+    for name in kept:
+        numeric = isinstance(best.column(name)[0].as_py(), int | float)
+        view.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+    for texts in zip(*(shown[name] for name in kept), strict=True):
+        view.add_row(*map(Text, texts))
     return view
 
 
-def _columns(found: Report, best: pyarrow.Table) -> list[str]:
-    """Return the points' numbers, the objectives, and the first other columns that vary on the front."""
+def _columns(found: Report, best: pyarrow.Table) -> tuple[list[str], list[str]]:
+    """Return the points' numbers and the objectives, and the other columns that vary on the front, results last."""
     from fusemax.report.columns import COSTS, KEY
 
-    goals = [o.column for o in found.choice.objectives]
-    others = [c for c in best.column_names if c not in (*goals, *COSTS, KEY) and len(best.column(c).unique()) > 1]
-    return [*([KEY] if KEY in best.column_names else []), *goals, *others[:SHOWN_COLUMNS]]
+    kept = [*([KEY] if KEY in best.column_names else []), *(o.column for o in found.choice.objectives)]
+    others = [c for c in best.column_names if c not in kept and len(best.column(c).unique()) > 1]
+    return kept, sorted(others, key=lambda c: c in COSTS)
 
 
 def _written(name: str, value: object) -> str:

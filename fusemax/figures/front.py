@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,6 @@ import numpy as np
 from fusemax.figures import style
 from fusemax.report import columns
 from fusemax.report.front import Objective, front_rows
-from fusemax.report.sample import encode
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Rows = NDArray[np.int64]
 
 COLOURS: Final = (style.SKY, style.ORANGE, style.GREEN, style.PURPLE, style.VERMILION, style.BLUE)
+MANY_POINTS: Final = 2000
+MANY_DECADES: Final = 1e4
 LOG_RATIO: Final = 30.0
 """Positive values that span more than this are drawn on a logarithmic axis."""
 
@@ -70,6 +72,9 @@ def plot_front(
     every = np.concatenate([drawn, best])
     scales = ["log" if is_wide(found[every]) else "linear" for found in at]
     axes.set(xscale=scales[0], yscale=scales[1], xlabel=plain_text(columns.label(x)), ylabel=plain_text(columns.label(y)))
+    for axis, found in zip((axes.xaxis, axes.yaxis), at, strict=True):
+        if np.nanmax(found[every]) < MANY_DECADES * np.nanmin(found[every]):
+            style.plain_ticks(axis)
     axes.grid()
     figure.legend(loc="outside upper center", ncols=2, borderaxespad=0.2)
     return figure
@@ -82,30 +87,33 @@ def is_wide(found: NDArray[np.float64]) -> bool:
 
 
 def _others(axes: Axes, at: tuple[Any, Any], rows: Rows, table: Table, colour: str | None) -> None:
-    """Draw the points that are not on the front, as one picture even in a PDF."""
-    groups = [("others", rows, style.GREY)]
+    """Draw the points that are not on the front, in any order, and as one picture even in a PDF."""
+    from matplotlib.lines import Line2D
+
+    shades = np.full(len(rows), style.GREY, dtype=object)
+    entries = {"other points": style.GREY}
     if colour is not None:
-        codes, count = encode(table, colour)
-        texts = columns.texts(table.select([colour]), colour)
-        groups = []
-        for code in range(min(count, len(COLOURS))):
-            group = rows[codes[rows] == code]
-            if group.size:
-                groups.append((str(texts[group[0]]), group, COLOURS[code]))
-        if count > len(COLOURS):
-            groups.append(("others", rows[codes[rows] >= len(COLOURS)], style.GREY))
-    for name, group, shade in groups:
-        axes.plot(
-            at[0][group],
-            at[1][group],
-            linestyle="none",
-            marker="o",
-            markersize=1.6 if len(rows) > 500 else 3.0,
-            markeredgewidth=0,
-            color=shade,
-            rasterized=True,
-            label=plain_text(name),
-        )
+        shades, entries = _shades(table.select([colour]).take(rows), colour)
+    order = np.random.default_rng(0).permutation(len(rows))
+    axes.scatter(
+        at[0][rows][order],
+        at[1][rows][order],
+        s=1.5 if len(rows) > MANY_POINTS else 6.0,
+        c=shades[order].tolist(),
+        linewidths=0,
+        rasterized=True,
+    )
+    for name, shade in entries.items():
+        axes.add_line(Line2D([], [], linestyle="none", marker="o", markersize=3.5, color=shade, label=plain_text(name)))
+
+
+def _shades(table: Table, column: str) -> tuple[NDArray[Any], dict[str, str]]:
+    """Return each row's colour, and the colour of each value: the most frequent have one of their own."""
+    texts = [text or "none" for text in columns.texts(table, column)]
+    ranked = [text for text, _ in Counter(texts).most_common(len(COLOURS))]
+    known = dict(zip(sorted(ranked), COLOURS, strict=False))
+    others = {"others": style.GREY} if set(texts) - set(known) else {}
+    return np.array([known.get(text, style.GREY) for text in texts], dtype=object), known | others
 
 
 def _front(axes: Axes, at: tuple[Any, Any], rows: Rows, *, steps: bool, right: bool) -> None:

@@ -48,7 +48,7 @@ class Report:
         """The rows on the front."""
         return self.results.table.take(self.front)
 
-    def notes(self) -> list[str]:
+    def notes(self) -> list[page.Note]:
         """Return what a reader must know of the points that are not there."""
         return list(_notes(self))
 
@@ -146,27 +146,28 @@ def summary(report: Report) -> str:
     return f"{report.results.table.num_rows:,} points, of which {len(report.front):,} are on the front of {goals}."
 
 
-def _notes(report: Report) -> Iterator[str]:
+def _notes(report: Report) -> Iterator[page.Note]:
     results = report.results
     if not results.finished:
-        yield f"Unfinished: {results.done:,} of {results.points:,} points are evaluated."
+        yield f"Unfinished: {results.done:,} of {results.points:,} points are evaluated.", ()
     if results.filtered:
-        yield f"{results.filtered:,} points are left out by the sweep's own filters."
+        yield f"{results.filtered:,} points are left out by the sweep's own filters.", ()
     if results.left_out:
-        yield f"{sum(n for _, n in results.left_out):,} points have no cost:"
-    for reason, number in common_reasons(results.left_out, MOST_REASONS):
-        yield f"{number:,} times: {reason}"
+        reasons = common_reasons(results.left_out, MOST_REASONS)
+        total = sum(number for _, number in results.left_out)
+        yield f"{total:,} points have no cost and are left out:", [f"{number:,}: {why}" for why, number in reasons]
     for column, number in missing(results.table, report.choice.objectives).items():
-        yield f"{number:,} points have no {column} and are not compared."
+        yield f"{number:,} points have no {column} and are not compared.", ()
 
 
-def _sampled(report: Report, shown: NDArray[np.int64]) -> Iterator[str]:
+def _sampled(report: Report, shown: NDArray[np.int64]) -> Iterator[page.Note]:
     total = report.results.table.num_rows
     if len(shown) < total:
         yield (
             f"This page shows {len(shown):,} of {total:,} points: the whole front, which was found among all of them, "
             "the fronts over any two of the first costs and within each value of a column of few values, and a "
-            "random sample of the others."
+            "random sample of the others.",
+            (),
         )
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyarrow import Table
 
+Note = tuple[str, Sequence[str]]
+"""A line of plain text, and lines under it."""
+
 SCRIPTS: Final = ("data.js", "front.js", "plot.js", "filters.js", "table.js", "main.js")
 _TEMPLATE: Final = files("fusemax.report") / "template"
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
@@ -145,9 +148,9 @@ def _closed(script: str) -> str:
     return plain.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def list_html(lines: Sequence[str]) -> str:
-    """Return lines of plain text as an HTML list, or nothing."""
-    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+def list_html(notes: Sequence[Note]) -> str:
+    """Return notes as an HTML list, or nothing."""
+    items = "".join(f"<li>{html.escape(text)}{list_html([(line, ()) for line in lines])}</li>" for text, lines in notes)
     return f"<ul>{items}</ul>" if items else ""
 
 

@@ -38,17 +38,14 @@ function update() {
   table.fill(state.front);
 }
 
-function repaint() {
-  draw(state);
-  table.show();
-}
 
 function pick(row) {
   state.picked = state.picked === row ? null : row;
   const panel = document.getElementById('picked');
   panel.hidden = state.picked === null;
   panel.replaceChildren(...(state.picked === null ? [] : details(state.picked)));
-  repaint();
+  Plotly.relayout('plot', { shapes: ringAround(state) });
+  table.show();
 }
 
 function axisControls(name, label) {
@@ -88,7 +85,15 @@ function makeControls() {
   }
 }
 
+function listConstants() {
+  const same = columns.filter((column) => !column.varies && column.name !== report.key);
+  const home = document.getElementById('same');
+  home.hidden = !same.length;
+  home.append(...same.map((column) => make('div', {}, make('dt', {}, column.title), make('dd', {}, shown(column, 0)))));
+}
+
 makeControls();
+listConstants();
 filters = makeFilters(update);
 table = makeTable(state, pick);
 update();
@@ -100,4 +105,4 @@ plot.on('plotly_click', (event) => {
   if (row !== undefined) pick(row);
 });
 window.addEventListener('scroll', hideTip, { passive: true });
-window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', repaint);
+window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => draw(state));

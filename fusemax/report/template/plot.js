@@ -3,21 +3,12 @@
 const PALETTE = ['#56B4E9', '#E69F00', '#009E73', '#CC79A7', '#D55E00', '#0072B2', '#B8A900', '#999999'];
 const SCALE = [[0, '#3A6FB0'], [0.35, '#3FA7A0'], [0.7, '#B9C24B'], [1, '#F0A030']];
 const WIDE = 30;
-const SVG_POINTS = 3000;
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const wide = (column) => column.distinct[0] > 0 && column.distinct[column.distinct.length - 1] > WIDE * column.distinct[0];
 const canLog = (column) => column.distinct[0] > 0;
 // Plotly reads a little HTML in its texts; what users wrote is to be seen as it is.
 const plain = (text) => String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
-
-const hasWebgl = (() => {
-  try {
-    return Boolean(document.createElement('canvas').getContext('webgl'));
-  } catch {
-    return false;
-  }
-})();
 
 let traceRows = [];
 
@@ -78,11 +69,20 @@ function axisOf(column, log) {
     title: { text: plain(column.label), standoff: 8 },
     type: log ? 'log' : 'linear',
     exponentformat: 'SI',
+    minexponent: WITH_PREFIX.has(column.unit) ? 1 : 3,
     dtick: log && Math.log10(column.distinct[column.distinct.length - 1] / column.distinct[0]) > 2 ? 1 : undefined,
     automargin: true,
     gridcolor: css('--line'),
     zeroline: false,
   };
+}
+
+// A ring around the point that the reader has picked; a shape is drawn anew without drawing all points anew.
+function ringAround(state) {
+  const at = state.picked === null ? [NaN, NaN] : [state.x.numbers[state.picked], state.y.numbers[state.picked]];
+  if (!at.every(Number.isFinite)) return [];
+  const size = { xsizemode: 'pixel', ysizemode: 'pixel', x0: -11, x1: 11, y0: -11, y1: 11 };
+  return [{ type: 'circle', ...size, xanchor: at[0], yanchor: at[1], line: { color: css('--accent'), width: 3 } }];
 }
 
 function draw(state) {
@@ -92,24 +92,22 @@ function draw(state) {
   const others = rows.filter((row) => there(row) && !onFront.has(row));
   const best = front.filter(there).sort((a, b) => state.x.numbers[a] - state.x.numbers[b] || state.y.numbers[a] - state.y.numbers[b]);
   const size = others.length > 5000 ? 4 : others.length > 500 ? 5 : 7;
-  const kind = { type: others.length > SVG_POINTS && hasWebgl ? 'scattergl' : 'scatter' };
   const top = { symbol: 'diamond', size: 10, line: { width: 1.5, color: css('--front') } };
   traceRows = [];
   const traces = [];
   let coloraxis;
   if (!state.colour) {
-    traces.push(trace('other points', others, state, { size, color: css('--other') }, kind));
+    traces.push(trace('other points', others, state, { size, color: css('--other') }));
     top.color = css('--accent');
   } else if (state.colour.numbers) {
     const scale = scaleOf(state.colour);
     coloraxis = scale.axis;
-    traces.push(trace('other points', others, state, { size, color: scale.colours(others), coloraxis: 'coloraxis' }, kind));
+    traces.push(trace('other points', others, state, { size, color: scale.colours(others), coloraxis: 'coloraxis' }, { showlegend: false }));
     Object.assign(top, { color: scale.colours(best), coloraxis: 'coloraxis' });
   } else {
     const { groups, colourOf } = groupsOf(state.colour, others);
     for (const group of groups) {
-      const entry = group.rows.length ? kind : {};
-      traces.push(trace(group.name, group.rows, state, { size, color: group.colour, opacity: 0.75 }, entry));
+      traces.push(trace(group.name, group.rows, state, { size, color: group.colour, opacity: 0.75 }));
     }
     top.color = best.map(colourOf);
   }
@@ -117,16 +115,18 @@ function draw(state) {
     const line = { color: css('--front'), width: 1.2, shape: state.xHigh ? 'vh' : 'hv' };
     traces.push(trace('', best, state, {}, { mode: 'lines', line, showlegend: false, hoverinfo: 'skip' }));
   }
-  traces.push(trace('Pareto front', best, state, top));
-  if (state.picked !== null && there(state.picked)) {
-    const ring = { symbol: 'circle-open', size: 20, color: css('--accent'), line: { width: 3 } };
-    traces.push(trace('', [state.picked], state, ring, { showlegend: false }));
+  traces.push(trace('Pareto front', best, state, top, { showlegend: !coloraxis }));
+  if (coloraxis) { // Plotly's legend cannot show colours of a scale
+    const entry = (name, marker) => ({ ...trace(name, [], state, marker), x: [null], y: [null] });
+    traces.push(entry('other points', { size, color: css('--other') }));
+    traces.push(entry('Pareto front', { ...top, color: css('--page'), coloraxis: null }));
   }
   const narrow = window.innerWidth < 700;
   const layout = {
     xaxis: axisOf(state.x, state.xLog),
     yaxis: axisOf(state.y, state.yLog),
     coloraxis,
+    shapes: ringAround(state),
     hovermode: 'closest',
     dragmode: narrow ? false : 'zoom',
     showlegend: true,
