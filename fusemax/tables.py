@@ -215,6 +215,18 @@ def arrow_table(df: DataFrame) -> pyarrow.Table:
     return pa.table({str(name): column(df[name]) for name in df.columns})
 
 
+def data_frame(table: pyarrow.Table) -> DataFrame:
+    """Return an Arrow table as a frame; columns of integers with gaps have the nullable dtype ``Int64``."""
+    import pandas as pd
+    import pyarrow as pa
+
+    frame: DataFrame = table.to_pandas(ignore_metadata=True)
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if pa.types.is_integer(field.type) and column.null_count:
+            frame[field.name] = pd.array(column.to_pylist(), dtype="Int64")
+    return frame
+
+
 def read_arrow(path: Path) -> pyarrow.Table:
     """Read a Parquet file, with its checksums checked.
 
@@ -249,18 +261,13 @@ def _parse_parquet(data: bytes, path: Path) -> pyarrow.Table:
 
 
 def _read_parquet(data: bytes, path: Path) -> DataFrame:
-    import pandas as pd
     import pyarrow as pa
 
     table = _parse_parquet(data, path)
     try:
-        frame: DataFrame = table.to_pandas(ignore_metadata=True)
-        for field, column in zip(table.schema, table.columns, strict=True):
-            if pa.types.is_integer(field.type) and column.null_count:
-                frame[field.name] = pd.array(column.to_pylist(), dtype="Int64")
+        return data_frame(table)
     except (pa.ArrowException, ValueError, MemoryError) as error:
         raise _damaged(path, str(error).splitlines()[0][:120] if str(error) else "unreadable") from error
-    return frame
 
 
 def _damaged(name: object, what: str, *, line: int = 0, text: str = "", hint: str = "") -> InputError:

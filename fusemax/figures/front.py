@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 COLOURS: Final = (style.SKY, style.ORANGE, style.GREEN, style.PURPLE, style.VERMILION, style.BLUE)
 MANY_POINTS: Final = 2000
-MANY_DECADES: Final = 1e4
 LOG_RATIO: Final = 30.0
 """Positive values that span more than this are drawn on a logarithmic axis."""
+
+PLAIN_RATIO: Final = 1e4
+"""Those that span more than this have powers of ten as ticks."""
 
 
 def plot_front(
@@ -55,11 +57,12 @@ def plot_front(
     Raises:
         InputError: a column is unknown or holds no numbers, or moocore is not installed.
     """
+    import pyarrow as pa
     from matplotlib.figure import Figure
 
     from fusemax.tables import arrow_table
 
-    arrow = table if hasattr(table, "column_names") else arrow_table(table)
+    arrow: Table = table if isinstance(table, pa.Table) else arrow_table(table)
     columns.check_numeric(arrow, (x, y))
     goals = tuple(objectives) if objectives is not None else (Objective.natural(x), Objective.natural(y))
     best = front_rows(arrow, goals) if front is None else front
@@ -70,20 +73,21 @@ def plot_front(
     _others(axes, at, drawn, arrow, colour)
     _front(axes, at, best, steps={o.column for o in goals} == {x, y}, right=Objective(x) not in goals)
     every = np.concatenate([drawn, best])
-    scales = ["log" if is_wide(found[every]) else "linear" for found in at]
-    axes.set(xscale=scales[0], yscale=scales[1], xlabel=plain_text(columns.label(x)), ylabel=plain_text(columns.label(y)))
-    for axis, found in zip((axes.xaxis, axes.yaxis), at, strict=True):
-        if np.nanmax(found[every]) < MANY_DECADES * np.nanmin(found[every]):
+    for found, axis, scale in ((at[0], axes.xaxis, axes.set_xscale), (at[1], axes.yaxis, axes.set_yscale)):
+        if _spans(found[every], LOG_RATIO):
+            scale("log")
+        if not _spans(found[every], PLAIN_RATIO):
             style.plain_ticks(axis)
+    axes.set(xlabel=plain_text(columns.label(x)), ylabel=plain_text(columns.label(y)))
     axes.grid()
     figure.legend(loc="outside upper center", ncols=2, borderaxespad=0.2)
     return figure
 
 
-def is_wide(found: NDArray[np.float64]) -> bool:
-    """Return whether values are better seen on a logarithmic axis: all positive, and of different sizes."""
+def _spans(found: NDArray[np.float64], ratio: float) -> bool:
+    """Return whether values are all positive, and the largest is more than a multiple of the smallest."""
     finite = found[np.isfinite(found)]
-    return bool(finite.size and finite.min() > 0 and finite.max() > LOG_RATIO * finite.min())
+    return bool(finite.size and finite.min() > 0 and finite.max() > ratio * finite.min())
 
 
 def _others(axes: Axes, at: tuple[Any, Any], rows: Rows, table: Table, colour: str | None) -> None:

@@ -75,7 +75,7 @@ def nondominated(points: NDArray[np.float64], maximize: Sequence[bool]) -> NDArr
         import moocore
     except ImportError as error:
         raise InputError("a Pareto front needs the package moocore", hint=INSTALL) from error
-    mask = np.isfinite(points).all(axis=1)
+    mask: NDArray[np.bool_] = np.asarray(np.isfinite(points).all(axis=1))
     if mask.any():
         found = moocore.is_nondominated(
             np.ascontiguousarray(points[mask]), maximise=[bool(m) for m in maximize], keep_weakly=True

@@ -14,11 +14,11 @@ import numpy as np
 import fusemax
 from fusemax.report import page
 from fusemax.report.choose import Choice, colour_column
-from fusemax.report.columns import KEY, common_reasons
+from fusemax.report.columns import KEY, common_reasons, values
 from fusemax.report.front import front_rows, missing
 from fusemax.report.load import Results
 from fusemax.report.sample import sample_rows
-from fusemax.tables import format_csv, write_atomically
+from fusemax.tables import data_frame, format_csv, write_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,10 +60,8 @@ def find_front(results: Results, choice: Choice) -> Report:
         InputError: moocore is not installed.
     """
     rows = front_rows(results.table, choice.objectives)
-    keys = [
-        np.asarray(results.table.column(o.column).take(rows).to_numpy()) * (-1 if o.maximize else 1)
-        for o in choice.objectives
-    ]
+    best = results.table.take(rows)
+    keys = [values(best, o.column) * (-1.0 if o.maximize else 1.0) for o in choice.objectives]
     return Report(results, choice, rows[np.lexsort(keys[::-1])])
 
 
@@ -99,21 +97,21 @@ def write_report(report: Report, folder: Path, formats: Sequence[str] = ("png", 
             colour=colour,
         )
         paths = [folder / "pareto.csv", *style.save(figure, folder / "pareto", formats), folder / "report.html"]
-    write_atomically(paths[0], format_csv(report.best.to_pandas(ignore_metadata=True)).encode())
+    write_atomically(paths[0], format_csv(data_frame(report.best)).encode())
     write_atomically(paths[-1], html.encode())
     return paths
 
 
 def _shown(report: Report) -> NDArray[np.int64]:
-    """Return the rows that the page holds: so many that their data stay small, but the whole front."""
+    """Return the rows that the page holds: so many that their data stay small."""
     most = MOST_POINTS
     axes = report.choice.x, report.choice.y
     while True:
         rows = sample_rows(report.results.table, report.front, axes, most)
         size = len(page.json_text({"columns": page.encode_columns(report.results.table.take(rows))}))
-        if size <= MOST_BYTES or len(rows) <= len(report.front):
+        if size <= MOST_BYTES or len(rows) == 1:
             return rows
-        most = min(most - 1, int(0.95 * len(rows) * MOST_BYTES / size))
+        most = max(1, min(len(rows) - 1, int(0.95 * len(rows) * MOST_BYTES / size)))
 
 
 def _page(report: Report, shown: NDArray[np.int64], colour: str | None) -> str:
@@ -130,14 +128,14 @@ def _page(report: Report, shown: NDArray[np.int64], colour: str | None) -> str:
         "objectives": [{"column": o.column, "maximize": o.maximize} for o in choice.objectives],
         "colour": colour,
     }
-    notes = [*report.notes(), *_sampled(report, shown)]
-    sections = {
-        "summary": page.html.escape(summary(report)),
-        "notes": f'<div class="note">{page.list_html(notes)}</div>' if notes else "",
-        "provenance": page.pairs_html(_provenance(report))
-        + (f"<h3>Specification</h3><pre>{page.html.escape(report.results.spec)}</pre>" if report.results.spec else ""),
-    }
-    return page.build_page(report.results.name, data, sections)
+    return page.build_page(
+        report.results.name,
+        data,
+        summary=summary(report),
+        notes=[*report.notes(), *_sampled(report, shown)],
+        provenance=_provenance(report),
+        spec=report.results.spec,
+    )
 
 
 def summary(report: Report) -> str:
@@ -161,8 +159,12 @@ def _notes(report: Report) -> Iterator[page.Note]:
 
 
 def _sampled(report: Report, shown: NDArray[np.int64]) -> Iterator[page.Note]:
-    total = report.results.table.num_rows
-    if len(shown) < total:
+    total, best = report.results.table.num_rows, len(report.front)
+    if len(shown) == total:
+        return
+    if len(shown) < best:
+        yield f"This page shows {len(shown):,} of the {best:,} points on the front; pareto.csv holds them all.", ()
+    else:
         yield (
             f"This page shows {len(shown):,} of {total:,} points: the whole front, which was found among all of them, "
             "the fronts over any two of the first costs and within each value of a column of few values, and a "

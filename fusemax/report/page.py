@@ -35,13 +35,24 @@ _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
 _WIDTHS: Final = ((8, "<u1"), (16, "<u2"), (32, "<u4"))
 
 
-def build_page(name: str, data: Mapping[str, Any], sections: Mapping[str, str]) -> str:
+def build_page(
+    name: str,
+    data: Mapping[str, Any],
+    *,
+    summary: str = "",
+    notes: Sequence[Note] = (),
+    provenance: Sequence[tuple[str, str]] = (),
+    spec: str = "",
+) -> str:
     """Return the page.
 
     Args:
         name: the page's title.
-        data: what the scripts read: columns, rows, axes, front.
-        sections: what stands in the page's places ``summary``, ``notes``, ``provenance`` as HTML.
+        data: what the scripts read: columns, rows, axes, objectives.
+        summary: one sentence, as plain text.
+        notes: what a reader must know first.
+        provenance: what the page was made from and with: name and value.
+        spec: the text of what was swept.
 
     Raises:
         InputError: plotly is not installed.
@@ -59,7 +70,10 @@ def build_page(name: str, data: Mapping[str, Any], sections: Mapping[str, str]) 
         "plotly": plotly,
         "script": script,
         "data": json_text(data),
-        **sections,
+        "summary": html.escape(summary),
+        "notes": f'<div class="note">{_list(notes)}</div>' if notes else "",
+        "provenance": _pairs(provenance),
+        "spec": f"<h3>Specification</h3><pre>{html.escape(spec)}</pre>" if spec else "",
     }
     return _PLACE.sub(lambda place: places[place[1]], _read("page.html"))
 
@@ -148,13 +162,13 @@ def _closed(script: str) -> str:
     return plain.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def list_html(notes: Sequence[Note]) -> str:
+def _list(notes: Sequence[Note]) -> str:
     """Return notes as an HTML list, or nothing."""
-    items = "".join(f"<li>{html.escape(text)}{list_html([(line, ()) for line in lines])}</li>" for text, lines in notes)
+    items = "".join(f"<li>{html.escape(text)}{_list([(line, ()) for line in lines])}</li>" for text, lines in notes)
     return f"<ul>{items}</ul>" if items else ""
 
 
-def pairs_html(pairs: Sequence[tuple[str, str]]) -> str:
+def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
     """Return names and values of plain text as an HTML description list, or nothing."""
     items = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in pairs)
     return f"<dl>{items}</dl>" if items else ""

@@ -1,8 +1,8 @@
 """Which rows a page holds when there are more than it can.
 
-The front is held whole. After it come the fronts that a reader is likely to ask for, so that they are exact
-too: over any two of the first costs, and over the two axes among the rows that share a value of a column
-with few values. The rest is a random sample, the same for the same table.
+The front is held whole, unless it alone is too much. After it come the fronts that a reader is likely to
+ask for, so that they are exact too: over any two of the first costs, and over the two axes among the rows
+that share a value of a column with few values. The rest is a random sample, the same for the same table.
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ def sample_rows(
 
     Args:
         table: all rows.
-        front: numbers of the rows on the front, all of which are shown.
+        front: numbers of the rows on the front.
         axes: what the page opens with.
-        most: how many rows to show, if the front has no more.
+        most: how many rows to show.
     """
     if table.num_rows <= most:
         return np.arange(table.num_rows)
+    random = np.random.default_rng(SEED)
+    if len(front) >= most:
+        return np.sort(random.choice(front, size=most, replace=False))
     chosen = np.zeros(table.num_rows, dtype=np.bool_)
     chosen[front] = True
     room = most - len(front)
@@ -47,7 +50,7 @@ def sample_rows(
             chosen[fresh] = True
             room -= len(fresh)
     others = np.flatnonzero(~chosen)
-    chosen[np.random.default_rng(SEED).choice(others, size=max(0, room), replace=False)] = True
+    chosen[random.choice(others, size=room, replace=False)] = True
     return np.flatnonzero(chosen)
 
 

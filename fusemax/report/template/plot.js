@@ -2,13 +2,14 @@
 
 const PALETTE = ['#56B4E9', '#E69F00', '#009E73', '#CC79A7', '#D55E00', '#0072B2', '#B8A900', '#999999'];
 const SCALE = [[0, '#3A6FB0'], [0.35, '#3FA7A0'], [0.7, '#B9C24B'], [1, '#F0A030']];
+const BUTTONS = [['toImage', 'zoom2d', 'pan2d', 'zoomIn2d', 'zoomOut2d', 'resetScale2d']];
 const WIDE = 30;
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const wide = (column) => column.distinct[0] > 0 && column.distinct[column.distinct.length - 1] > WIDE * column.distinct[0];
 const canLog = (column) => column.distinct[0] > 0;
-// Plotly reads a little HTML in its texts; what users wrote is to be seen as it is.
-const plain = (text) => String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
+// Plotly reads a little HTML and TeX in its texts; what users wrote is to be seen as it is.
+const plain = (text) => String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/\$/g, '&#36;');
 
 let traceRows = [];
 
@@ -137,7 +138,7 @@ function draw(state) {
     font: { family: 'system-ui, "DejaVu Sans", sans-serif', size: 13, color: css('--text') },
     uirevision: [state.x.name, state.y.name, state.xLog, state.yLog].join('|'),
   };
-  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ['select2d', 'lasso2d'] };
+  const config = { displaylogo: false, responsive: true, modeBarButtons: BUTTONS };
   Plotly.react('plot', traces, layout, config);
   return best.length + others.length;
 }
