@@ -227,4 +227,6 @@ def _best_view(found: Best) -> Table:
 def _value(value: Any) -> str:
     if value is None or value != value:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a column of integers with gaps
+    return f"{value:,}" if type(value) is int else f"{value:g}" if isinstance(value, float) else str(value)

@@ -65,7 +65,7 @@ def best(store: Store) -> Best:
             kept[objective] = _least(usable, objective, workload, kept.get(objective))
     for objective, rows in kept.items():
         for row in rows.to_dict("records"):
-            key = tuple(row[axis] for axis in workload)
+            key = tuple(None if row[axis] != row[axis] else row[axis] for axis in workload)
             found.points.setdefault(key, {})[objective] = {str(name): value for name, value in row.items()}
     return found
 

@@ -10,14 +10,18 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NAME = re.compile(r"part-(\d{12})-(\d{12})\.parquet")
+Evaluate: TypeAlias = Callable[[Any, int, int], "pa.Table"]
+"""Returns the rows of a sweep's points from one index up to, and without, another."""
+
+_NAME = re.compile(r"part-(\d{12,})-(\d{12,})\.parquet")
 _HEADER, _POINTS, _DIGEST = b"fusemax.sweep", b"fusemax.points", b"fusemax.sha256"
 _BLANK = b"0" * 64
 _PARTS_WANTED, _LEAST, _MOST = 256, 16, 4096
@@ -41,12 +45,6 @@ class Sweep(Protocol):
     @property
     def schema(self) -> pa.Schema:
         """Columns of the table."""
-
-
-class Evaluate(Protocol):
-    """Returns the rows of the points from ``start`` up to, and without, ``stop``."""
-
-    def __call__(self, sweep: Sweep, start: int, stop: int, /) -> pa.Table: ...
 
 
 class DamageError(Exception):
@@ -88,10 +86,18 @@ class Header:
     digest: str
 
     @property
-    def batches(self) -> list[Batch]:
-        """All batches, in order."""
-        starts = range(0, self.points, self.batch_points)
-        return [Batch(start, min(start + self.batch_points, self.points)) for start in starts]
+    def batch_count(self) -> int:
+        """Number of batches."""
+        return -(-self.points // self.batch_points)
+
+    def batch(self, number: int) -> Batch:
+        """Return a batch by its number, from 0."""
+        return Batch(number * self.batch_points, min((number + 1) * self.batch_points, self.points))
+
+    def has(self, batch: Batch) -> bool:
+        """Whether it is one of the batches."""
+        number = batch.start // self.batch_points
+        return number < self.batch_count and batch == self.batch(number)
 
     def as_json(self) -> bytes:
         """Return it as text."""
@@ -127,7 +133,8 @@ class Part:
 def batch_named(name: str) -> Batch | None:
     """Return the batch that a file's name stands for, if it is a part's."""
     match = _NAME.fullmatch(name)
-    return Batch(int(match[1]), int(match[2])) if match else None
+    batch = Batch(int(match[1]), int(match[2])) if match else None
+    return batch if batch and batch.name == name else None
 
 
 def usual_batch_points(points: int) -> int:

@@ -121,10 +121,11 @@ def run(
     count = workers or usable_cores()
     plan: Plan | None = None
     with writing(sweep, Path(out), batch_points=batch_points, on_change=on_change, warn=watcher.warned) as writer:
-        in_vain = 0
-        while left := writer.left():
+        in_vain, todo = 0, writer.points_left
+        while before := writer.points_left:
             try:
-                with _crew(min(count, len(left)), scheduler, executor, watcher) as hands:
+                batches = -(-before // writer.store.header.batch_points)
+                with _crew(min(count, batches), scheduler, executor, watcher) as hands:
                     if plan is None:
                         plan = _plan(sweep, writer, hands, evaluate)
                         watcher.planned(plan)
@@ -132,12 +133,11 @@ def run(
                         sweep, writer, hands.executor, evaluate=evaluate, in_flight=hands.in_flight, watcher=watcher
                     )
             except BrokenExecutor as error:
-                in_vain = in_vain + 1 if len(writer.left()) == len(left) else 0
+                in_vain = in_vain + 1 if writer.points_left == before else 0
                 if executor is not None or in_vain == _LOST_IN_VAIN:
                     raise _lost(writer) from error
                 watcher.warned("a worker process ended unexpectedly; its batches are given to new ones")
-        computed = sum(map(len, writer.todo))
-        return Outcome(writer.store, plan, writer.recomputed, computed, time.perf_counter() - begin)
+        return Outcome(writer.store, plan, writer.recomputed, todo, time.perf_counter() - begin)
 
 
 def run_sweep(
@@ -163,7 +163,7 @@ def run_sweep(
         InputError: the disk is full or cannot be written, or a worker has another fusemax.
         BrokenExecutor: the executor lost a worker and is of no more use.
     """
-    todo = iter(writer.left())
+    todo = writer.left()
     pending: dict[Future[bytes], Batch] = {}
     try:
         while True:
@@ -171,14 +171,19 @@ def run_sweep(
                 pending[executor.submit(_work, evaluate, sweep, batch, writer.store.header)] = batch
             if not pending:
                 return
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                batch = pending.pop(future)
-                writer.write(batch, future.result())
-                if watcher:
-                    watcher.advanced(len(batch))
+            _write_done(pending, writer, watcher)
     finally:
         for future in pending:
             future.cancel()
+
+
+def _write_done(pending: dict[Future[bytes], Batch], writer: Writer, watcher: Watcher | None) -> None:
+    """Wait for a batch, and write all that have come; what is written is held no longer."""
+    for future in wait(pending, return_when=FIRST_COMPLETED).done:
+        batch = pending.pop(future)
+        writer.write(batch, future.result())
+        if watcher:
+            watcher.advanced(len(batch))
 
 
 def _read(spec: Path | str) -> Sweep:
@@ -223,11 +228,12 @@ def _time_points(evaluate: Evaluate, sweep: Sweep, probes: Sequence[Batch]) -> f
 
 
 def _plan(sweep: Sweep, writer: Writer, hands: Crew, evaluate: Evaluate) -> Plan:
-    left = writer.left()
-    probes = left[:: -(-len(left) // _PROBES)]
+    header, left = writer.store.header, writer.points_left
+    spread = (header.batch(number * header.batch_count // _PROBES) for number in range(_PROBES))
+    done = set(writer.store.done)
+    probes = [batch for batch in dict.fromkeys(spread) if batch not in done] or [next(writer.left())]
     per_point: float = hands.executor.submit(_time_points, evaluate, sweep, probes).result()
-    points = sum(map(len, left))
-    return Plan(sweep.points, sweep.points - points, hands.workers, per_point * points / hands.workers)
+    return Plan(header.points, header.points - left, hands.workers, per_point * left / hands.workers)
 
 
 @contextmanager

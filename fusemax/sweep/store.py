@@ -55,27 +55,26 @@ class Store:
     @property
     def done(self) -> list[Batch]:
         """The batches whose parts are there, in order."""
-        known = set(self.header.batches)
-        names = (path.name for path in (self.folder / POINTS).glob("part-*"))
-        return sorted(known.intersection(filter(None, map(batch_named, names))))
+        found = (batch_named(path.name) for path in (self.folder / POINTS).glob("part-*"))
+        return sorted(batch for batch in found if batch and self.header.has(batch))
 
     @property
     def points_done(self) -> int:
         """Number of points, before filters, whose rows are there."""
         return sum(map(len, self.done))
 
-    def dataset(self, parts: slice = slice(None)) -> pads.Dataset:
+    def dataset(self, parts: Sequence[Batch] | None = None) -> pads.Dataset:
         """Return what is there as an Arrow dataset, in the order of the points: for data larger than memory.
 
         Args:
-            parts: which of the batches that are done; all if not given.
+            parts: the batches wanted; all that are done if not given.
 
         Raises:
             InputError: nothing is there yet.
         """
         import pyarrow.dataset as pads
 
-        files = [str(self.folder / POINTS / batch.name) for batch in self.done[parts]]
+        files = [str(self.folder / POINTS / batch.name) for batch in (self.done if parts is None else parts)]
         if not files:
             raise InputError(f"'{self.folder}' has no rows yet", hint="run 'fusemax sweep' first")
         options = pads.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -93,8 +92,9 @@ class Store:
         """
         import pyarrow as pa
 
-        for start in range(0, max(1, len(self.done)), parts):
-            found = self.dataset(slice(start, start + parts))
+        done = self.done
+        for start in range(0, max(1, len(done)), parts):
+            found = self.dataset(done[start : start + parts])
             try:
                 yield found.to_table(columns=list(columns) if columns is not None else None)
             except (pa.ArrowException, OSError, ValueError) as error:
@@ -120,19 +120,22 @@ class Writer:
     """A dataset that this process may write, and no other does.
 
     Attributes:
-        store: the dataset.
-        todo: batches that had no good part when it was opened.
+        store: the dataset; what parts it has are good.
         recomputed: files that were found damaged and set aside.
     """
 
     store: Store
-    todo: tuple[Batch, ...]
     recomputed: tuple[Path, ...]
 
-    def left(self) -> list[Batch]:
-        """Return the batches that have no part yet."""
-        done = set(self.store.done)
-        return [batch for batch in self.todo if batch not in done]
+    @property
+    def points_left(self) -> int:
+        """Number of points, before filters, whose rows are not there."""
+        return self.store.header.points - self.store.points_done
+
+    def left(self) -> Iterator[Batch]:
+        """Yield the batches that have no part now, in order."""
+        header, done = self.store.header, set(self.store.done)
+        return (batch for batch in map(header.batch, range(header.batch_count)) if batch not in done)
 
     def write(self, batch: Batch, data: bytes) -> None:
         """Write a part whole, or not at all.
@@ -221,9 +224,8 @@ def _opened(sweep: Sweep, folder: Path, batch_points: int | None, on_change: OnC
     header = _settled(sweep, folder, batch_points, on_change, set_aside)
     make_folder(folder / POINTS)
     remove_temporaries(folder / POINTS)
-    good = set(_verified(sweep, folder, header, set_aside))
-    todo = tuple(batch for batch in header.batches if batch not in good)
-    return Writer(Store(folder, header, sweep.text), todo, tuple(aside))
+    _verify(sweep, folder, header, set_aside)
+    return Writer(Store(folder, header, sweep.text), tuple(aside))
 
 
 def _settled(
@@ -326,15 +328,14 @@ def _discard(folder: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
-def _verified(sweep: Sweep, folder: Path, header: Header, set_aside: Callable[[Path, str], None]) -> Iterator[Batch]:
-    """Yield the batches whose parts are good; what else lies among the parts is set aside."""
-    known = set(header.batches)
+def _verify(sweep: Sweep, folder: Path, header: Header, set_aside: Callable[[Path, str], None]) -> None:
+    """Set aside what lies among the parts and is none, or is damaged."""
     for path in sorted((folder / POINTS).iterdir()):
         if path.name.startswith("."):
             continue
         batch = batch_named(path.name)
         try:
-            if batch is None or batch not in known:
+            if batch is None or not header.has(batch):
                 raise DamageError("it is no part of this sweep")
             part = read_part(path, batch)
             if part.header != header:
@@ -343,8 +344,6 @@ def _verified(sweep: Sweep, folder: Path, header: Header, set_aside: Callable[[P
                 raise DamageError("it has other columns")
         except (DamageError, OSError) as error:
             set_aside(path, str(error))
-        else:
-            yield batch
 
 
 def _set_aside(folder: Path, path: Path) -> Path:

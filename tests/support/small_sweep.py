@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -31,13 +35,13 @@ class SmallSweep:
         points: before the filter.
         name: makes one spec another.
         seed: makes one sample another.
-        pause_s: how long each batch takes at least.
+        point_s: how long each point takes at least.
     """
 
     points: int
     name: str = "small"
     seed: int | None = 7
-    pause_s: float = 0.0
+    point_s: float = 0.0
 
     @property
     def text(self) -> str:
@@ -50,7 +54,7 @@ class SmallSweep:
 
 def evaluate(sweep: SmallSweep, start: int, stop: int) -> pa.Table:
     """Return the rows of some points."""
-    time.sleep(sweep.pause_s)
+    time.sleep(sweep.point_s * (stop - start))
     point = np.arange(start, stop)
     point = point[point % 7 != 3]
     rows, seq_len = 1 + point % 97, 1024 << point % 3
@@ -69,3 +73,35 @@ def evaluate(sweep: SmallSweep, start: int, stop: int) -> pa.Table:
         pa.array(rows * 0.5, pa.float64(), mask=failed),
     ]
     return pa.table(columns, schema=SCHEMA)
+
+
+def start_run(folder: Path, sweep: SmallSweep, **options: object) -> subprocess.Popen[str]:
+    """Start a process that runs a sweep, and returns status 2 with the message if it cannot."""
+    code = (
+        "import sys, small_sweep, fusemax, fusemax.sweep\n"
+        "try:\n"
+        f"    fusemax.sweep.run(small_sweep.{sweep!r}, {str(folder)!r}, evaluate=small_sweep.evaluate, **{options!r})\n"
+        "except fusemax.InputError as error:\n"
+        "    print(error, file=sys.stderr)\n"
+        "    sys.exit(2)\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which a process finds fusemax and this file."""
+    here = Path(__file__).parent
+    path = os.pathsep.join(filter(None, (str(here.parents[1]), str(here), os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "200", "NO_COLOR": "1"}
+
+
+def expected(sweep: SmallSweep) -> pa.Table:
+    """Return the whole table, computed without a store."""
+    return evaluate(replace(sweep, point_s=0.0), 0, sweep.points)
