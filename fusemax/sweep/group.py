@@ -1,0 +1,119 @@
+"""Points that share all names: one cascade, machine, mapper, model and accounting; numbers as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from einsum_cascades.errors import InputError
+from einsum_cascades.yaml_source import Node
+from fusemax.sweep.conditions import Column
+from fusemax.sweep.machines import SpatialGroup
+from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys, schema_of
+from fusemax.sweep.pointwise import Choice, evaluate_point
+from fusemax.sweep.results import FLOATS, TEXTS, WHOLES, Results
+from fusemax.sweep.spec import Sweep
+from fusemax.sweep.workloads import WorkloadGroup
+from hw_models.accounting import accounting_named
+from hw_models.area import area
+from hw_models.load import Machine, machine_of
+from hw_models.spatial_file import ArchitectureSpec
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of points.
+
+    Attributes:
+        names: names and flags by axis.
+        numbers: numbers by axis, a value per point.
+        count: how many points.
+        file: the machine's file.
+        spatial: the machine, if it is a spatial array.
+    """
+
+    names: Mapping[str, Any]
+    numbers: Mapping[str, Array]
+    count: int
+    choice: Choice
+    workload: WorkloadGroup
+    file: Node
+    spatial: SpatialGroup | None
+
+    @classmethod
+    def of(cls, sweep: Sweep, names: Mapping[str, Any], numbers: Mapping[str, Array], count: int) -> Group:
+        """Collect what the names stand for.
+
+        Raises:
+            InputError: the machine cannot have one of the values.
+        """
+        resources = sweep.resources
+        file = resources.machines[names["arch"]]
+        cascade = resources.cascades[names["cascade"]]
+        keys = machine_keys(file)
+        machine_numbers = {key: column for key, column in numbers.items() if key in keys}
+        spatial = None
+        if schema_of(file) is ArchitectureSpec:
+            fixed = {key: value for key, value in names.items() if key in keys}
+            spatial = SpatialGroup.of(file, fixed, machine_numbers)
+        choice = Choice(
+            cascade,
+            names["mapper"],
+            accounting_named(names["accounting"]),
+            names.get("dtype"),
+            names.get("causal", False),
+        )
+        sizes = {key: column for key, column in numbers.items() if key not in keys}
+        workload = WorkloadGroup(cascade, resources.models.get(names.get("model", "")), sizes)
+        return cls(names, numbers, count, choice, workload, file, spatial)
+
+    def lookup(self, name: str) -> Column | float | int | str:
+        """Return what a filter's name stands for before costs are known."""
+        if name in self.numbers:
+            return self.numbers[name]
+        if name in self.names:
+            found: str | bool = self.names[name]
+            return found
+        if self.spatial is None:
+            return np.nan
+        return self.area_mm2 if name == "area_mm2" else self.spatial.number(name)
+
+    @property
+    def area_mm2(self) -> Array:
+        """Chip area of each point."""
+        assert self.spatial is not None
+        return np.asarray([area(self.spatial.at(i)).chip_mm2 for i in range(self.count)])
+
+    def machine(self, point: int) -> Machine:
+        """Return the machine of one point.
+
+        Raises:
+            InputError: it cannot have the point's values.
+        """
+        keys = machine_keys(self.file)
+        values = {key: value for key, value in self.names.items() if key in keys and key not in CHOICES}
+        values |= {key: column[point].item() for key, column in self.numbers.items() if key in keys and key not in WORKLOAD}
+        return machine_of(self.file, {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in values.items()})
+
+    def evaluate(self, points: Array, where: Array, results: Results) -> None:
+        """Evaluate some of the points.
+
+        Args:
+            points: which points of the group.
+            where: where all points of the group stand in the results.
+        """
+        for point in points.tolist():
+            place = where[point : point + 1]
+            try:
+                machine = self.machine(point)
+                row = evaluate_point(self.choice, machine, self.workload.at(point, machine.value_bytes))
+            except InputError as error:
+                results.fail(place, error.message)
+            else:
+                results.fill(place, {name: row[name] for name in (*FLOATS, *WHOLES, *TEXTS[1:])})
