@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fusemax.sweep.runner import Outcome, Plan
 
 _WORKLOADS_SHOWN = 8
+_OBJECTIVES = {"latency_s": "latency", "energy_j": "energy", "edp_js": "EDP"}
 
 
 class OnChange(StrEnum):
@@ -144,13 +146,9 @@ def _watcher(*, quiet: bool) -> Any:
 
 
 def _plan_text(plan: Plan) -> str:
-    done = f", {plan.done:,} of them done before" if plan.done else ""
+    done = f", {plan.done:,} of them done before; the rest takes" if plan.done else "; they take"
     hands = f"{plan.workers} worker{'s' * (plan.workers != 1)}"
-    return (
-        f"{plan.points:,} points{done}; the rest takes about {_duration(plan.estimate_s)} on {hands}"
-        if done
-        else (f"{plan.points:,} points; they take about {_duration(plan.estimate_s)} on {hands}")
-    )
+    return f"{plan.points:,} points{done} about {_duration(plan.estimate_s)} on {hands}"
 
 
 def _duration(seconds: float) -> str:
@@ -188,12 +186,10 @@ def _report(outcome: Outcome, found: Best) -> dict[str, Any]:
 
 def _show(outcome: Outcome, found: Best) -> None:
     store = outcome.store
-    rate = f", {outcome.computed / outcome.elapsed_s:,.0f} points/s" if outcome.computed else ""
-    made = (
-        f"{outcome.computed:,} points in {_duration(outcome.elapsed_s)}{rate}"
-        if outcome.computed
-        else "all done before"
-    )
+    made = "all was done before"
+    if outcome.computed:
+        rate = outcome.computed / outcome.elapsed_s
+        made = f"{outcome.computed:,} points in {_duration(outcome.elapsed_s)}, {rate:,.0f} points/s"
     write(f"{made}; {store.folder} holds {found.rows:,} rows of {store.header.points:,} points")
     for status, count in found.status.most_common():
         if status != "ok":
@@ -205,28 +201,36 @@ def _show(outcome: Outcome, found: Best) -> None:
 
 
 def _best_view(found: Best) -> Table:
+    """Return the best points, a row for each point and workload."""
     from rich import box
     from rich.table import Table
 
-    names = {"latency_s": "latency", "energy_j": "energy", "edp_js": "latency x energy"}
     workload = found.workload_axes
     chosen = [axis for axis in found.axes if axis not in workload]
     view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for heading in (*workload, "least", *chosen):
+    for heading in (*["workload"] * bool(workload), "least"):
         view.add_column(heading)
     for heading in ("latency", "energy", "area", "point"):
-        view.add_column(heading, justify="right")
+        view.add_column(heading, justify="right", no_wrap=True)
+    view.add_column("at", overflow="fold")
     for key, points in list(found.points.items())[:_WORKLOADS_SHOWN]:
-        for objective, row in points.items():
+        named = [_values(workload, key)] * bool(workload)
+        rows = {row["point"]: row for row in points.values()}
+        for point, row in rows.items():
+            least = ", ".join(_OBJECTIVES[name] for name, other in points.items() if other["point"] == point)
             figures = quantity(row["latency_s"], "s"), quantity(row["energy_j"], "J"), f"{row['area_mm2']:,.4g} mm²"
-            cells = (*map(_value, key), names[objective], *(_value(row[axis]) for axis in chosen), *figures)
-            view.add_row(*cells, f"{row['point']:,}")
+            view.add_row(*named, least, *figures, f"{point:,}", _values(chosen, [row[axis] for axis in chosen]))
+            named = [""] * bool(workload)
     return view
+
+
+def _values(names: Sequence[str], values: Sequence[Any]) -> str:
+    return " ".join(f"{name}={_value(value)}" for name, value in zip(names, values, strict=True))
 
 
 def _value(value: Any) -> str:
     if value is None or value != value:
         return "-"
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a column of integers with gaps
-    return f"{value:,}" if type(value) is int else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):  # so are integers, in a column with gaps
+        return str(int(value)) if value.is_integer() else f"{value:.4g}"
+    return str(value)

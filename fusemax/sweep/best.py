@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from fusemax.sweep.names import WORKLOAD
 from fusemax.sweep.store import Store
 
 if TYPE_CHECKING:
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
 
 OK: Final = "ok"
 OBJECTIVES: Final = ("latency_s", "energy_j", "edp_js")
-WORKLOAD_AXES: Final = frozenset(
-    {"model", "hf_config", "batch", "heads", "head_dim", "value_dim", "seq_len", "kv_len", "causal", "dtype"}
-)
-
-
 @dataclass
 class Best:
     """The best points and how many there are of each kind.
@@ -39,8 +35,8 @@ class Best:
 
     @property
     def workload_axes(self) -> tuple[str, ...]:
-        """Axes that say what is computed, not by what."""
-        return tuple(axis for axis in self.axes if axis in WORKLOAD_AXES)
+        """Axes that say what is computed, not by what: the workload's keys, ranks, what the kernel is asked for."""
+        return tuple(a for a in self.axes if a in WORKLOAD or a in ("causal", "dtype") or a[0].isupper())
 
 
 def best(store: Store) -> Best:
@@ -64,19 +60,21 @@ def best(store: Store) -> Best:
         for objective in OBJECTIVES:
             kept[objective] = _least(usable, objective, workload, kept.get(objective))
     for objective, rows in kept.items():
-        for row in rows.to_dict("records"):
+        for row in rows.sort_values("point").to_dict("records"):
             key = tuple(None if row[axis] != row[axis] else row[axis] for axis in workload)
             found.points.setdefault(key, {})[objective] = {str(name): value for name, value in row.items()}
     return found
 
 
 def _least(frame: pd.DataFrame, objective: str, workload: list[str], before: pd.DataFrame | None) -> pd.DataFrame:
-    """Return the row with the least of an objective for each workload; the first, if several have it."""
+    """Return the row with the least of an objective for each workload; among equals, by the other figures."""
     import pandas as pd
 
     rows = (frame if before is None else pd.concat([before, frame], ignore_index=True)).dropna(subset=objective)
     groups = [rows[axis] for axis in workload] or [pd.Series(0, index=rows.index)]
-    return rows.loc[rows.groupby(groups, dropna=False)[objective].idxmin()]
+    rows = rows[rows[objective] == rows.groupby(groups, dropna=False)[objective].transform("min")]
+    rows = rows.sort_values(["edp_js", "area_mm2", "point"])
+    return rows.drop_duplicates(workload) if workload else rows.head(1)
 
 
 def _axes(store: Store) -> tuple[str, ...]:

@@ -86,7 +86,11 @@ def test_last_batch_may_be_short_and_all_points_are_covered() -> None:
 def test_names_of_parts() -> None:
     for batch in (Batch(0, 100), Batch(10**15, 10**15 + 4096)):
         assert batch_named(batch.name) == batch
-    for name in ("part-0-1.parquet", "part-0000000000000-000000000001.parquet", "part-000000000000-000000000001.parquet.2"):
+    for name in (
+        "part-0-1.parquet",
+        "part-0000000000000-000000000001.parquet",
+        "part-000000000000-000000000001.parquet.2",
+    ):
         assert batch_named(name) is None
 
 
