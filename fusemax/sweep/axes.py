@@ -96,6 +96,11 @@ class Continuum:
         """The least and the greatest value."""
         return (self.low, self.high)
 
+    @property
+    def count(self) -> None:
+        """There is no number of values."""
+        return None
+
     def between(self, fraction: Array) -> Array:
         """Return the values at fractions (0 to 1) of the way."""
         if self.multiple is None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.yaml_source import Node
+from fusemax.sweep.batches import BATCHED, BLOCK, evaluate_batch
 from fusemax.sweep.conditions import Column
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys, schema_of
@@ -19,7 +20,7 @@ from fusemax.sweep.results import FLOATS, TEXTS, WHOLES, Results
 from fusemax.sweep.spec import Sweep
 from fusemax.sweep.workloads import WorkloadGroup
 from hw_models.accounting import accounting_named
-from hw_models.area import area
+from hw_models.batched import batch_area_mm2
 from hw_models.load import Machine, machine_of
 from hw_models.spatial_file import ArchitectureSpec
 
@@ -85,10 +86,10 @@ class Group:
         return self.area_mm2 if name == "area_mm2" else self.spatial.number(name)
 
     @property
-    def area_mm2(self) -> Array:
+    def area_mm2(self) -> Any:
         """Chip area of each point."""
         assert self.spatial is not None
-        return np.asarray([area(self.spatial.at(i)).chip_mm2 for i in range(self.count)])
+        return batch_area_mm2(self.spatial.architecture)
 
     def machine(self, point: int) -> Machine:
         """Return the machine of one point.
@@ -108,12 +109,34 @@ class Group:
             points: which points of the group.
             where: where all points of the group stand in the results.
         """
+        if self.spatial is not None and not self.choice.causal and self.choice.mapper in BATCHED:
+            for first in range(0, len(points), BLOCK):
+                block = points[first : first + BLOCK]
+                self._batch(block, where[block], results)
+            return
         for point in points.tolist():
-            place = where[point : point + 1]
-            try:
-                machine = self.machine(point)
-                row = evaluate_point(self.choice, machine, self.workload.at(point, machine.value_bytes))
-            except InputError as error:
-                results.fail(place, error.message)
-            else:
-                results.fill(place, {name: row[name] for name in (*FLOATS, *WHOLES, *TEXTS[1:])})
+            self._point(point, where[point : point + 1], results)
+
+    def _batch(self, points: Array, where: Array, results: Results) -> None:
+        assert self.spatial is not None
+        columns = {key: _shared(column[points]) for key, column in self.numbers.items()}
+        spatial = self.spatial.take({key: columns[key] for key in self.spatial.columns})
+        try:
+            sizes, instances = self.workload.sizes({key: columns[key] for key in self.workload.columns})
+            evaluate_batch(self.choice, spatial, sizes, instances, where, results)
+        except InputError as error:
+            results.fail(where, error.message)
+
+    def _point(self, point: int, where: Array, results: Results) -> None:
+        try:
+            machine = self.machine(point)
+            row = evaluate_point(self.choice, machine, self.workload.at(point, machine.value_bytes))
+        except InputError as error:
+            results.fail(where, error.message)
+        else:
+            results.fill(where, {name: row[name] for name in (*FLOATS, *WHOLES, *TEXTS[1:])})
+
+
+def _shared(column: Array) -> Any:
+    """Return the number that all points share, if they do."""
+    return column[0].item() if (column == column[0]).all() else column

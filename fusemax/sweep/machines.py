@@ -37,7 +37,11 @@ class SpatialGroup:
     """
 
     spec: ArchitectureSpec
-    columns: Mapping[str, Array]
+    columns: Mapping[str, Any]
+
+    def take(self, columns: Mapping[str, Any]) -> SpatialGroup:
+        """Return the same machine with other columns of numbers: arrays, or numbers that all points share."""
+        return SpatialGroup(self.spec, columns)
 
     @classmethod
     def of(cls, node: Node, names: Mapping[str, object], columns: Mapping[str, Array]) -> SpatialGroup:
@@ -61,10 +65,6 @@ class SpatialGroup:
     def architecture(self) -> Architecture:
         """The machine, with an array in the place of each number that varies."""
         return architecture_of(_laid(self.spec, self.columns))
-
-    def at(self, point: int) -> Architecture:
-        """The machine of one point."""
-        return architecture_of(_laid(self.spec, {k: v[point].item() for k, v in self.columns.items()}))
 
     @cached_property
     def row_fits(self) -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 from einsum_cascades.ir import Cascade
@@ -42,33 +43,33 @@ class WorkloadGroup:
         found = workload_of(self.cascade, model=self.model, sizes=sizes, **known)
         return Workload(found.sizes, found.batch, found.heads, value_bytes, found.name)
 
-    def sizes(self) -> tuple[dict[str, Any], Any]:
-        """Return the size of each rank, and the number of instances: a number, or an array over the points.
+    def sizes(self, columns: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+        """Return the size of each rank, and the number of instances: numbers, or arrays over points.
+
+        Args:
+            columns: sizes by key of the workload or rank: arrays over the points, or numbers that all share.
 
         Raises:
             InputError: sizes are missing, or contradict each other.
         """
         first = self.at(0, 1)
         sizes: dict[str, Any] = dict(first.sizes)
-        batch: Any = self.columns.get("batch", first.batch)
-        heads: Any = self.columns.get("heads", first.heads)
-        if "N" in sizes and self._is_linear(sizes):
-            length = self.columns["seq_len"]
-            sizes["N"] = length * self.columns.get("batch", self.model.batch if self.model else 1)
+        batch: Any = columns.get("batch", first.batch)
+        heads: Any = columns.get("heads", first.heads)
+        if self.model is not None and "P" not in sizes:  # its linear layers
+            sizes["N"] = product(columns.get("batch", self.model.batch), columns["seq_len"])
             batch = heads = 1
-        else:
-            for key, rank in RANK_OF.items():
-                if key in self.columns:
-                    sizes[rank] = self.columns[key]
-            if "kv_len" not in self.columns and "seq_len" in self.columns:
-                sizes["M"] = self.columns["seq_len"]
-            if "value_dim" not in self.columns and "head_dim" in self.columns:
-                sizes["F"] = self.columns["head_dim"]
-        for rank in settable_ranks(self.cascade):
-            if rank in self.columns:
-                sizes[rank] = self.columns[rank]
-        return sizes, batch * heads
+        elif "seq_len" in columns:
+            given = {"M": columns["seq_len"], "F": columns.get("head_dim", sizes["F"])}
+            sizes |= given | {rank: columns[key] for key, rank in RANK_OF.items() if key in columns}
+        sizes |= {rank: columns[rank] for rank in settable_ranks(self.cascade) if rank in columns}
+        return sizes, product(batch, heads)
 
-    def _is_linear(self, sizes: Mapping[str, Any]) -> bool:
-        """Whether a model's linear layers are what is computed."""
-        return self.model is not None and "P" not in sizes and "D" in sizes and "G" in sizes
+
+def product(a: Any, b: Any) -> Any:
+    """Return an exact product of whole numbers: of 64-bit integers where they hold it."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a * b
+    if float(np.max(a)) * float(np.max(b)) >= 2.0**63:
+        a, b = np.asarray(a, object), np.asarray(b, object)
+    return a * b
