@@ -24,7 +24,7 @@ Name = str | PathLike[str]
 def workload_of(
     cascade: Cascade,
     *,
-    model: Name | None = None,
+    model: Name | Model | None = None,
     hf_config: Name | None = None,
     seq_len: int | None = None,
     kv_len: int | None = None,
@@ -34,7 +34,7 @@ def workload_of(
     value_dim: int | None = None,
     sizes: Mapping[str, int] | None = None,
 ) -> Workload:
-    """Return the workload that the arguments of ``evaluate`` describe.
+    """Return the workload that the arguments of ``evaluate`` describe; a model may be loaded already.
 
     Raises:
         InputError: sizes are missing, contradict each other, or are not whole numbers from 1 to 2^50.
@@ -54,7 +54,9 @@ def workload_of(
             )
         if seq_len is None:
             raise InputError("the sequence length is missing", hint=f"give {_flag('seq_len')} N")
-        found = model_from_hf_config(str(hf_config)) if model is None else load_model(str(model))
+        if model is None:
+            model = model_from_hf_config(str(hf_config))
+        found = model if isinstance(model, Model) else load_model(str(model))
         base = _layer(found, cascade, seq_len, kv_len, batch)
     elif extra and not given.keys() & RANK_OF.keys():
         base = Workload((), given.get("batch", 1), given.get("heads", 1))

@@ -50,6 +50,10 @@ def area(architecture: Architecture) -> Area:
 
 def pe_area_um2(array: Array, value_bytes: int) -> float:
     """Return the area of one PE of an array in µm²."""
+    return register_file_cost(array, value_bytes).area_um2 + logic_area_um2(array)
+
+
+def logic_area_um2(array: Array) -> float:
+    """Return the area of one PE without its register file in µm²."""
     components = {unit.component: logic(unit.component) for _, unit in array.units}
-    own = [part.area_um2 for part in components.values() if part.within not in components]
-    return register_file_cost(array, value_bytes).area_um2 + sum(own)
+    return sum(part.area_um2 for part in components.values() if part.within not in components)

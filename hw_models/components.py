@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from math import exp, log
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from einsum_cascades.errors import InputError, unknown
 from hw_models.architecture import Array, Memory
@@ -140,6 +140,54 @@ def memory(kind: str, width_bits: int, capacity_bytes: int) -> MemoryCost:
         outside = outside or any(flag for _, flag in columns)
     read, write, leak, area = (exp(c) for c in costs)
     return MemoryCost(read, write, leak, area, outside)
+
+
+def memory_costs(kind: str, width_bits: Any, capacity_bytes: Any) -> MemoryCost:
+    """Return the costs of many memories, as ``memory`` does of one; the figures are arrays.
+
+    Args:
+        width_bits, capacity_bytes: whole numbers of 1 or more, or arrays of them.
+
+    Raises:
+        InputError: the kind is unknown, or known at other widths only.
+    """
+    import numpy as np
+
+    curves = _curves()
+    if kind not in curves:
+        raise unknown("kind of memory", kind, curves)
+    widths, capacities = np.broadcast_arrays(width_bits, capacity_bytes)
+    known = np.asarray([*curves[kind]])
+    x = np.log(capacities)
+    tables = [_many_along(np.asarray(xs), np.asarray(rows), x) for xs, rows in curves[kind].values()]
+    if len(known) == 1:
+        if bad := [w for w in np.unique(widths).tolist() if w != known[0]]:
+            memory(kind, bad[0], 1)
+        logs, outside = tables[0]
+    else:
+        right = np.clip(np.searchsorted(known, widths), 1, len(known) - 1)
+        stops = np.log(known)
+        t = (np.log(widths) - stops[right - 1]) / (stops[right] - stops[right - 1])
+        costs, beyond = np.stack([c for c, _ in tables]), np.stack([o for _, o in tables])
+        place = np.arange(widths.size).reshape(widths.shape)
+        low, high = costs[right - 1, :, place], costs[right, :, place]
+        logs = np.moveaxis(low + t[..., None] * (high - low), -1, 0)
+        exact = (widths == known[right]) | (widths == known[right - 1])
+        at = np.where(widths == known[right], right, right - 1)
+        outside = (widths < known[0]) | (widths > known[-1])
+        outside |= np.where(exact, beyond[at, place], beyond[right - 1, place] | beyond[right, place])
+    read, write, leak, area = np.exp(logs)
+    return MemoryCost(read, write, leak, area, outside)
+
+
+def _many_along(xs: Any, rows: Any, x: Any) -> tuple[Any, Any]:
+    """Interpolate as ``_along`` does, at many places: logarithms of the four costs, one row each."""
+    import numpy as np
+
+    right = np.clip(np.searchsorted(xs, x), 1, len(xs) - 1)
+    weight = (x - xs[right - 1]) / (xs[right] - xs[right - 1])
+    low, high = rows[right - 1].T, rows[right].T
+    return low + weight * (high - low), (x < xs[0]) | (x > xs[-1])
 
 
 def register_file_cost(array: Array, value_bytes: int) -> MemoryCost:

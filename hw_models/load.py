@@ -48,7 +48,15 @@ def load_machine(name_or_path: str, overrides: Overrides = ()) -> Machine:
     Raises:
         InputError: no such name or file, no YAML, or a key or value that a machine of its kind cannot have.
     """
-    node = _read(name_or_path)
+    return machine_of(read_machine_file(name_or_path), overrides)
+
+
+def machine_of(node: Node, overrides: Overrides = ()) -> Machine:
+    """Return the machine that a file's YAML tree describes, as ``load_machine`` does.
+
+    Raises:
+        InputError: a key or value that a machine of its kind cannot have.
+    """
     return _KINDS[_kind(node)](node, overrides)
 
 
@@ -67,7 +75,12 @@ def load_architecture(name_or_path: str, overrides: Overrides = ()) -> Architect
     return machine
 
 
-def _read(name_or_path: str) -> Node:
+def read_machine_file(name_or_path: str) -> Node:
+    """Return the YAML tree of a machine's file, by name or path.
+
+    Raises:
+        InputError: no such name or file, or no YAML.
+    """
     return named_files.load(named_files.find("architecture", str(name_or_path), _FOLDER), _FOLDER)
 
 

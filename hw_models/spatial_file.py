@@ -109,11 +109,13 @@ def architecture_of(spec: ArchitectureSpec) -> Architecture:
     """Return the architecture that a checked file describes."""
     columns = spec.array_2d.columns
     buffer = spec.global_buffer
+    row = columns if buffer.row_values is None else buffer.row_values
+    lanes = columns if spec.array_1d.columns is None else spec.array_1d.columns
     return Architecture(
         name=spec.name,
         array_2d=_array("array_2d", spec.array_2d, columns),
-        array_1d=_array("array_1d", spec.array_1d, spec.array_1d.columns or columns),
-        global_buffer=Memory("global_buffer", buffer.bytes, buffer.row_values or columns, buffer.banks, buffer.ports),
+        array_1d=_array("array_1d", spec.array_1d, lanes),
+        global_buffer=Memory("global_buffer", buffer.bytes, row, buffer.banks, buffer.ports),
         frequency_hz=spec.frequency_hz,
         bandwidth_bytes_per_s=spec.dram.bandwidth_bytes_per_s,
         staging=spec.staging,
@@ -129,5 +131,6 @@ def _array(name: ArrayName, spec: Array2dSpec | Array1dSpec, columns: int) -> Ar
     for work in WORK_CLASSES:
         unit: UnitSpec | None = getattr(spec.units, work)
         if unit is not None:
-            units.append((work, Unit(unit.component, unit.actions, unit.cycles or unit.actions)))
+            cycles = unit.actions if unit.cycles is None else unit.cycles
+            units.append((work, Unit(unit.component, unit.actions, cycles)))
     return Array(name, spec.rows, columns, spec.registers, tuple(units))

@@ -31,7 +31,7 @@ def every_first_read(size: int, tile: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Boundary:
+class Boundary:
     """Indices into the extents that give the traffic between two neighbouring holds of one tensor."""
 
     movers: tuple[int, ...]  # temporal loops that replace the inner tile, innermost first
@@ -42,11 +42,11 @@ class _Boundary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chain:
+class Chain:
     tensor: str
     output: bool
     memories: tuple[str, ...]
-    boundaries: tuple[_Boundary, ...]
+    boundaries: tuple[Boundary, ...]
     distinct: tuple[int, ...]
 
 
@@ -54,7 +54,7 @@ class _Chain:
 class CompiledNest:
     """A nest without its extents: the structure is analysed once and evaluated for any sizes."""
 
-    chains: tuple[_Chain, ...]
+    chains: tuple[Chain, ...]
     temporal: tuple[bool, ...]
     scope: int
 
@@ -92,13 +92,13 @@ class CompiledNest:
             values += 2 * moved - prod([extents[i] for i in boundary.distinct]) if chain.output else moved
         return values
 
-    def _times(self, boundary: _Boundary, extents: Sequence[int], steps: list[int]) -> int:
+    def _times(self, boundary: Boundary, extents: Sequence[int], steps: list[int]) -> int:
         for position in boundary.movers:
             if extents[position] > 1:
                 return steps[max(position + 1, self.scope)]
         return steps[self.scope]
 
-    def _input(self, chain: _Chain, extents: Sequence[int], steps: list[int], points: int) -> list[Count]:
+    def _input(self, chain: Chain, extents: Sequence[int], steps: list[int], points: int) -> list[Count]:
         result = []
         fills = 0
         for memory, boundary in zip(chain.memories, chain.boundaries, strict=False):
@@ -110,7 +110,7 @@ class CompiledNest:
         return result
 
     def _output(
-        self, chain: _Chain, extents: Sequence[int], steps: list[int], points: int, first_reads: FirstReads
+        self, chain: Chain, extents: Sequence[int], steps: list[int], points: int, first_reads: FirstReads
     ) -> list[Count]:
         result = []
         fills = drains = 0
@@ -130,14 +130,14 @@ class CompiledNest:
 
 def _boundary(
     operand: Operand, outer: int, inner: int, ranks: tuple[str, ...], spatial: tuple[bool, ...], shared: bool
-) -> _Boundary:
+) -> Boundary:
     positions = range(len(ranks))
     moves = [rank in operand.ranks for rank in ranks]
     tile = [i for i in positions if i >= inner and moves[i]]
     above = [i for i in positions if i < outer and spatial[i]]
     between = [i for i in positions if outer <= i < inner and spatial[i]]
     seen = [i for i in between if moves[i] or not shared]
-    return _Boundary(
+    return Boundary(
         movers=tuple(i for i in reversed(range(inner)) if moves[i] and not spatial[i]),
         inner=tuple(above + between + tile),
         outer=tuple(above + seen + tile),
@@ -172,7 +172,7 @@ def compile_nest(
         shared = spatial_reduction if operand.output else multicast
         boundaries = [_boundary(operand, o, i, ranks, spatial, shared) for o, i in pairwise(depths)]
         chains.append(
-            _Chain(
+            Chain(
                 operand.tensor,
                 operand.output,
                 tuple(h.memory for h in chain),

@@ -12,6 +12,16 @@ from einsum_cascades.errors import InputError
 _SCANNED = 2**16
 
 
+def least(a: int, b: int) -> int:
+    """Return the smaller of two numbers; of arrays, the smaller at each place."""
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    import numpy as np
+
+    found: int = np.minimum(a, b)
+    return found
+
+
 def live_bytes(tiles: Iterable[int], value_bytes: int) -> int:
     """Return the bytes that tiles of so many values occupy together."""
     return sum(tiles) * value_bytes

@@ -7,6 +7,7 @@ rank). A plan holds what does not depend on sizes; ``map`` chooses the column gr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -16,7 +17,7 @@ from einsum_cascades.workload import Workload
 from hw_models.accounting import Accounting
 from hw_models.activity import ArrayName
 from hw_models.architecture import Architecture
-from mappers.capacity import fits, largest_divisor, live_bytes, too_small
+from mappers.capacity import fits, largest_divisor, least, live_bytes, too_small
 from mappers.mapping import MappedEinsum, Mapping, NestShape, ScheduledPhase
 from mappers.roles import Roles
 from mappers.schedule import Epochs
@@ -80,10 +81,8 @@ class FusedPlan:
         Raises:
             InputError: a rank has no size, or the buffer is too small for one tile.
         """
-        extents = self._extents(workload, architecture)
-        capacity = architecture.global_buffer.bytes
-        if self.decoupled and accounting.tile_capacity_bytes is not None:
-            capacity = min(capacity, accounting.tile_capacity_bytes)
+        extents = self.extents(workload.size, workload.instances, architecture)
+        capacity = self.capacity(architecture, accounting)
         group = self._largest_group(extents, capacity, workload.value_bytes)
         extents[COLUMN_GROUP] = group
         extents[COLUMN_GROUPS] = extents[COLUMN_TILES] // group
@@ -98,11 +97,19 @@ class FusedPlan:
             tiles=((self.roles.column, extents[COLUMNS] * group), (self.roles.row, extents[ROWS])),
         )
 
+    def capacity(self, architecture: Architecture, accounting: Accounting) -> int:
+        """Return the bytes that tiles may take; of a machine whose numbers are arrays, an array."""
+        capacity = architecture.global_buffer.bytes
+        if self.decoupled and accounting.tile_capacity_bytes is not None:
+            return least(capacity, accounting.tile_capacity_bytes)
+        return capacity
+
     def _drain_cycles(self, extents: dict[str, int]) -> int:
-        return self.drains * extents[ROWS] * prod([extents[k] for k in self._visit_keys]) if self.drains else 0
+        return self.drains * extents[ROWS] * prod([extents[k] for k in self.visit_keys]) if self.drains else 0
 
     @cached_property
-    def _visit_keys(self) -> Keys:
+    def visit_keys(self) -> Keys:
+        """Names of the extents whose product is the number of visits."""
         outer = [outer_key(r) for r in self.roles.row_outer]
         return (INSTANCES, *self.roles.batches, COLUMN_GROUPS, *outer, COLUMN_GROUP)
 
@@ -120,7 +127,12 @@ class FusedPlan:
         tiles = extents[COLUMN_TILES]
         return largest_divisor(tiles, min(tiles, 1 + (capacity - one) // step) if step else tiles)
 
-    def _extents(self, workload: Workload, architecture: Architecture) -> dict[str, int]:
+    def extents(self, size: Callable[[str], int], instances: int, architecture: Architecture) -> dict[str, int]:
+        """Return the extents that do not depend on the column group; sizes and the machine may be of arrays.
+
+        Raises:
+            InputError: a rank has no size.
+        """
         roles = self.roles
         rows, columns, lanes = (
             architecture.array_2d.rows,
@@ -128,22 +140,22 @@ class FusedPlan:
             architecture.array_1d.pes,
         )
         extents = {
-            INSTANCES: workload.instances,
+            INSTANCES: instances,
             ROWS: rows,
             COLUMNS: columns,
-            LANES: min(columns, lanes),
+            LANES: least(columns, lanes),
             LANE_STEPS: -(-columns // lanes),
-            ROW_LANES: min(rows, lanes),
+            ROW_LANES: least(rows, lanes),
             ROW_LANE_STEPS: -(-rows // lanes),
-            COLUMN_SIZE: workload.size(roles.column),
-            ROW_SIZE: workload.size(roles.source),
+            COLUMN_SIZE: size(roles.column),
+            ROW_SIZE: size(roles.source),
         }
         for rank in (*roles.batches, *self.inner):
-            extents[rank] = workload.size(rank)
+            extents[rank] = size(rank)
         extents[COLUMN_TILES] = -(-extents[COLUMN_SIZE] // columns)
         row_tiles = -(-extents[ROW_SIZE] // rows)
         for rank in roles.row_outer[1:]:
-            extents[outer_key(rank)] = min(row_tiles, workload.size(rank))
+            extents[outer_key(rank)] = least(row_tiles, size(rank))
             row_tiles = -(-row_tiles // extents[outer_key(rank)])
         extents[outer_key(roles.row_outer[0])] = row_tiles
         return extents

@@ -20,6 +20,7 @@ from fusemax.cli.measure_gpu import gpu
 from fusemax.cli.report import report
 from fusemax.cli.reproduce import reproduce
 from fusemax.cli.rewrite import rewrite
+from fusemax.cli.sweep import sweep
 from fusemax.cli.validate import validate
 
 __all__ = ["app", "main"]
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (reproduce, evaluate, cascades, analyze, rewrite, validate, report):
+for _command in (reproduce, evaluate, cascades, analyze, rewrite, sweep, report, validate):
     app.command()(_command)
 measure.command()(gpu)
 app.add_typer(measure, name="measure")

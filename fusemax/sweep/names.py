@@ -1,0 +1,95 @@
+"""The names that a sweep's axes and filters may use, and what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel
+
+from einsum_cascades.ir import Cascade
+from einsum_cascades.models import Model
+from einsum_cascades.schema import leaves
+from einsum_cascades.yaml_source import Node
+from fusemax.sweep.axes import AxisKind
+from fusemax.sweep.conditions import Kind
+from fusemax.workloads import settable_ranks
+from hw_models.cpu.file import CpuSpec
+from hw_models.gpu.file import GpuSpec
+from hw_models.spatial_file import ArchitectureSpec
+
+CHOICES: Final[dict[str, AxisKind]] = {
+    "cascade": "name",
+    "arch": "name",
+    "mapper": "name",
+    "accounting": "name",
+    "dtype": "name",
+    "causal": "flag",
+}
+WORKLOAD: Final[dict[str, AxisKind]] = {
+    "model": "name",
+    "batch": "whole",
+    "heads": "whole",
+    "head_dim": "whole",
+    "value_dim": "whole",
+    "seq_len": "whole",
+    "kv_len": "whole",
+}
+COSTS: Final[dict[str, Kind]] = {
+    "status": "text",
+    "latency_s": "number",
+    "energy_j": "number",
+    "dram_bytes": "number",
+    "buffer_bytes": "number",
+    "area_mm2": "number",
+    "util_2d": "number",
+    "util_1d": "number",
+    "passes": "number",
+    "bound": "text",
+}
+"""The columns that an evaluation fills, in the order of the table."""
+AREA: Final = "area_mm2"
+_SPECS: Final[dict[str, type[BaseModel]]] = {"cpu": CpuSpec, "gpu": GpuSpec}
+_DESCRIPTIONS: Final = ("kind", "name", "title", "device", "measured", "citation", "products", "value_bits")
+_KINDS: Final[dict[type, AxisKind]] = {int: "whole", float: "number", bool: "flag", str: "name"}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a sweep's names stand for, read once so that a sweep needs no files where its points are evaluated."""
+
+    cascades: dict[str, Cascade]
+    machines: dict[str, Node]
+    models: dict[str, Model]
+
+
+def schema_of(machine: Node) -> type[BaseModel]:
+    """Return the schema that a machine's file follows."""
+    stated = machine.value.get("kind") if isinstance(machine.value, dict) else None
+    return _SPECS.get(str(stated.value) if stated else "", ArchitectureSpec)
+
+
+def machine_keys(machine: Node) -> dict[str, AxisKind]:
+    """Return the dotted keys of a machine that an axis may vary."""
+    return {key: _KINDS[kind] for key, kind in leaves(schema_of(machine)).items() if key not in _DESCRIPTIONS}
+
+
+def axis_kinds(resources: Resources) -> dict[str, AxisKind]:
+    """Return the names that axes may have with these cascades and machines."""
+    found = {**CHOICES, **WORKLOAD}
+    for cascade in resources.cascades.values():
+        found |= dict.fromkeys(settable_ranks(cascade), "whole")
+    for machine in resources.machines.values():
+        found |= machine_keys(machine)
+    return found
+
+
+def filter_kinds(axes: Iterable[tuple[str, AxisKind]], resources: Resources) -> dict[str, Kind]:
+    """Return the names that filters may use: axes, numbers of spatial arrays, area, costs."""
+    kinds: dict[AxisKind, Kind] = {"name": "text", "flag": "truth", "whole": "number", "number": "number"}
+    found: dict[str, Kind] = {name: kinds[kind] for name, kind in axes}
+    for machine in resources.machines.values():
+        keys = machine_keys(machine).items() if schema_of(machine) is ArchitectureSpec else ()
+        found |= {key: "number" for key, kind in keys if kind in ("whole", "number") and key not in found}
+    return found | COSTS

@@ -1,0 +1,188 @@
+"""Cost of many points at once: the formulas of ``cost.py``, ``energy.py`` and ``area.py`` over arrays.
+
+Any number of an ``Architecture`` or of ``Totals`` may be an array with a value per point; counts stay exact integers
+until they are priced, in the same order as for one point, so both ways give the same figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from einsum_cascades.errors import InputError
+from einsum_cascades.operators import WORK_CLASSES, WorkClass
+from hw_models.accounting import Accounting
+from hw_models.activity import Activity, ArrayName
+from hw_models.architecture import Architecture, Array
+from hw_models.area import logic_area_um2
+from hw_models.components import DRAM_ACCESS_BYTES, MemoryCost, logic, memory, memory_costs
+
+Values: TypeAlias = npt.NDArray[Any]
+Number: TypeAlias = "int | float | Values"
+
+MEMORIES: Final = ("dram", "global_buffer", "staging", "array_2d", "array_1d")
+ARRAYS: Final[tuple[ArrayName, ArrayName]] = ("array_2d", "array_1d")
+BOUNDS: Final = ("memory", "2d", "1d")
+_PICO: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What activities do, summed over Einsums: all that their cost depends on.
+
+    Attributes:
+        reads, writes: values by memory, as the accounting charges them.
+        operations: by array and class of work.
+        busy, occupied: useful PE-cycles and cycles by array.
+        phases: (cycles, DRAM bytes) of each.
+        buffer_bytes, passes, tiled: as in ``Activity``.
+    """
+
+    reads: Mapping[str, Number]
+    writes: Mapping[str, Number]
+    operations: Mapping[tuple[ArrayName, WorkClass], Number]
+    busy: Mapping[ArrayName, Number]
+    occupied: Mapping[ArrayName, Number]
+    phases: tuple[tuple[Number, Number], ...]
+    buffer_bytes: Number
+    passes: int
+    tiled: bool
+
+    @property
+    def dram_bytes(self) -> Number:
+        """Off-chip traffic of all phases."""
+        return sum(moved for _, moved in self.phases)
+
+
+def totals_of(activity: Activity, accounting: Accounting) -> Totals:
+    """Return the totals of one activity."""
+    reads, writes = dict.fromkeys(MEMORIES, 0), dict.fromkeys(MEMORIES, 0)
+    operations: dict[tuple[ArrayName, WorkClass], Number] = {}
+    busy, occupied = dict.fromkeys(ARRAYS, 0), dict.fromkeys(ARRAYS, 0)
+    for einsum in activity.einsums:
+        for name, _, read, fill, update, drain in einsum.counts:
+            reads[name] += read + drain if accounting.drain_reads else read
+            writes[name] += fill + update
+        for work, number in einsum.operations:
+            operations[einsum.array, work] = operations.get((einsum.array, work), 0) + number
+        busy[einsum.array] += einsum.pe_cycles
+        occupied[einsum.array] += einsum.cycles
+    phases = tuple((p.cycles, p.dram_bytes) for p in activity.phases)
+    return Totals(
+        reads, writes, operations, busy, occupied, phases, activity.buffer_bytes, activity.passes, activity.tiled
+    )
+
+
+def batch_latency_s(phases: tuple[tuple[Number, Number], ...], architecture: Architecture) -> Number:
+    """Return latencies in seconds, as ``latency.latency_s`` does for one point."""
+    seconds: Number = 0.0
+    for cycles, moved in phases:
+        seconds = seconds + np.maximum(
+            real(cycles) / architecture.frequency_hz, real(moved) / architecture.bandwidth_bytes_per_s
+        )
+    return seconds
+
+
+def real(count: Number) -> Number:
+    """Return counts as floats, correctly rounded."""
+    return count.astype(float) if isinstance(count, np.ndarray) else float(count)
+
+
+def batch_cost(totals: Totals, architecture: Architecture, accounting: Accounting) -> dict[str, Number]:
+    """Return costs by column: ``latency_s``, ``energy_j``, …; ``bound`` as an index into ``BOUNDS``.
+
+    Raises:
+        InputError: an Einsum asks an array for work that its PEs do not do, or a component is not known.
+    """
+    frequency, bandwidth = architecture.frequency_hz, architecture.bandwidth_bytes_per_s
+    latency = batch_latency_s(totals.phases, architecture)
+    cycles = latency * frequency
+    waiting: Number = 0
+    for compute_cycles, moved in totals.phases:
+        compute, transfer = real(compute_cycles) / frequency, real(moved) / bandwidth
+        waiting = waiting + np.where(np.greater(transfer, compute), transfer, 0.0)
+    utilisation = {}
+    for name in ARRAYS:
+        available = np.asarray(architecture.array(name).pes * cycles)
+        utilisation[name] = real(totals.busy[name]) / np.where(available == 0, 1.0, available)
+    array_bound = np.where(np.greater_equal(totals.occupied["array_2d"], totals.occupied["array_1d"]), 1, 2)
+    return {
+        "latency_s": latency,
+        "energy_j": _energy_j(totals, architecture, accounting, latency),
+        "dram_bytes": totals.dram_bytes,
+        "buffer_bytes": totals.buffer_bytes,
+        "area_mm2": batch_area_mm2(architecture),
+        "util_2d": utilisation["array_2d"],
+        "util_1d": utilisation["array_1d"],
+        "passes": totals.passes,
+        "bound": np.where(np.greater(2 * waiting, latency), 0, array_bound),
+    }
+
+
+def _energy_j(totals: Totals, architecture: Architecture, accounting: Accounting, latency: Number) -> Number:
+    width = architecture.value_bytes
+    dram = logic("dram").energy_pj * width / DRAM_ACCESS_BYTES
+    buffer = _buffer(architecture)
+    files = {name: _register_file(architecture.array(name), width) for name in ARRAYS}
+    row = architecture.global_buffer.row_values
+    prices: dict[str, tuple[Number, Number]] = {
+        "dram": (dram, dram),
+        "global_buffer": (buffer.read_pj / row, buffer.write_pj / row),
+        "staging": (files["array_1d"].read_pj, files["array_1d"].write_pj),
+    } | {name: (files[name].read_pj, files[name].write_pj) for name in ARRAYS}
+    moved = {
+        name: _PICO * (real(totals.reads[name]) * read + real(totals.writes[name]) * write)
+        for name, (read, write) in prices.items()
+    }
+    charged = [1 if accounting.all_register_files else architecture.array(name).pes for name in ARRAYS]
+    registers = moved["array_2d"] / charged[0] + moved["array_1d"] / charged[1]
+    done = _operations_j(totals, architecture, accounting)
+    leaking: Number = 0.0
+    if accounting.leakage:
+        leak = buffer.leak_pj + sum(architecture.array(n).pes * files[n].leak_pj for n in ARRAYS)
+        leaking = leak * latency * architecture.frequency_hz
+    parts = [moved["dram"], moved["global_buffer"], registers, moved["staging"]]
+    parts += [done[work] for work in ("mac", "add", "max", "exp", "divide")]
+    return sum(parts) + _PICO * leaking
+
+
+def _operations_j(totals: Totals, architecture: Architecture, accounting: Accounting) -> dict[WorkClass, Number]:
+    joules: dict[WorkClass, Number] = dict.fromkeys(WORK_CLASSES, 0.0)
+    for name, work in sorted(totals.operations):
+        unit = architecture.array(name).unit_of.get(work)
+        if unit is None:
+            raise InputError(f"{name} of '{architecture.name}' does no {work}")
+        free = work == "exp" and totals.tiled and not accounting.exp_unit_energy_in_tiles
+        if not (free and unit.component == "exp"):
+            price = unit.actions * logic(unit.component).energy_pj
+            joules[work] = joules[work] + _PICO * real(totals.operations[name, work]) * price
+    return joules
+
+
+def batch_area_mm2(architecture: Architecture) -> Number:
+    """Return chip areas in mm², as ``area.area`` does for one machine."""
+    width = architecture.value_bytes
+    parts = []
+    for name in ARRAYS:
+        array = architecture.array(name)
+        parts.append(array.pes * (_register_file(array, width).area_um2 + logic_area_um2(array)))
+    return (parts[0] + parts[1] + _buffer(architecture).area_um2) * 1e-6
+
+
+def _register_file(array: Array, value_bytes: int) -> MemoryCost:
+    return _memory("regfile", 8 * value_bytes, array.registers * value_bytes)
+
+
+def _buffer(architecture: Architecture) -> MemoryCost:
+    buffer = architecture.global_buffer
+    return _memory("sram", 8 * architecture.value_bytes * buffer.row_values, buffer.bytes)
+
+
+def _memory(kind: str, width_bits: Number, capacity_bytes: Number) -> MemoryCost:
+    if isinstance(width_bits, np.ndarray) or isinstance(capacity_bytes, np.ndarray):
+        return memory_costs(kind, width_bits, capacity_bytes)
+    return memory(kind, int(width_bits), int(capacity_bytes))

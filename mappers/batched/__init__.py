@@ -1,0 +1,1 @@
+"""Mapping strategies for many points at once: the same choices and counts as one by one, over arrays."""

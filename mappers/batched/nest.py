@@ -1,0 +1,168 @@
+"""What a mapped Einsum does, for many points at once: ``analysis.py`` and ``activity.py`` in terms of named extents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from einsum_cascades.operators import WorkClass
+from hw_models.accounting import Accounting
+from hw_models.activity import ArrayName
+from hw_models.batched import ARRAYS, MEMORIES, Number, Totals
+from mappers.analysis import Boundary, Chain, CompiledNest
+from mappers.batched.values import Handle, Terms, Values
+
+
+@dataclass
+class Tally:
+    """Sums over the Einsums of a mapping, as terms to be added up."""
+
+    values: Values
+    accounting: Accounting
+    reads: dict[str, Terms] = field(default_factory=lambda: {m: Counter() for m in MEMORIES})
+    writes: dict[str, Terms] = field(default_factory=lambda: {m: Counter() for m in MEMORIES})
+    operations: dict[tuple[ArrayName, WorkClass], Terms] = field(default_factory=dict)
+    busy: dict[ArrayName, Number] = field(default_factory=lambda: dict.fromkeys(ARRAYS, 0))
+    occupied: dict[ArrayName, Number] = field(default_factory=lambda: dict.fromkeys(ARRAYS, 0))
+    cycles: dict[str, Number] = field(default_factory=dict)
+    dram_values: dict[str, Terms] = field(default_factory=dict)
+
+    def einsum(
+        self,
+        name: str,
+        array: ArrayName,
+        nest: CompiledNest,
+        keys: Sequence[str],
+        work: Sequence[tuple[WorkClass, int]],
+        cycles_per_point: Number,
+        actions_per_point: Number,
+        points: Sequence[str],
+    ) -> None:
+        """Add one Einsum's work; the arguments are those of ``MappedEinsum``, with names for extents."""
+        values = self.values
+        walked = values.product(keys)
+        outside: Terms = Counter()
+        for chain in nest.chains:
+            outside.update(self._chain(chain, nest, keys, walked))
+        if np.any(np.greater(actions_per_point, 1)):
+            further = values.put(f"further {name}", (actions_per_point - 1) * values[walked])
+            self.reads[array][further] += 2
+            self.writes[array][further] += 1
+        steps = [k for k, temporal in zip(keys, nest.temporal, strict=True) if temporal]
+        self.cycles[name] = values[values.product(steps)] * cycles_per_point
+        self.occupied[array] = self.occupied[array] + self.cycles[name]
+        self.busy[array] = self.busy[array] + values[values.product(points)] * cycles_per_point
+        for kind, number in work:
+            self.operations.setdefault((array, kind), Counter())[walked] += number
+        self.dram_values[name] = outside
+
+    def _chain(self, chain: Chain, nest: CompiledNest, keys: Sequence[str], walked: Handle) -> Terms:
+        """Add one tensor's accesses; return those to DRAM."""
+        return (_output if chain.output else _input)(self, chain, nest, keys, walked)
+
+    def count(self, memory: str, reads: Terms, fills: Terms, updates: Terms, drains: Terms) -> Terms:
+        """Add accesses to a memory; return those that are off-chip traffic."""
+        self.reads[memory].update(reads)
+        if self.accounting.drain_reads:
+            self.reads[memory].update(drains)
+        self.writes[memory].update(fills)
+        self.writes[memory].update(updates)
+        if memory != "dram":
+            return Counter()
+        return _sum(reads, updates)
+
+    def moved(self, names: Iterable[str]) -> Number:
+        """Return the values that Einsums move to or from DRAM."""
+        terms: Terms = Counter()
+        for name in names:
+            terms.update(self.dram_values[name])
+        found: Number = self.values.total(terms)
+        return found
+
+    def totals(
+        self, phases: Sequence[tuple[Number, Number]], buffer_bytes: Number, passes: int, *, tiled: bool
+    ) -> Totals:
+        """Return the sums."""
+        total = self.values.total
+        return Totals(
+            {memory: total(terms) for memory, terms in self.reads.items()},
+            {memory: total(terms) for memory, terms in self.writes.items()},
+            {key: total(terms) for key, terms in self.operations.items()},
+            self.busy,
+            self.occupied,
+            tuple(phases),
+            buffer_bytes,
+            passes,
+            tiled,
+        )
+
+
+def _sum(*parts: Mapping[Handle, int], less: Mapping[Handle, int] | None = None) -> Terms:
+    found: Terms = Counter()
+    for part in parts:
+        found.update(part)
+    if less:
+        found.subtract(less)
+    return found
+
+
+def _one(handle: Handle) -> Terms:
+    return Counter({handle: 1})
+
+
+def _picked(keys: Sequence[str], places: Sequence[int]) -> list[str]:
+    return [keys[i] for i in places]
+
+
+def moved(values: Values, boundary: Boundary, nest: CompiledNest, keys: Sequence[str], rest: Sequence[int]) -> Handle:
+    """Return how many values a boundary moves: replacements of the inner tile, times a product of extents."""
+
+    def steps(until: int) -> list[str]:
+        return [k for k, temporal in zip(keys[:until], nest.temporal, strict=False) if temporal]
+
+    counts = [steps(max(place + 1, nest.scope)) for place in boundary.movers] + [steps(nest.scope)]
+    return values.moved(_picked(keys, boundary.movers), counts, _picked(keys, rest))
+
+
+def _input(tally: Tally, chain: Chain, nest: CompiledNest, keys: Sequence[str], walked: Handle) -> Terms:
+    values, nothing = tally.values, Counter[Handle]()
+    fills, outside = nothing, Counter[Handle]()
+    for memory, boundary in zip(chain.memories, chain.boundaries, strict=False):
+        reads = _one(moved(values, boundary, nest, keys, boundary.outer))
+        outside.update(tally.count(memory, reads, fills, nothing, nothing))
+        fills = _one(moved(values, boundary, nest, keys, boundary.inner))
+    outside.update(tally.count(chain.memories[-1], _one(walked), fills, nothing, nothing))
+    return outside
+
+
+def _output(tally: Tally, chain: Chain, nest: CompiledNest, keys: Sequence[str], walked: Handle) -> Terms:
+    values = tally.values
+    fills, drains, outside = Counter[Handle](), Counter[Handle](), Counter[Handle]()
+    for memory, boundary in zip(chain.memories, chain.boundaries, strict=False):
+        updates = _one(moved(values, boundary, nest, keys, boundary.outer))
+        size = values.product(_picked(keys, boundary.distinct))
+        free = size
+        if memory == "global_buffer":
+            tile = values.product(_picked(keys, boundary.outer_tile))
+            free = values.free_reads(size, tile, tally.accounting)
+        outside.update(tally.count(memory, _sum(updates, less=_one(free)), fills, updates, drains))
+        fills = _sum(updates, less=_one(size))
+        drains = _one(moved(values, boundary, nest, keys, boundary.inner))
+    fresh = _sum(drains, less=fills) if chain.boundaries else _one(values.product(_picked(keys, chain.distinct)))
+    outside.update(tally.count(chain.memories[-1], _sum(_one(walked), less=fresh), fills, _one(walked), drains))
+    return outside
+
+
+def phase_cycles_of(tally: Tally, arrays: Mapping[str, ArrayName], epochs: Sequence[Sequence[str]], drain: Any) -> Any:
+    """Return the cycles of a phase: of each epoch those of the busier array."""
+    cycles: Any = drain
+    for epoch in epochs:
+        on: dict[ArrayName, Any] = dict.fromkeys(ARRAYS, 0)
+        for name in epoch:
+            on[arrays[name]] = on[arrays[name]] + tally.cycles[name]
+        cycles = cycles + np.maximum(on["array_2d"], on["array_1d"])
+    return cycles
