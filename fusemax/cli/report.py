@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fusemax.report.make import Report
 
 SHOWN_ROWS: Final = 12
+SHOWN_FRONTS: Final = 6
 FORMATS: Final = ("png", "pdf")
 
 
@@ -32,6 +33,16 @@ def report(
     maximize: Annotated[
         str, typer.Option(metavar="COLUMN,...", help="Objectives of which higher is better; util_1d and util_2d are.")
     ] = "",
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN,...|none", help="Columns whose values have a front each; the workload's if not given."
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="CONDITION", help="Only points that hold this, such as 'area_mm2 <= 200'."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where the files go; DIR/report by default.")
     ] = None,
@@ -42,11 +53,12 @@ def report(
 ) -> None:
     """Find the Pareto front of a sweep, and write it as a table, a figure and a page.
 
-    The sweep may be unfinished. report.html needs no network: it shows the
+    The sweep may be unfinished. Points of different workloads are not
+    compared: each workload has a front of its own. report.html needs no network: it shows the
     points with their details, on axes and with filters of the reader's choice.
     """
     from fusemax.report.choose import choose
-    from fusemax.report.load import read_results
+    from fusemax.report.load import narrow, read_results
     from fusemax.report.make import as_dict, find_front, write_report
     from fusemax.tables import check_folder
 
@@ -54,8 +66,9 @@ def report(
         raise unknown("format", formats, FORMATS)
     folder = out or (source if source.is_dir() else source.parent / source.stem) / "report"
     check_folder(folder)
-    results = read_results(source)
-    choice = choose(results.table, x, y, _names("--objectives", objectives), _names("--maximize", maximize))
+    results = narrow(read_results(source), where or [])
+    apart = None if by is None else [] if by == "none" else _names("--by", by)
+    choice = choose(results.table, x, y, _names("--objectives", objectives), _names("--maximize", maximize), apart)
     found = find_front(results, choice)
     files = write_report(found, folder, (formats,) if formats else FORMATS)
     if json:
@@ -86,22 +99,32 @@ def _show(found: Report) -> None:
         write("\n  ".join([note, *lines]))
     write(summary(found))
     show(_table(found))
-    rest = len(found.front) - SHOWN_ROWS
+    rest = len(found.front) - len(_shown_rows(found))
     if rest > 0:
         write(f"{rest:,} more in pareto.csv")
 
 
+def _shown_rows(found: Report) -> list[int]:
+    """Return places on the first fronts, spread over each, its first and last among them."""
+    import numpy as np
+
+    fronts = np.unique(found.groups)[:SHOWN_FRONTS]
+    places: list[int] = []
+    for front in fronts:
+        there = np.flatnonzero(found.groups == front)
+        chosen = np.linspace(0, len(there) - 1, min(len(there), SHOWN_ROWS // len(fronts))).round().astype(np.int64)
+        places += there[chosen].tolist()
+    return places
+
+
 def _table(found: Report) -> Table:
     """Return points of the front, spread over it, with as much of what tells them apart as there is room for."""
-    import numpy as np
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    best = found.best
-    if best.num_rows > SHOWN_ROWS:
-        best = best.take(np.unique(np.linspace(0, best.num_rows - 1, SHOWN_ROWS).round().astype(np.int64)))
+    best = found.best.take(_shown_rows(found))
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     kept, others = _columns(found, best)
     shown = {name: [_written(name, value) for value in best.column(name).to_pylist()] for name in [*kept, *others]}
@@ -119,10 +142,11 @@ def _table(found: Report) -> Table:
 
 
 def _columns(found: Report, best: pyarrow.Table) -> tuple[list[str], list[str]]:
-    """Return the points' numbers and the objectives, and the other columns that vary on the front, results last."""
+    """Return the columns that are always shown, and the others that vary on the front, results last."""
     from fusemax.report.columns import COSTS, KEY
 
-    kept = [*([KEY] if KEY in best.column_names else []), *(o.column for o in found.choice.objectives)]
+    goals = [o.column for o in found.choice.objectives]
+    kept = list(dict.fromkeys([*([KEY] if KEY in best.column_names else []), *found.choice.by, *goals]))
     others = [c for c in best.column_names if c not in kept and len(best.column(c).unique()) > 1]
     return kept, sorted(others, key=lambda c: c in COSTS)
 

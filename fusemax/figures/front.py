@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +35,7 @@ def plot_front(
     y: str,
     *,
     objectives: Sequence[Objective] | None = None,
+    by: Sequence[str] = (),
     front: Rows | None = None,
     shown: Rows | None = None,
     colour: str | None = None,
@@ -47,6 +47,7 @@ def plot_front(
         x: column of the horizontal axis, logarithmic where the values span much.
         y: column of the vertical axis.
         objectives: what the front is over; the two axes if not given, high for utilisation, low for others.
+        by: columns; each combination of their values has a front of its own.
         front: numbers of the rows on the front, if they are known already.
         shown: numbers of the rows to draw, if not all of them; the front is drawn whole.
         colour: column of few values that colours the other points.
@@ -64,14 +65,20 @@ def plot_front(
 
     arrow: Table = table if isinstance(table, pa.Table) else arrow_table(table)
     columns.check_numeric(arrow, (x, y))
+    columns.check_there(arrow, by)
     goals = tuple(objectives) if objectives is not None else (Objective.natural(x), Objective.natural(y))
-    best = front_rows(arrow, goals) if front is None else front
+    groups = columns.group(arrow, by)
+    best = front_rows(arrow, goals, groups) if front is None else front
     drawn = np.setdiff1d(np.arange(arrow.num_rows) if shown is None else shown, best)
     figure = Figure(figsize=(style.COLUMN_WIDTH_IN, 2.9), layout="constrained")
     axes = figure.subplots()
     at = columns.values(arrow, x), columns.values(arrow, y)
     _others(axes, at, drawn, arrow, colour)
-    _front(axes, at, best, steps={o.column for o in goals} == {x, y}, right=Objective(x) not in goals)
+    if {o.column for o in goals} == {x, y}:
+        right = Objective(x, True) in goals
+        for number in np.unique(groups[best]):
+            _border(axes, at, best[groups[best] == number], right=right)
+    _front(axes, at, best)
     every = np.concatenate([drawn, best])
     for found, axis, scale in ((at[0], axes.xaxis, axes.set_xscale), (at[1], axes.yaxis, axes.set_yscale)):
         if _spans(found[every], LOG_RATIO):
@@ -113,22 +120,28 @@ def _others(axes: Axes, at: tuple[Any, Any], rows: Rows, table: Table, colour: s
 
 def _shades(table: Table, column: str) -> tuple[NDArray[Any], dict[str, str]]:
     """Return each row's colour, and the colour of each value: the most frequent have one of their own."""
-    texts = [text or "none" for text in columns.texts(table, column)]
-    ranked = [text for text, _ in Counter(texts).most_common(len(COLOURS))]
-    known = dict(zip(sorted(ranked), COLOURS, strict=False))
-    others = {"others": style.GREY} if set(texts) - set(known) else {}
-    return np.array([known.get(text, style.GREY) for text in texts], dtype=object), known | others
+    codes, count = columns.encode(table, column)
+    first = np.unique(codes, return_index=True)[1]
+    names = columns.texts(table.take(first), column)
+    frequent = np.argsort(-np.bincount(codes, minlength=count), kind="stable")[: len(COLOURS)].tolist()
+    ordered = sorted(frequent) if columns.is_numeric(table, column) else sorted(frequent, key=lambda c: names[c] or "")
+    shades = np.full(count, style.GREY, dtype=object)
+    shades[ordered] = COLOURS[: len(ordered)]
+    entries = {names[code] or "none": shade for code, shade in zip(ordered, COLOURS, strict=False)}
+    return shades[codes], entries | ({"others": style.GREY} if count > len(ordered) else {})
 
 
-def _front(axes: Axes, at: tuple[Any, Any], rows: Rows, *, steps: bool, right: bool) -> None:
-    """Draw the front: with the border of what it dominates, if it is over the two axes."""
+def _border(axes: Axes, at: tuple[Any, Any], rows: Rows, *, right: bool) -> None:
+    """Draw the border of what a front over the two axes dominates."""
     order = rows[np.lexsort((at[1][rows], at[0][rows]))]
-    if steps:
-        where: Any = "pre" if right else "post"
-        axes.step(at[0][order], at[1][order], where=where, color=style.BLACK, linewidth=0.8, zorder=4)
+    where: Any = "pre" if right else "post"
+    axes.step(at[0][order], at[1][order], where=where, color=style.BLACK, linewidth=0.8, zorder=4)
+
+
+def _front(axes: Axes, at: tuple[Any, Any], rows: Rows) -> None:
     axes.plot(
-        at[0][order],
-        at[1][order],
+        at[0][rows],
+        at[1][rows],
         linestyle="none",
         marker="D",
         markersize=3.4,

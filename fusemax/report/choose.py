@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from einsum_cascades.errors import InputError
-from fusemax.report.columns import COSTS, KEY, check_numeric, is_numeric, numeric_columns
+from fusemax.report.columns import (
+    COSTS,
+    KEY,
+    check_numeric,
+    check_there,
+    encode,
+    is_numeric,
+    numeric_columns,
+    workload_columns,
+)
 from fusemax.report.front import Objective
-from fusemax.report.sample import encode
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -19,11 +27,12 @@ MOST_COLOURS: Final = 6
 
 @dataclass(frozen=True)
 class Choice:
-    """The two axes, and what the front is over."""
+    """The two axes, what the front is over, and the columns of which each combination of values has its own."""
 
     x: Objective
     y: Objective
     objectives: tuple[Objective, ...]
+    by: tuple[str, ...] = ()
 
     @property
     def over_axes(self) -> bool:
@@ -37,6 +46,7 @@ def choose(
     y: str | None = None,
     objectives: Sequence[str] = (),
     maximize: Sequence[str] = (),
+    by: Sequence[str] | None = None,
 ) -> Choice:
     """Return axes and objectives, those that are not given chosen.
 
@@ -50,6 +60,8 @@ def choose(
         y: column of the vertical axis.
         objectives: columns.
         maximize: columns of which higher values are better.
+        by: columns; each combination of their values has a front of its own. If not given, those that say the
+            workload and vary, unless they are objectives.
 
     Raises:
         InputError: a column is unknown or holds no numbers, both axes are one column, or there are no two columns
@@ -71,11 +83,15 @@ def choose(
         return Objective(column, True) if column in maximize else Objective.natural(column)
 
     named = dict.fromkeys([*(objectives or (y, x)), *maximize])
-    return Choice(goal(x), goal(y), tuple(map(goal, named)))
+    check_there(table, by or ())
+    told = [c for c in workload_columns(table) if c not in named] if by is None else by
+    return Choice(goal(x), goal(y), tuple(map(goal, named)), tuple(told))
 
 
-def colour_column(table: Table) -> str | None:
-    """Return the first column of few texts, whose values tell points apart by colour."""
+def colour_column(table: Table, by: Sequence[str] = ()) -> str | None:
+    """Return the column whose values tell points apart by colour: one with fronts of its own, or of few texts."""
+    if by:
+        return by[0]
     for column in table.column_names:
         if column != KEY and not is_numeric(table, column) and 1 < encode(table, column)[1] <= MOST_COLOURS:
             return str(column)

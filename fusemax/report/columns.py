@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,6 +25,7 @@ COSTS: Final = ("latency_s", "area_mm2", "energy_j", "dram_bytes", "buffer_bytes
 
 HIGHER_IS_BETTER: Final = ("util_2d", "util_1d")
 
+_ASKED: Final = ("causal", "dtype", "accounting")
 _NAMES: Final = {
     "latency_s": "Latency",
     "area_mm2": "Chip area",
@@ -80,6 +81,17 @@ def numeric_columns(table: Table) -> list[str]:
     return [c for c in names if np.isfinite(values(table, c)).any()]
 
 
+def workload_columns(table: Table) -> list[str]:
+    """Return the columns that say what is computed and how it is counted, if they vary.
+
+    What is asked of a machine is no choice: points of different workloads are not to be compared.
+    """
+    from fusemax.sweep.names import WORKLOAD
+
+    asked = [c for c in table.column_names if c in WORKLOAD or c in _ASKED or c[:1].isupper()]
+    return [c for c in asked if len(table.column(c).unique()) > 1]
+
+
 def values(table: Table, column: str) -> NDArray[np.float64]:
     """Return a column of numbers as float64, with NaN where there is none."""
     import pyarrow as pa
@@ -95,15 +107,52 @@ def texts(table: Table, column: str) -> list[str | None]:
     return [None if v is None else str(v) for v in found]
 
 
-def check_numeric(table: Table, names: Iterable[str]) -> None:
+def encode(table: Table, column: str) -> tuple[NDArray[np.int64], int]:
+    """Return each row's value as a code from 0, and how many codes there are; no value has a code of its own."""
+    if is_numeric(table, column):
+        distinct, codes = np.unique(values(table, column), return_inverse=True)
+        return codes, len(distinct)
+    import pyarrow as pa
+
+    array = table.column(column)
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    if pa.types.is_nested(array.type):
+        return np.zeros(table.num_rows, dtype=np.int64), 1
+    encoded = array.dictionary_encode(null_encoding="encode").combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = pa.chunked_array(encoded.chunks).unify_dictionaries().combine_chunks()
+    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), len(encoded.dictionary)
+
+
+def group(table: Table, names: Sequence[str]) -> NDArray[np.int64]:
+    """Return each row's group as a number from 0: rows with the same values in all columns named are of one."""
+    groups = np.zeros(table.num_rows, dtype=np.int64)
+    for name in names:
+        codes, count = encode(table, name)
+        groups = np.unique(groups * count + codes, return_inverse=True)[1]
+    return groups
+
+
+def check_there(table: Table, names: Iterable[str]) -> None:
+    """Check that a table has columns.
+
+    Raises:
+        InputError: one is unknown.
+    """
+    for name in names:
+        if name not in table.column_names:
+            raise unknown("column", name, table.column_names)
+
+
+def check_numeric(table: Table, names: Sequence[str]) -> None:
     """Check that columns are there and hold numbers.
 
     Raises:
         InputError: one does not.
     """
+    check_there(table, names)
     for name in names:
-        if name not in table.column_names:
-            raise unknown("column", name, table.column_names)
         if not is_numeric(table, name):
             raise InputError(
                 f"column '{name}' holds no numbers", hint=nearest(name, numeric_columns(table)) or "choose another"

@@ -42,7 +42,9 @@ class Objective:
         return f"{self.column} ({'highest' if self.maximize else 'lowest'})"
 
 
-def front_rows(table: Table, objectives: Sequence[Objective]) -> NDArray[np.int64]:
+def front_rows(
+    table: Table, objectives: Sequence[Objective], groups: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
     """Return the numbers of the rows on the Pareto front, in the table's order.
 
     Rows without a finite value in an objective are not on it.
@@ -50,6 +52,7 @@ def front_rows(table: Table, objectives: Sequence[Objective]) -> NDArray[np.int6
     Args:
         table: rows of any number of columns.
         objectives: one or more columns of numbers.
+        groups: each row's group, from 0, if each group has a front of its own.
 
     Raises:
         InputError: no objective, a column is unknown or holds no numbers, or moocore is not installed.
@@ -58,7 +61,12 @@ def front_rows(table: Table, objectives: Sequence[Objective]) -> NDArray[np.int6
         raise InputError("a front needs an objective", hint="name one or more columns")
     check_numeric(table, [o.column for o in objectives])
     points = np.column_stack([_comparable(table, o.column) for o in objectives])
-    return np.flatnonzero(nondominated(points, [o.maximize for o in objectives]))
+    maximize = [o.maximize for o in objectives]
+    if groups is None:
+        return np.flatnonzero(nondominated(points, maximize))
+    order = np.argsort(groups, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    return np.sort(np.concatenate([part[nondominated(points[part], maximize)] for part in parts]))
 
 
 def nondominated(points: NDArray[np.float64], maximize: Sequence[bool]) -> NDArray[np.bool_]:

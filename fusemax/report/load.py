@@ -1,28 +1,26 @@
 """Results to report: a sweep's folder, finished or not, or one table of results.
 
-A sweep's folder holds ``points/part-<start>-<stop>.parquet``, each with the rows of the points from start
-to before stop, and beside them ``sweep.json`` and ``sweep.yaml``, which tell what was swept. Rows whose
-``status`` is not ``ok`` have no cost: they are left out and counted with their reasons.
+Rows whose ``status`` is not ``ok`` have no cost: they are left out and counted with their reasons.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from einsum_cascades.errors import InputError, Location
-from fusemax.report.columns import STATUS
+from fusemax.report.columns import STATUS, common_reasons
+from fusemax.sweep.parts import Batch, DamageError, read_part
+from fusemax.sweep.store import HEADER, POINTS, open_store
 from fusemax.tables import FORMATS, arrow_table, read_arrow, read_table
 
 if TYPE_CHECKING:
     from pyarrow import Table
 
-_PART: Final = re.compile(r"part-([0-9]{12,18})-([0-9]{12,18})\.parquet")
 _REPORT: Final = "a report needs the folder of a sweep, or a table of results (.parquet or .csv)"
+_MEND: Final = "run the sweep again: it finds what is damaged and computes it anew"
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,8 @@ class Results:
         filtered: how many of those the sweep's own filters left out.
         spec: the sweep's canonical text, or nothing.
         facts: what else is known of the sweep: name and value.
+        where: conditions that the rows hold.
+        elsewhere: how many rows with a cost do not hold them.
     """
 
     name: str
@@ -48,6 +48,8 @@ class Results:
     filtered: int = 0
     spec: str = ""
     facts: tuple[tuple[str, str], ...] = ()
+    where: tuple[str, ...] = ()
+    elsewhere: int = 0
 
     @property
     def finished(self) -> bool:
@@ -73,25 +75,42 @@ def read_results(path: Path) -> Results:
     return results
 
 
+def narrow(results: Results, where: Sequence[str]) -> Results:
+    """Return the results whose rows hold some conditions.
+
+    Args:
+        results: all of them.
+        where: such as ``area_mm2 <= 200 and arch == 'flat-cloud'``.
+
+    Raises:
+        InputError: one is no condition, or no row holds them all.
+    """
+    from fusemax.report.where import rows_where
+
+    if not where:
+        return results
+    rows = rows_where(results.table, where)
+    if not len(rows):
+        raise InputError(f"no point of '{results.name}' holds {' and '.join(where)}", hint="loosen the conditions")
+    gone = results.table.num_rows - len(rows)
+    return replace(results, table=results.table.take(rows), where=tuple(where), elsewhere=gone)
+
+
 def _read_sweep(folder: Path) -> Results:
-    parts = sorted((folder / "points").glob("part-*.parquet"))
-    facts = _read_facts(folder / "sweep.json")
-    if not parts and not facts:
+    if not (folder / HEADER).exists():
         tables = sorted(p.name for p in folder.iterdir() if p.suffix in FORMATS)
         raise InputError(
             f"'{folder}' holds no sweep",
             hint=f"give one of its tables: {', '.join(tables[:12])}" if tables else _REPORT,
         )
-    done = _covered(parts)
-    table = _join(parts)
-    points = facts.get("points")
+    store = open_store(folder)
     return _results(
         folder.resolve().name,
-        table,
-        points=points if isinstance(points, int) else done,
-        done=done,
-        spec=_read_text(folder / "sweep.yaml"),
-        facts=tuple((str(k), str(v)) for k, v in facts.items() if isinstance(v, str | int | float) and v != ""),
+        _join(folder / POINTS, store.done),
+        points=store.header.points,
+        done=store.points_done,
+        spec=store.text,
+        facts=tuple((name, str(value)) for name, value in asdict(store.header).items() if value is not None),
     )
 
 
@@ -109,71 +128,32 @@ def _results(name: str, table: Table, *, points: int, done: int, **others: Any) 
     return Results(name, table, left_out, points, done, filtered, **others)
 
 
-def _join(parts: Sequence[Path]) -> Table:
+def _join(folder: Path, batches: Sequence[Batch]) -> Table:
     """Return the rows of all parts in order.
 
     Raises:
-        InputError: a part is damaged, or has other columns than the first.
+        InputError: a part is damaged, or has other columns than the others.
     """
     import pyarrow as pa
 
-    tables = []
-    for part in parts:
-        try:
-            tables.append(read_arrow(part))
-        except InputError as error:
-            raise InputError(error.message, location=error.location, hint=_mend(part)) from error
-        if tables[-1].column_names != tables[0].column_names:
-            raise InputError(f"'{part}' has other columns than '{parts[0].name}'", hint=_mend(part))
     try:
+        tables = [_read_part(folder / batch.name, batch) for batch in batches]
         return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
     except pa.ArrowException as error:
-        raise InputError(f"the parts beside '{parts[0]}' have columns of different types: {error}") from error
+        raise InputError(f"the parts in '{folder}' have different columns: {error}", hint=_MEND) from error
 
 
-def _mend(part: Path) -> str:
-    return f"delete {part.name} and run the sweep again: it evaluates what is missing"
-
-
-def _covered(parts: Sequence[Path]) -> int:
-    """Return how many points the parts' names say they hold."""
-    ranges = sorted((int(m[1]), int(m[2])) for p in parts if (m := _PART.fullmatch(p.name)))
-    covered = end = 0
-    for start, stop in ranges:
-        covered += max(0, stop - max(start, end))
-        end = max(end, stop)
-    return covered
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    text = _read_text(path)
-    if not text:
-        return {}
+def _read_part(path: Path, batch: Batch) -> Table:
     try:
-        facts = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", 0)
-        raise InputError(f"this is no JSON: {str(error)[:120]}", location=Location(str(path), line)) from error
-    if not isinstance(facts, dict):
-        raise InputError("a JSON object is expected", location=Location(str(path)))
-    return facts
-
-
-def _read_text(path: Path) -> str:
-    """Return a file's text, nothing if it is not there."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read this file: {error}", location=Location(str(path))) from error
+        read_part(path, batch)
+        return read_arrow(path)
+    except DamageError as error:
+        raise InputError(f"cannot read this part: {error}", location=Location(str(path)), hint=_MEND) from error
 
 
 def _nothing(results: Results) -> InputError:
     """Return the error for results without a row that has a cost."""
     if results.left_out:
-        from fusemax.report.columns import common_reasons
-
         total = sum(n for _, n in results.left_out)
         reasons = "; ".join(f"{n:,} times: {reason}" for reason, n in common_reasons(results.left_out, 5))
         return InputError(f"none of the {total:,} points of '{results.name}' has a cost", hint=reasons)

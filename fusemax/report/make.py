@@ -14,7 +14,7 @@ import numpy as np
 import fusemax
 from fusemax.report import page
 from fusemax.report.choose import Choice, colour_column
-from fusemax.report.columns import KEY, common_reasons, values
+from fusemax.report.columns import KEY, common_reasons, group, values
 from fusemax.report.front import front_rows, missing
 from fusemax.report.load import Results
 from fusemax.report.sample import sample_rows
@@ -36,12 +36,14 @@ class Report:
     Attributes:
         results: what it is of.
         choice: axes and objectives.
-        front: numbers of the rows on the front, best value of the first objective first.
+        front: numbers of the rows on the front, group by group, best value of the first objective first.
+        groups: the group of each of them, as a number.
     """
 
     results: Results
     choice: Choice
     front: NDArray[np.int64]
+    groups: NDArray[np.int64]
 
     @property
     def best(self) -> Table:
@@ -59,10 +61,12 @@ def find_front(results: Results, choice: Choice) -> Report:
     Raises:
         InputError: moocore is not installed.
     """
-    rows = front_rows(results.table, choice.objectives)
+    groups = group(results.table, choice.by)
+    rows = front_rows(results.table, choice.objectives, groups)
     best = results.table.take(rows)
     keys = [values(best, o.column) * (-1.0 if o.maximize else 1.0) for o in choice.objectives]
-    return Report(results, choice, rows[np.lexsort(keys[::-1])])
+    order = np.lexsort([*keys[::-1], groups[rows]])
+    return Report(results, choice, rows[order], groups[rows[order]])
 
 
 def write_report(report: Report, folder: Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
@@ -83,7 +87,7 @@ def write_report(report: Report, folder: Path, formats: Sequence[str] = ("png", 
     from fusemax.figures.front import plot_front
 
     table, choice = report.results.table, report.choice
-    colour = colour_column(table)
+    colour = colour_column(table, choice.by)
     shown = _shown(report)
     html = _page(report, shown, colour)
     with style.style():
@@ -92,6 +96,7 @@ def write_report(report: Report, folder: Path, formats: Sequence[str] = ("png", 
             choice.x.column,
             choice.y.column,
             objectives=choice.objectives,
+            by=choice.by,
             front=np.sort(report.front),
             shown=shown,
             colour=colour,
@@ -105,9 +110,8 @@ def write_report(report: Report, folder: Path, formats: Sequence[str] = ("png", 
 def _shown(report: Report) -> NDArray[np.int64]:
     """Return the rows that the page holds: so many that their data stay small."""
     most = MOST_POINTS
-    axes = report.choice.x, report.choice.y
     while True:
-        rows = sample_rows(report.results.table, report.front, axes, most)
+        rows = sample_rows(report.results.table, report.front, report.choice, most)
         size = len(page.json_text({"columns": page.encode_columns(report.results.table.take(rows))}))
         if size <= MOST_BYTES or len(rows) == 1:
             return rows
@@ -126,6 +130,7 @@ def _page(report: Report, shown: NDArray[np.int64], colour: str | None) -> str:
         "y": choice.y.column,
         "yHigh": choice.y.maximize,
         "objectives": [{"column": o.column, "maximize": o.maximize} for o in choice.objectives],
+        "by": choice.by,
         "colour": colour,
     }
     return page.build_page(
@@ -140,8 +145,12 @@ def _page(report: Report, shown: NDArray[np.int64], colour: str | None) -> str:
 
 def summary(report: Report) -> str:
     """Return one sentence: how many points, and how many are on which front."""
-    goals = ", ".join(map(str, report.choice.objectives))
-    return f"{report.results.table.num_rows:,} points, of which {len(report.front):,} are on the front of {goals}."
+    choice, count = report.choice, report.results.table.num_rows
+    goals = ", ".join(map(str, choice.objectives))
+    fronts = "the front"
+    if choice.by:
+        fronts = f"a front for each {' and '.join(choice.by)} ({len(np.unique(report.groups)):,} in all)"
+    return f"{count:,} points, of which {len(report.front):,} are on {fronts}, over {goals}."
 
 
 def _notes(report: Report) -> Iterator[page.Note]:
@@ -154,6 +163,8 @@ def _notes(report: Report) -> Iterator[page.Note]:
         reasons = common_reasons(results.left_out, MOST_REASONS)
         total = sum(number for _, number in results.left_out)
         yield f"{total:,} points have no cost and are left out:", [f"{number:,}: {why}" for why, number in reasons]
+    if results.where:
+        yield f"{results.elsewhere:,} points are left out, which do not hold:", results.where
     for column, number in missing(results.table, report.choice.objectives).items():
         yield f"{number:,} points have no {column} and are not compared.", ()
 
@@ -190,10 +201,13 @@ def as_dict(report: Report, files: Sequence[Path]) -> dict[str, Any]:
         "evaluated": results.done,
         "filtered": results.filtered,
         "left_out": [{"reason": reason, "points": n} for reason, n in common_reasons(results.left_out, MOST_REASONS)],
+        "where": list(results.where),
+        "elsewhere": results.elsewhere,
         "compared": results.table.num_rows,
         "x": choice.x.column,
         "y": choice.y.column,
         "objectives": [{"column": o.column, "maximize": o.maximize} for o in choice.objectives],
+        "by": list(choice.by),
         "front": report.best.to_pylist(),
         "files": [str(path) for path in files],
     }

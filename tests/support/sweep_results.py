@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from itertools import pairwise
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from fusemax.sweep.parts import Header, encode
 
 TOO_SMALL = "the buffer is too small for any mapping"
 SPEC = "array_2d.rows: [16, 32, 64]\ncascade: [attention-1-pass, attention-3-pass]\n"
@@ -42,14 +42,18 @@ def sweep_table(points: int, *, seed: int = 0, failed: float = 0.1) -> pa.Table:
     )
 
 
-def write_sweep(folder: Path, table: pa.Table, *, points: int | None = None, parts: int = 3, spec: str = SPEC) -> Path:
-    """Write a sweep's folder, whose parts end where the table's rows do."""
+def write_sweep(
+    folder: Path, table: pa.Table, *, points: int | None = None, batch_points: int = 100, spec: str = SPEC
+) -> Path:
+    """Write a sweep's folder with the rows of a table, batch by batch."""
     (folder / "points").mkdir(parents=True)
-    edges = np.linspace(0, table.num_rows, parts + 1).astype(int).tolist()
-    for start, stop in pairwise(edges):
-        pq.write_table(table.slice(start, stop - start), folder / "points" / f"part-{start:012d}-{stop:012d}.parquet")
-    facts = {"version": "0.1.0", "seed": 7, "points": table.num_rows if points is None else points, "digest": "ab12"}
-    (folder / "sweep.json").write_text(json.dumps(facts))
+    whole = table.num_rows if points is None else points
+    header = Header("0.1.0", 7, whole, batch_points, hashlib.sha256(spec.encode()).hexdigest())
+    for start in range(0, table.num_rows, batch_points):
+        batch = header.batch(start // batch_points)
+        rows = table.slice(start, batch_points)
+        (folder / "points" / batch.name).write_bytes(encode(rows, batch, header))
+    (folder / "sweep.json").write_bytes(header.as_json())
     (folder / "sweep.yaml").write_text(spec)
     return folder
 

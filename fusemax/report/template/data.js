@@ -59,6 +59,17 @@ function written(column, v) {
 }
 
 const shown = (column, row) => written(column, value(column, row));
+// Each row's group: rows with the same values in the columns that have fronts of their own.
+const groups = (() => {
+  const by = report.by.map((name) => byName.get(name));
+  const known = new Map();
+  return Uint32Array.from({ length: report.rows }, (_, row) => {
+    const key = JSON.stringify(by.map((column) => String(value(column, row))));
+    if (!known.has(key)) known.set(key, known.size);
+    return known.get(key);
+  });
+})();
+
 const count = (n, one, many) => `${n.toLocaleString('en-US')} ${n === 1 ? one : many}`;
 
 // Elements hold what users wrote as text only.

@@ -1,7 +1,7 @@
 // The Pareto front of some rows: those that no other row beats; equal rows are on it together.
 
 // `goals` are {column, high}: columns of numbers and whether higher is better. Rows without a finite value never count.
-function paretoFront(rows, goals) {
+function frontOf(rows, goals) {
   const parts = goals.map(({ column, high }) => ({ numbers: column.numbers, sign: high ? -1 : 1 }));
   const usable = rows.filter((row) => parts.every((part) => Number.isFinite(part.numbers[row])));
   const order = (a, b) => {
@@ -28,4 +28,15 @@ function paretoFront(rows, goals) {
     if (!beaten) best.push(row);
   }
   return best;
+}
+
+// The fronts of the groups of some rows, one after the other, or one front of all of them.
+function paretoFront(rows, goals, apart) {
+  if (!apart) return frontOf(rows, goals);
+  const parts = new Map();
+  for (const row of rows) {
+    if (!parts.has(groups[row])) parts.set(groups[row], []);
+    parts.get(groups[row]).push(row);
+  }
+  return [...parts.values()].flatMap((part) => frontOf(part, goals));
 }

@@ -10,6 +10,7 @@ const state = {
   yHigh: report.yHigh,
   colour: byName.get(report.colour) ?? null,
   over: '',
+  apart: report.by.length > 0,
   picked: null,
   overAxes: () => state.over === 'axes',
 };
@@ -26,13 +27,13 @@ let table;
 function update() {
   const rows = filters.rows();
   const axes = [{ column: state.x, high: state.xHigh }, { column: state.y, high: state.yHigh }];
-  Object.assign(state, { rows, front: paretoFront(rows, state.overAxes() ? axes : goals) });
+  Object.assign(state, { rows, front: paretoFront(rows, state.overAxes() ? axes : goals, state.apart) });
   const drawn = draw(state);
   const gone = rows.length - drawn;
   document.getElementById('counts').textContent =
     `${count(drawn, 'point', 'points')} of ${report.rows.toLocaleString('en-US')} shown, ${state.front.length.toLocaleString('en-US')} on the front`
     + (gone ? `; ${count(gone, 'has', 'have')} no value on these axes` : '');
-  const exact = report.rows === report.allRows || (!filters.active() && (!state.overAxes() || onAxes()));
+  const exact = report.rows === report.allRows || (!filters.active() && state.apart === report.by.length > 0 && (!state.overAxes() || onAxes()));
   document.getElementById('exactness').textContent = exact ? '' :
     `This front is that of the points in this page, ${report.rows.toLocaleString('en-US')} of ${report.allRows.toLocaleString('en-US')}.`;
   table.fill(state.front);
@@ -82,6 +83,12 @@ function makeControls() {
     const over = choice('Front over', [['objectives', named(goals)], ['axes', 'the two axes']], state.over, (key) => { state.over = key; update(); });
     over.select.id = 'over';
     home.append(over.field);
+  }
+  if (report.by.length) {
+    const each = report.by.map((name) => byName.get(name).title).join(', ');
+    const apart = choice('A front for each', [['apart', each], ['', 'none: one front over all points']], 'apart', (key) => { state.apart = key !== ''; update(); });
+    apart.select.id = 'apart';
+    home.append(apart.field);
   }
 }
 

@@ -11,9 +11,11 @@ const canLog = (column) => column.distinct[0] > 0;
 // Plotly reads a little HTML and TeX in its texts; what users wrote is to be seen as it is.
 const plain = (text) => String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/\$/g, '&#36;');
 
+const numberOr = (column, v) => (column.numbers ? number(v) : v);
+
 let traceRows = [];
 
-// The groups of a colour column of text: its most frequent values, then the others together.
+// The groups of a colour column of few values: its most frequent values, then the others together.
 function groupsOf(column, rows) {
   const frequency = new Array(column.values.length).fill(0);
   for (const code of column.codes) frequency[code] += 1;
@@ -22,7 +24,7 @@ function groupsOf(column, rows) {
   const place = new Array(ranked.length).fill(PALETTE.length - 1);
   ranked.slice(0, room).sort((a, b) => a - b).forEach((code, nth) => { place[code] = nth; });
   const names = [];
-  ranked.forEach((code) => { names[place[code]] = place[code] < room ? column.values[code] ?? '(none)' : 'others'; });
+  ranked.forEach((code) => { names[place[code]] = place[code] < room ? written(column, numberOr(column, column.values[code])) : 'others'; });
   const groups = names.map((name, nth) => ({ name, colour: PALETTE[nth], rows: [] }));
   for (const row of rows) groups[place[column.codes[row]]].rows.push(row);
   return { groups, colourOf: (row) => PALETTE[place[column.codes[row]]] };
@@ -65,6 +67,12 @@ function trace(name, rows, state, marker, others = {}) {
   };
 }
 
+// Rows sorted by group, with -1, a row that does not exist, between the groups.
+function broken(rows) {
+  const sorted = [...rows].sort((a, b) => groups[a] - groups[b]);
+  return sorted.flatMap((row, nth) => (nth && groups[row] !== groups[sorted[nth - 1]] ? [-1, row] : [row]));
+}
+
 function axisOf(column, log) {
   return {
     title: { text: plain(column.label), standoff: 8 },
@@ -100,7 +108,7 @@ function draw(state) {
   if (!state.colour) {
     traces.push(trace('other points', others, state, { size, color: css('--other') }));
     top.color = css('--accent');
-  } else if (state.colour.numbers) {
+  } else if (state.colour.numbers && state.colour.distinct.length > PALETTE.length) {
     const scale = scaleOf(state.colour);
     coloraxis = scale.axis;
     traces.push(trace('other points', others, state, { size, color: scale.colours(others), coloraxis: 'coloraxis' }, { showlegend: false }));
@@ -114,7 +122,8 @@ function draw(state) {
   }
   if (state.overAxes()) {
     const line = { color: css('--front'), width: 1.2, shape: state.xHigh ? 'vh' : 'hv' };
-    traces.push(trace('', best, state, {}, { mode: 'lines', line, showlegend: false, hoverinfo: 'skip' }));
+    const path = state.apart ? broken(best) : best;
+    traces.push(trace('', path, state, {}, { mode: 'lines', line, showlegend: false, hoverinfo: 'skip' }));
   }
   traces.push(trace('Pareto front', best, state, top, { showlegend: !coloraxis }));
   if (coloraxis) { // Plotly's legend cannot show colours of a scale

@@ -135,7 +135,7 @@ def test_a_page_opens(reader: Reader, table: pa.Table) -> None:
         assert text in plot
     assert "physical" in reader.page.inner_text("#same")
     provenance = reader.page.inner_text("#provenance")
-    for text in ("array_2d.rows: [16, 32, 64]", "moocore", "ab12", "fusemax"):
+    for text in ("array_2d.rows: [16, 32, 64]", "moocore", "digest", "fusemax"):
         assert text in provenance
 
 
@@ -274,8 +274,13 @@ def test_ties_gaps_and_more_objectives(browser: Any, tmp_path: Path) -> None:
     columns["latency_s"] = pa.array([float("inf"), *columns["latency_s"].to_pylist()[1:]])
     table = pa.table({"point": np.arange(200), **columns})
     names = list(columns)
+    table = table.append_column("seq_len", pa.array([1024 << n % 2 for n in range(200)]))
     folder = write_sweep(tmp_path / "ties", table)
     reader = Reader(browser, written(folder, objectives=names))
+    halves = [np.arange(200) % 2 == n for n in (0, 1)]
+    directions = [False, False, False, True]
+    assert reader.points() == {p for half in halves for p in best(table, names, directions, half)}
+    reader.page.select_option("#apart", "")
     assert reader.points() == best(table, names, [False, False, False, True])
     assert "no value on these axes" in reader.counts()
     reader.page.select_option("#over", "axes")

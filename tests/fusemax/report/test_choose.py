@@ -9,9 +9,9 @@ from sweep_results import brute_front, sweep_table
 
 from einsum_cascades.errors import InputError
 from fusemax.report.choose import Choice, choose, colour_column
-from fusemax.report.columns import common_reasons, label, numeric_columns, unit
+from fusemax.report.columns import common_reasons, encode, group, label, numeric_columns, unit
 from fusemax.report.front import Objective, front_rows
-from fusemax.report.sample import encode, sample_rows
+from fusemax.report.sample import sample_rows
 
 TABLE = sweep_table(50)
 LATENCY, AREA, ENERGY = map(Objective, ("latency_s", "area_mm2", "energy_j"))
@@ -39,6 +39,26 @@ def test_choices(arguments: dict[str, object], expected: Choice) -> None:
     chosen = choose(TABLE, **arguments)  # type: ignore[arg-type]
     assert chosen == expected
     assert chosen.over_axes == (set(expected.objectives) == {expected.x, expected.y})
+
+
+def test_workloads_have_fronts_of_their_own() -> None:
+    lengths = pa.array([1024 << n % 2 for n in range(50)])
+    table = TABLE.append_column("seq_len", lengths).append_column("M", lengths).append_column("heads", [[8] * 50])
+    assert choose(table).by == ("seq_len", "M")
+    assert choose(table, by=["cascade"]).by == ("cascade",)
+    assert choose(table, by=[]).by == ()
+    assert choose(table, x="seq_len").by == ("M",)
+    assert colour_column(table, ("seq_len", "M")) == "seq_len"
+    with pytest.raises(InputError, match="did you mean 'seq_len'"):
+        choose(table, by=["seqlen"])
+
+
+def test_groups() -> None:
+    table = pa.table({"a": ["x", "y", "x", None], "b": [1, 1, 1, 2], "c": [1.0, 1.0, 2.0, 1.0]})
+    assert group(table, []).tolist() == [0, 0, 0, 0]
+    assert group(table, ["a", "b"]).tolist()[0] == group(table, ["a", "b"]).tolist()[2]
+    assert len(set(group(table, ["a", "b"]).tolist())) == 3
+    assert len(set(group(table, ["a", "b", "c"]).tolist())) == 4
 
 
 @pytest.mark.parametrize(
@@ -94,9 +114,9 @@ def test_codes_of_values() -> None:
 
 def test_a_sample_holds_the_fronts() -> None:
     table = sweep_table(4000, failed=0.0)
-    axes = AREA, LATENCY
-    front = front_rows(table, [LATENCY, AREA, ENERGY, UTIL])
-    shown = sample_rows(table, front, axes, 700)
+    choice = Choice(AREA, LATENCY, (LATENCY, AREA, ENERGY, UTIL))
+    front = front_rows(table, choice.objectives)
+    shown = sample_rows(table, front, choice, 700)
     assert len(shown) == 700
     assert (np.diff(shown) > 0).all()
     assert set(front) <= set(shown)
@@ -107,11 +127,12 @@ def test_a_sample_holds_the_fronts() -> None:
             rows = np.flatnonzero(found == value)
             assert set(rows[brute_front(points[rows], [False, False])]) <= set(shown), value
     assert set(front_rows(table, [ENERGY, Objective("dram_bytes")])) <= set(shown)
-    assert sample_rows(table, front, axes, 700).tolist() == shown.tolist()
+    assert sample_rows(table, front, choice, 700).tolist() == shown.tolist()
 
 
 def test_a_front_larger_than_a_sample() -> None:
     table = pa.table({"a": np.arange(300.0), "b": -np.arange(300.0), "c": np.zeros(300)})
     axes = Objective("a"), Objective("b")
-    assert len(set(sample_rows(table, front_rows(table, axes), axes, 20))) == 20
-    assert sample_rows(table, np.array([7]), axes, 500).tolist() == list(range(300))
+    choice = Choice(*axes, axes)
+    assert len(set(sample_rows(table, front_rows(table, axes), choice, 20))) == 20
+    assert sample_rows(table, np.array([7]), choice, 500).tolist() == list(range(300))

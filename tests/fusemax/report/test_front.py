@@ -52,6 +52,18 @@ def test_many_points(width: int) -> None:
     assert found.tolist() == brute_front(points, maximize)
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4), st.integers(0, 4)), max_size=40))
+def test_each_group_has_its_own(rows: list[tuple[int, int, int]]) -> None:
+    groups = np.array([g for g, _, _ in rows], dtype=np.int64)
+    points = np.array([row[1:] for row in rows], dtype=float).reshape(-1, 2)
+    table = pa.table({"a": points[:, 0], "b": points[:, 1]})
+    expected = []
+    for g in set(groups.tolist()):
+        members = np.flatnonzero(groups == g)
+        expected += members[brute_front(points[members], [False, True])].tolist()
+    assert front_rows(table, [Objective("a"), Objective("b", True)], groups).tolist() == sorted(expected)
+
+
 def test_large_whole_numbers_are_not_rounded() -> None:
     table = pa.table({"a": pa.array([2**60 + 1, None, 2**60, 2**60 + 2]), "b": [1, 1, 1, 1]})
     assert front_rows(table, [Objective("a"), Objective("b")]).tolist() == [2]

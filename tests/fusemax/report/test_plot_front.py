@@ -56,6 +56,17 @@ def test_a_front_over_other_objectives_has_no_border() -> None:
     assert len(marked(figure)) == len(brute_front(points, [False] * 3))
 
 
+def test_a_front_for_each_value() -> None:
+    figure = draw("area_mm2", "latency_s", by=["bound"])
+    bounds = np.array(TABLE["bound"].to_pylist())
+    expected: set[tuple[float, float]] = set()
+    for bound in ("memory", "2d", "1d"):
+        rows = AT[bounds == bound]
+        expected |= {(x, y) for x, y in rows[brute_front(rows, [False, False])].tolist()}
+    assert marked(figure) == expected
+    assert sum(line.get_drawstyle() == "steps-post" for line in figure.axes[0].lines) == 3
+
+
 def test_colours_of_values() -> None:
     figure = draw("area_mm2", "latency_s", colour="bound")
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
