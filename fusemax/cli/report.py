@@ -44,7 +44,8 @@ def report(
         typer.Option("--where", metavar="CONDITION", help="Only points that hold this, such as 'area_mm2 <= 200'."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where the files go; DIR/report by default.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where the files go; DIR/report or FILE-report by default."),
     ] = None,
     formats: Annotated[
         str | None, typer.Option("--format", metavar="png|pdf", help="Of the figure; both by default.")
@@ -54,8 +55,9 @@ def report(
     """Find the Pareto front of a sweep, and write it as a table, a figure and a page.
 
     The sweep may be unfinished. Points of different workloads are not
-    compared: each workload has a front of its own. report.html needs no network: it shows the
-    points with their details, on axes and with filters of the reader's choice.
+    compared: each workload has a front of its own. report.html needs no
+    network: it shows the points with their details, on axes and with
+    filters of the reader's choice.
     """
     from fusemax.report.choose import choose
     from fusemax.report.load import narrow, read_results
@@ -64,7 +66,7 @@ def report(
 
     if formats is not None and formats not in FORMATS:
         raise unknown("format", formats, FORMATS)
-    folder = out or (source if source.is_dir() else source.parent / source.stem) / "report"
+    folder = out or (source / "report" if source.is_dir() else source.with_name(f"{source.stem}-report"))
     check_folder(folder)
     results = narrow(read_results(source), where or [])
     apart = None if by is None else [] if by == "none" else _names("--by", by)

@@ -31,7 +31,7 @@ _NAMES: Final = {
     "area_mm2": "Chip area",
     "energy_j": "Energy",
     "dram_bytes": "Off-chip traffic",
-    "buffer_bytes": "Peak live in buffer",
+    "buffer_bytes": "Buffer",
     "util_2d": "2D array used",
     "util_1d": "1D array used",
     "bound": "Bound by",

@@ -147,10 +147,10 @@ def summary(report: Report) -> str:
     """Return one sentence: how many points, and how many are on which front."""
     choice, count = report.choice, report.results.table.num_rows
     goals = ", ".join(map(str, choice.objectives))
-    fronts = "the front"
-    if choice.by:
-        fronts = f"a front for each {' and '.join(choice.by)} ({len(np.unique(report.groups)):,} in all)"
-    return f"{count:,} points, of which {len(report.front):,} are on {fronts}, over {goals}."
+    found = f"{count:,} points, of which {len(report.front):,} are on the front over {goals}"
+    if not choice.by:
+        return f"{found}."
+    return f"{found}: one for each {' and '.join(choice.by)}, {len(np.unique(report.groups)):,} in all."
 
 
 def _notes(report: Report) -> Iterator[page.Note]:
@@ -164,7 +164,7 @@ def _notes(report: Report) -> Iterator[page.Note]:
         total = sum(number for _, number in results.left_out)
         yield f"{total:,} points have no cost and are left out:", [f"{number:,}: {why}" for why, number in reasons]
     if results.where:
-        yield f"{results.elsewhere:,} points are left out, which do not hold:", results.where
+        yield f"{results.elsewhere:,} points are left out by the conditions:", results.where
     for column, number in missing(results.table, report.choice.objectives).items():
         yield f"{number:,} points have no {column} and are not compared.", ()
 

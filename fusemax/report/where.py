@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ def rows_where(table: Table, conditions: Sequence[str]) -> NDArray[np.int64]:
     known = {name: _kind(table, name) for name in table.column_names}
     holds = np.ones(table.num_rows, dtype=np.bool_)
     for text in conditions:
-        condition = parse_condition(text, lambda start, width, text=text: _place(text, start, width), known)
+        condition = parse_condition(text, partial(_place, text), known)
         holds &= evaluate(condition, lambda name: _column(table, name), _area_of)
     return np.flatnonzero(holds)
 

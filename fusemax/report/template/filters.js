@@ -1,5 +1,14 @@
 // One filter per column that varies: boxes to tick for few values, bounds for numbers, words for many texts.
 
+// Do something once before the next frame, however often it is asked for: a slider moves more often than points can be drawn.
+const soon = (() => {
+  let waiting = false;
+  return (act) => {
+    if (!waiting) requestAnimationFrame(() => { waiting = false; act(); });
+    waiting = true;
+  };
+})();
+
 // A filter: {element, passes(row), active(), reset()}.
 function boxes(column, changed) {
   const options = Array.from(column.distinct);
@@ -50,7 +59,7 @@ function bounds(column, changed) {
   };
   const slide = (text, start, set) => {
     const input = make('input', { type: 'range', min: '0', max: String(last), value: String(start), 'aria-label': `${text} of ${column.label}`,
-      oninput: () => { set(Number(input.value)); update(); } });
+      oninput: () => { set(Number(input.value)); sync(); soon(changed); } });
     return input;
   };
   const lowest = field('least', (v) => { low = v ?? -Infinity; });

@@ -79,7 +79,7 @@ function axisOf(column, log) {
     type: log ? 'log' : 'linear',
     exponentformat: 'SI',
     minexponent: WITH_PREFIX.has(column.unit) ? 1 : 3,
-    dtick: log && Math.log10(column.distinct[column.distinct.length - 1] / column.distinct[0]) > 2 ? 1 : undefined,
+    dtick: log && Math.log10(column.distinct[column.distinct.length - 1] / column.distinct[0]) > 3 ? 1 : undefined,
     automargin: true,
     gridcolor: css('--line'),
     zeroline: false,

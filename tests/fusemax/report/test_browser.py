@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from sweep_results import brute_front, sweep_table, write_sweep
 
+from fusemax.report import make
 from fusemax.report.choose import choose
 from fusemax.report.load import read_results
 from fusemax.report.make import find_front, write_report
@@ -121,6 +122,15 @@ def best(table: pa.Table, columns: list[str], maximize: list[bool] | None = None
     return {int(rows[i]) for i in brute_front(costs[rows], maximize or [False] * len(columns))}
 
 
+def eventually(page: Any, condition: str) -> None:
+    """Wait until a condition holds; the page's own policy forbids what Playwright does for that."""
+    for _ in range(100):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"it never came to {condition}")
+
+
 def test_a_page_opens(reader: Reader, table: pa.Table) -> None:
     ok = table["status"].to_pylist().count("ok")
     assert reader.page.title() == "cloud sweep – fusemax report"
@@ -201,7 +211,8 @@ def test_filters(reader: Reader, table: pa.Table) -> None:
     for _ in range(40):
         left.press("ArrowRight")
     low = np.sort(energy[ok])[40]
-    assert reader.drawn() == (keep & (energy >= low)).sum()
+    drawn = "document.querySelectorAll('#plot .scatterlayer path.point').length"
+    eventually(page, f"{drawn} === {(keep & (energy >= low)).sum()}")
     reader.filter("bound").get_by_role("button", name="None").click()
     assert reader.counts().startswith("0 points")
     assert reader.rows() == []
@@ -243,6 +254,21 @@ def test_the_page_may_not_use_the_network(reader: Reader) -> None:
     assert all("Content Security Policy" in text for text in reader.complaints)
     reader.complaints.clear()
     reader.requests = [url for url in reader.requests if "example.invalid" not in url]  # noted, but never sent
+
+
+def test_a_sample_of_many_points(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make, "MOST_POINTS", 150)
+    table = sweep_table(2000, failed=0.0)
+    reader = Reader(browser, written(write_sweep(tmp_path / "many", table)))
+    assert "This page shows 150 of 2,000 points" in reader.page.inner_text("header")
+    assert reader.counts().startswith("150 points of 150 shown")
+    assert reader.points() == best(table, ["latency_s", "area_mm2"])
+    assert reader.page.inner_text("#exactness") == ""
+    reader.filter("cascade").get_by_label("attention-3-pass").uncheck()
+    assert "front is that of the points in this page, 150 of 2,000" in reader.page.inner_text("#exactness")
+    first = np.array(table["cascade"].to_pylist()) == "attention-1-pass"
+    assert reader.points() == best(table, ["latency_s", "area_mm2"], keep=first)
+    reader.close()
 
 
 def test_text_of_users_is_shown_as_it_is(browser: Any, tmp_path: Path) -> None:
@@ -288,15 +314,6 @@ def test_ties_gaps_and_more_objectives(browser: Any, tmp_path: Path) -> None:
     reader.page.select_option("#x", "util_2d")
     assert reader.points() == best(table, ["util_2d", "latency_s"], [True, False])
     reader.close()
-
-
-def eventually(page: Any, condition: str) -> None:
-    """Wait until a condition holds; the page's own policy forbids what Playwright does for that."""
-    for _ in range(100):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(50)
-    pytest.fail(f"it never came to {condition}")
 
 
 def test_a_phone_and_a_dark_room(reader: Reader) -> None:

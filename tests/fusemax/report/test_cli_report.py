@@ -58,7 +58,7 @@ def test_what_is_written_and_told(sweep: Path, table: pa.Table) -> None:
         "Unfinished: 300 of 450 points",
         f"{fails} points have no cost",
         f"{fails}: {TOO_SMALL}",
-        f"{len(best)} are on the front, over latency_s (lowest), area_mm2 (lowest)",
+        f"{len(best)} are on the front over latency_s (lowest), area_mm2 (lowest)",
         "report.html",
     ):
         assert text in result.stdout
@@ -101,8 +101,8 @@ def test_fronts_by_workload_and_conditions(tmp_path: Path, table: pa.Table) -> N
     )
     assert data["where"] == ["seq_len > 1024", "array_2d.rows < 64"]
     shown = run(sweep, *where).stdout
-    assert "on a front for each seq_len (2 in all)" in shown
-    assert "which do not hold:" in shown
+    assert "one for each seq_len, 2 in all" in shown
+    assert "left out by the conditions:" in shown
     assert json.loads(run(sweep, "--by", "none", "--json").stdout)["by"] == []
     assert json.loads(run(sweep, "--by", "cascade,bound", "--json").stdout)["by"] == ["cascade", "bound"]
 
@@ -123,7 +123,7 @@ def test_a_single_table(tmp_path: Path, table: pa.Table) -> None:
     assert result.exit_code == 0, result.output
     data = json.loads(result.stdout)
     assert data["name"] == "pareto"
-    assert sorted(p.name for p in (tmp_path / "pareto" / "report").iterdir()) == FILES
+    assert sorted(p.name for p in (tmp_path / "pareto-report").iterdir()) == FILES
     assert "points have no latency_s and are not compared" in run(tmp_path / "pareto.csv").stdout
 
 
