@@ -104,11 +104,12 @@ def _read_sweep(folder: Path) -> Results:
             hint=f"give one of its tables: {', '.join(tables[:12])}" if tables else _REPORT,
         )
     store = open_store(folder)
+    batches = store.done  # once: a run may be adding to them
     return _results(
         folder.resolve().name,
-        _join(folder / POINTS, store.done),
+        _join(folder / POINTS, batches),
         points=store.header.points,
-        done=store.points_done,
+        done=sum(map(len, batches)),
         spec=store.text,
         facts=tuple((name, str(value)) for name, value in asdict(store.header).items() if value is not None),
     )

@@ -124,6 +124,7 @@ def _page(report: Report, shown: NDArray[np.int64], colour: str | None) -> str:
         "columns": page.encode_columns(table.take(shown)),
         "rows": len(shown),
         "allRows": table.num_rows,
+        "wholeFront": bool(np.isin(report.front, shown).all()),
         "key": KEY,
         "x": choice.x.column,
         "xHigh": choice.x.maximize,
@@ -178,8 +179,8 @@ def _sampled(report: Report, shown: NDArray[np.int64]) -> Iterator[page.Note]:
     else:
         yield (
             f"This page shows {len(shown):,} of {total:,} points: the whole front, which was found among all of them, "
-            "the fronts over any two of the first costs and within each value of a column of few values, and a "
-            "random sample of the others.",
+            "as far as there is room the fronts over any two of the first costs and within each value of a column of "
+            "few values, and a random sample of the others.",
             (),
         )
 

@@ -33,7 +33,7 @@ function update() {
   document.getElementById('counts').textContent =
     `${count(drawn, 'point', 'points')} of ${report.rows.toLocaleString('en-US')} shown, ${state.front.length.toLocaleString('en-US')} on the front`
     + (gone ? `; ${count(gone, 'has', 'have')} no value on these axes` : '');
-  const exact = report.rows === report.allRows || (!filters.active() && state.apart === report.by.length > 0 && (!state.overAxes() || onAxes()));
+  const exact = report.rows === report.allRows || (report.wholeFront && !filters.active() && state.apart === report.by.length > 0 && (!state.overAxes() || onAxes()));
   document.getElementById('exactness').textContent = exact ? '' :
     `This front is that of the points in this page, ${report.rows.toLocaleString('en-US')} of ${report.allRows.toLocaleString('en-US')}.`;
   table.fill(state.front);

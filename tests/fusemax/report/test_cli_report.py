@@ -133,9 +133,12 @@ def test_many_points_make_a_small_page(sweep: Path, monkeypatch: pytest.MonkeyPa
     page = (sweep / "report" / "report.html").read_text()
     total = read_results(sweep).table.num_rows
     assert f"This page shows 120 of {total} points" in page
+    assert '"wholeFront":true' in page
     monkeypatch.setattr(make, "MOST_POINTS", 2)
     run(sweep)
-    assert "This page shows 2 of the " in (sweep / "report" / "report.html").read_text()
+    page = (sweep / "report" / "report.html").read_text()
+    assert "This page shows 2 of the " in page
+    assert '"wholeFront":false' in page
     monkeypatch.setattr(make, "MOST_POINTS", 120)
     monkeypatch.setattr(make, "MOST_BYTES", 5000)
     run(sweep)
