@@ -19,6 +19,7 @@ from uuid import uuid4
 from einsum_cascades.errors import InputError, Location, nearest
 
 if TYPE_CHECKING:
+    import pyarrow
     from pandas import DataFrame, Series
 
 FORMATS: Final = (".csv", ".parquet")
@@ -201,9 +202,9 @@ def _typed(values: list[str]) -> Series[Any]:
     return pd.Series([v or None for v in values], dtype="str")
 
 
-def _parquet_bytes(df: DataFrame) -> bytes:
+def arrow_table(df: DataFrame) -> pyarrow.Table:
+    """Return a frame as an Arrow table without its index; integers beyond 64 bits become float64."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     def column(values: Series[Any]) -> Any:
         try:
@@ -211,27 +212,62 @@ def _parquet_bytes(df: DataFrame) -> bytes:
         except (OverflowError, pa.ArrowInvalid):
             return pa.Array.from_pandas(values.astype("float64"))
 
-    table = pa.table({str(name): column(df[name]) for name in df.columns})
+    return pa.table({str(name): column(df[name]) for name in df.columns})
+
+
+def data_frame(table: pyarrow.Table) -> DataFrame:
+    """Return an Arrow table as a frame; columns of integers with gaps have the nullable dtype ``Int64``."""
+    import pandas as pd
+    import pyarrow as pa
+
+    frame: DataFrame = table.to_pandas(ignore_metadata=True)
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if pa.types.is_integer(field.type) and column.null_count:
+            frame[field.name] = pd.array(column.to_pylist(), dtype="Int64")
+    return frame
+
+
+def read_arrow(path: Path) -> pyarrow.Table:
+    """Read a Parquet file, with its checksums checked.
+
+    Raises:
+        InputError: the file is missing, cut short or damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error), hint=_neighbours(path)) from error
+    return _parse_parquet(data, path)
+
+
+def _parquet_bytes(df: DataFrame) -> bytes:
+    import pyarrow.parquet as pq
+
     sink = io.BytesIO()
-    pq.write_table(table, sink, write_page_checksum=True)
+    pq.write_table(arrow_table(df), sink, write_page_checksum=True)
     return sink.getvalue()
 
 
-def _read_parquet(data: bytes, path: Path) -> DataFrame:
-    import pandas as pd
+def _parse_parquet(data: bytes, path: Path) -> pyarrow.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
         table.validate(full=True)
-        frame: DataFrame = table.to_pandas(ignore_metadata=True)
-        for field, column in zip(table.schema, table.columns, strict=True):
-            if pa.types.is_integer(field.type) and column.null_count:
-                frame[field.name] = pd.array(column.to_pylist(), dtype="Int64")
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise _damaged(path, str(error).splitlines()[0][:120] if str(error) else "unreadable") from error
-    return frame
+    return table
+
+
+def _read_parquet(data: bytes, path: Path) -> DataFrame:
+    import pyarrow as pa
+
+    table = _parse_parquet(data, path)
+    try:
+        return data_frame(table)
+    except (pa.ArrowException, ValueError, MemoryError) as error:
+        raise _damaged(path, str(error).splitlines()[0][:120] if str(error) else "unreadable") from error
 
 
 def _damaged(name: object, what: str, *, line: int = 0, text: str = "", hint: str = "") -> InputError:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("einsum_cascades", "hw_models", "kernels", "mappers", "fusemax")
 FLOOR = {room: floor for floor, room in enumerate(ROOMS, start=1)}
 HEAVY = ("sympy", "pandas", "networkx", "pyarrow", "matplotlib")
-DATA_SUFFIXES = {".yaml", ".csv", ".lark", ".json", ".mplstyle", ".typed", ".html", ".css"}
+DATA_SUFFIXES = {".yaml", ".csv", ".lark", ".json", ".mplstyle", ".typed", ".html", ".css", ".js"}
 
 
 def modules() -> dict[str, Path]:
@@ -98,10 +98,18 @@ def declared(extra: str = "") -> set[str]:
     return {name.replace("-", "_") for name in names}
 
 
+EXTRAS = {
+    "components": ("hw_models.components.hwcomponents",),
+    "gpu": ("kernels.gpu", "kernels.measure.gpu"),
+    "report": ("fusemax.report",),
+}
+"""Extra to the modules that may import what it brings."""
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_third_party_imports_are_declared(name: str) -> None:
-    extras = {"kernels.gpu": "gpu", "kernels.measure.gpu": "gpu", "hw_models.components.hwcomponents": "components"}
-    allowed = declared().union(*(declared(extra) for prefix, extra in extras.items() if name.startswith(prefix)))
+    extras = [declared(extra) for extra, users in EXTRAS.items() if name.startswith(users)]
+    allowed = declared().union(*extras)
     for target in imported(MODULES[name], type_checking=True):
         top = target.partition(".")[0]
         if top in FLOOR or top in sys.stdlib_module_names:
@@ -197,8 +205,8 @@ def test_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
 
 @pytest.mark.slow
 def test_every_module_imports_with_the_declared_dependencies_only(installed: Installed) -> None:
-    """All but those that import what the extra for GPUs brings."""
-    extra = declared("gpu")
+    """All but those that import what an extra brings."""
+    extra: set[str] = set().union(*map(declared, EXTRAS))
     needed = {
         name: {t.partition(".")[0] for t in imported(path, type_checking=False)} for name, path in MODULES.items()
     }

@@ -17,8 +17,10 @@ from fusemax.cli.evaluate import evaluate
 from fusemax.cli.group import Commands
 from fusemax.cli.measure import measure
 from fusemax.cli.measure_gpu import gpu
+from fusemax.cli.report import report
 from fusemax.cli.reproduce import reproduce
 from fusemax.cli.rewrite import rewrite
+from fusemax.cli.sweep import sweep
 from fusemax.cli.validate import validate
 
 __all__ = ["app", "main"]
@@ -30,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (reproduce, evaluate, cascades, analyze, rewrite, validate):
+for _command in (reproduce, evaluate, cascades, analyze, rewrite, sweep, report, validate):
     app.command()(_command)
 measure.command()(gpu)
 app.add_typer(measure, name="measure")

@@ -210,16 +210,16 @@ def plain_panel(axes: Axes) -> None:
     axes.grid(axis="y")
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure as PNG and PDF; the same figure gives the same bytes.
+def save(figure: Figure, stem: Path, formats: Iterable[str] = tuple(FORMATS)) -> list[Path]:
+    """Write a figure as PNG and PDF, or in one of them; the same figure gives the same bytes.
 
     Raises:
         InputError: the place cannot be written.
     """
     paths = []
-    for suffix, metadata in FORMATS.items():
+    for suffix in formats:
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix, metadata=metadata)
+        figure.savefig(buffer, format=suffix, metadata=FORMATS[suffix])
         path = stem.with_name(f"{stem.name}.{suffix}")
         write_atomically(path, buffer.getvalue())
         paths.append(path)

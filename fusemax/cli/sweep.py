@@ -1,0 +1,236 @@
+"""``fusemax sweep``: evaluate all points of a design space into a folder that can be resumed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fusemax.cli import options
+from fusemax.cli.group import INTERRUPTED
+from fusemax.cli.output import quantity, show, write, write_json
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from fusemax.sweep.best import Best
+    from fusemax.sweep.runner import Outcome, Plan
+
+_WORKLOADS_SHOWN = 8
+_OBJECTIVES = {"latency_s": "latency", "energy_j": "energy", "edp_js": "EDP"}
+
+
+class OnChange(StrEnum):
+    """What to do if the folder holds another sweep."""
+
+    REFUSE = "refuse"
+    RESTART = "restart"
+
+
+def sweep(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="Axes, filters, and what is evaluated.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the rows go, as a Parquet dataset.")],
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=4096, metavar="N", help="Processes; one a core if not given.")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", metavar="ADDRESS", help="Run on the workers of a Dask scheduler instead."),
+    ] = None,
+    batch_points: Annotated[
+        int | None,
+        typer.Option("--batch-points", min=1, metavar="N", help="Points that are written at a time, in a new DIR."),
+    ] = None,
+    on_change: Annotated[
+        OnChange, typer.Option("--on-change", help="If DIR holds another sweep: refuse, or discard it and restart.")
+    ] = OnChange.REFUSE,
+    json: options.Json = False,
+) -> None:
+    """Evaluate a design space into DIR; run again to resume.
+
+    Each batch of points is on the disk, whole, before it counts as done: a run that was stopped, killed or out of
+    disk goes on where it was. What is found damaged is named, set aside and made anew.
+
+    For example: fusemax sweep space.yaml --out space --workers 4
+
+    or, on a cluster: fusemax sweep space.yaml --out space --scheduler tcp://10.0.0.1:8786
+    """
+    from einsum_cascades.errors import InputError
+    from fusemax.sweep.best import best
+    from fusemax.sweep.runner import run
+    from fusemax.sweep.store import open_store
+
+    if workers and scheduler:
+        raise InputError("--workers and --scheduler are both given", hint="a cluster has the workers it has")
+    watcher = _watcher(quiet=json)
+    try:
+        with watcher:
+            outcome = run(
+                spec,
+                out,
+                workers=workers,
+                scheduler=scheduler,
+                batch_points=batch_points,
+                on_change=on_change.value,
+                watcher=watcher,
+            )
+    except KeyboardInterrupt:
+        try:
+            store = open_store(out)
+            there = f"{store.points_done:,} of {store.header.points:,} points are in {out}; "
+        except InputError:
+            there = ""
+        typer.echo(f"stopped: {there}the same command goes on from there", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    found = best(outcome.store)
+    if json:
+        write_json(_report(outcome, found))
+    else:
+        _show(outcome, found)
+
+
+def _watcher(*, quiet: bool) -> Any:
+    """Return what shows the plan, warnings, and on a terminal the progress."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TaskProgressColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    from fusemax.sweep.runner import Watcher
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.0f} points/s" if speed else "")
+
+    class Shown(Watcher):
+        bar: Progress | None = None
+
+        def __enter__(self) -> None:
+            if sys.stderr.isatty():
+                columns = BarColumn(), MofNCompleteColumn(), TaskProgressColumn(), Rate(), TimeRemainingColumn()
+                self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+
+        def __exit__(self, *_: object) -> None:
+            if self.bar is not None:
+                self.bar.stop()
+
+        def planned(self, plan: Plan) -> None:
+            if not quiet:
+                write(_plan_text(plan))
+                sys.stdout.flush()
+            if self.bar is not None:
+                self.bar.start()
+                self.task = self.bar.add_task("", total=plan.points, completed=plan.done)
+
+        def advanced(self, points: int) -> None:
+            if self.bar is not None:
+                self.bar.advance(self.task, points)
+
+        def warned(self, text: str) -> None:
+            typer.echo(f"warning: {text}", err=True)
+
+    return Shown()
+
+
+def _plan_text(plan: Plan) -> str:
+    done = f", {plan.done:,} of them done before; the rest takes" if plan.done else "; they take"
+    hands = f"{plan.workers} worker{'s' * (plan.workers != 1)}"
+    return f"{plan.points:,} points{done} about {_duration(plan.estimate_s)} on {hands}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 9.5 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days:,} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _report(outcome: Outcome, found: Best) -> dict[str, Any]:
+    """Return what ``--json`` prints."""
+    header = outcome.store.header
+    return {
+        "out": str(outcome.store.folder),
+        "points": header.points,
+        "rows": found.rows,
+        "status": dict(found.status),
+        "seed": header.seed,
+        "computed": outcome.computed,
+        "recomputed_files": [str(path) for path in outcome.recomputed],
+        "workers": outcome.plan.workers if outcome.plan else 0,
+        "estimated_s": outcome.plan.estimate_s if outcome.plan else 0.0,
+        "elapsed_s": outcome.elapsed_s,
+        "best": [
+            {"objective": objective, "workload": dict(zip(found.workload_axes, key, strict=True)), **row}
+            for key, points in found.points.items()
+            for objective, row in points.items()
+        ],
+    }
+
+
+def _show(outcome: Outcome, found: Best) -> None:
+    store = outcome.store
+    made = "all was done before"
+    if outcome.computed:
+        rate = outcome.computed / outcome.elapsed_s
+        made = f"{outcome.computed:,} points in {_duration(outcome.elapsed_s)}, {rate:,.0f} points/s"
+    write(f"{made}; {store.folder} holds {found.rows:,} rows of {store.header.points:,} points")
+    for status, count in found.status.most_common():
+        if status != "ok":
+            write(f"  {count:,} without a cost: {status}")
+    if found.points:
+        show(_best_view(found))
+    if len(found.points) > _WORKLOADS_SHOWN:
+        write(f"{len(found.points) - _WORKLOADS_SHOWN:,} workloads more are in --json")
+
+
+def _best_view(found: Best) -> Table:
+    """Return the best points, a row for each point and workload."""
+    from rich import box
+    from rich.table import Table
+
+    workload = found.workload_axes
+    chosen = [axis for axis in found.axes if axis not in workload]
+    view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in (*["workload"] * bool(workload), "least"):
+        view.add_column(heading)
+    for heading in ("latency", "energy", "area", "point"):
+        view.add_column(heading, justify="right", no_wrap=True)
+    view.add_column("at", overflow="fold")
+    for key, points in list(found.points.items())[:_WORKLOADS_SHOWN]:
+        named = [_values(workload, key)] * bool(workload)
+        rows = {row["point"]: row for row in points.values()}
+        for point, row in rows.items():
+            least = ", ".join(_OBJECTIVES[name] for name, other in points.items() if other["point"] == point)
+            figures = quantity(row["latency_s"], "s"), quantity(row["energy_j"], "J"), f"{row['area_mm2']:,.4g} mm²"
+            view.add_row(*named, least, *figures, f"{point:,}", _values(chosen, [row[axis] for axis in chosen]))
+            named = [""] * bool(workload)
+    return view
+
+
+def _values(names: Sequence[str], values: Sequence[Any]) -> str:
+    return " ".join(f"{name}={_value(value)}" for name, value in zip(names, values, strict=True))
+
+
+def _value(value: Any) -> str:
+    if value is None or value != value:
+        return "-"
+    if isinstance(value, float):  # so are integers, in a column with gaps
+        return str(int(value)) if value.is_integer() else f"{value:.4g}"
+    return str(value)

@@ -1,0 +1,1 @@
+"""Reports of result tables: the Pareto front, a figure of it, and one HTML page that needs no network."""

@@ -1,0 +1,95 @@
+"""A Dask cluster that evaluates batches: its scheduler's address is all that is needed.
+
+The cluster is started with Dask's own tools, on a workstation, under Slurm or on Kubernetes, and must have the same
+fusemax as this process. Workers may come and go: Dask gives the batches of one that is lost to others. Only this
+process writes the dataset, so that workers need no shared disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fusemax
+from einsum_cascades.errors import InputError
+from fusemax.sweep.executors import Crew
+
+CONNECT_S = 10.0
+
+_IN_FLIGHT = 1024
+_RESUME = "what is written stays good; run the same command again to go on"
+
+
+@contextmanager
+def cluster(address: str, warn: Callable[[str], None] = lambda _: None) -> Iterator[Crew]:
+    """Use the cluster of a Dask scheduler.
+
+    Args:
+        address: such as ``tcp://10.0.0.1:8786``, or the path of a scheduler file (``.json``).
+        warn: told if there are no workers yet.
+
+    Raises:
+        InputError: Dask is not installed, no scheduler answers, the cluster has another fusemax, or it is lost.
+    """
+    distributed = _distributed()
+    lost = CancelledError, distributed.comm.CommClosedError, distributed.KilledWorker
+    with _client(distributed, address) as client:
+        try:
+            if not client.nthreads():
+                warn(f"the cluster at '{address}' has no workers yet: waiting for the first")
+                client.wait_for_workers(1)
+            _check_versions(client, address)
+            executor = client.get_executor(pure=False)
+            try:
+                yield Crew(executor, sum(client.nthreads().values()), _IN_FLIGHT)
+            finally:
+                executor.shutdown(wait=False)
+        except lost as error:
+            said = str(error).splitlines()[0][:200] if str(error) else "the connection closed"
+            raise InputError(f"the cluster at '{address}' was lost: {said}", hint=_RESUME) from error
+
+
+def _distributed() -> Any:
+    try:
+        import distributed
+        import distributed.comm
+    except ImportError:
+        raise InputError("--scheduler needs Dask", hint="install it: pip install 'fusemax[cluster]'") from None
+    return distributed
+
+
+def _client(distributed: Any, address: str) -> Any:
+    place = {"scheduler_file": address} if Path(address).suffix == ".json" else {"address": address}
+    try:
+        return distributed.Client(**place, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(
+            f"no Dask scheduler answers at '{address}': {said}",
+            hint="give the address that 'dask scheduler' prints, such as tcp://127.0.0.1:8786",
+        ) from error
+
+
+def _check_versions(client: Any, address: str) -> None:
+    """Raise unless the scheduler and all workers have this fusemax."""
+
+    def version() -> str:  # nested, so that it is sent as code: a machine without fusemax can run it
+        import fusemax
+
+        return fusemax.__version__
+
+    hosts = {f"worker {name}": said for name, said in client.run(version, on_error="return").items()}
+    try:
+        hosts["the scheduler"] = client.run_on_scheduler(version)
+    except ImportError as error:
+        hosts["the scheduler"] = error
+    for host, said in hosts.items():
+        if said != fusemax.__version__:
+            has = f"fusemax {said}" if isinstance(said, str) else f"no fusemax ({said})"
+            raise InputError(
+                f"{host} of the cluster at '{address}' has {has}, this is {fusemax.__version__}",
+                hint=f"install it there: pip install fusemax=={fusemax.__version__}",
+            )

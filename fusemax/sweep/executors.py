@@ -1,0 +1,76 @@
+"""Processes of this machine that evaluate batches, and end when this process does, however it ends.
+
+Each process holds the reading end of a pipe whose writing end only this process has. When that end closes, at the end
+of the work or because this process was killed, the reading ends see it and the processes leave at once: none is left
+behind, and Ctrl-C does not wait for batches that nobody wants any more.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Crew:
+    """What runs a sweep's batches.
+
+    Attributes:
+        executor: takes them.
+        workers: how many it evaluates at the same time.
+        in_flight: how many are handed to it before the first is written: what bounds the memory.
+    """
+
+    executor: Executor
+    workers: int
+    in_flight: int
+
+
+def crew(executor: Executor, workers: int) -> Crew:
+    """Return a crew that always has enough to do, and holds few results at a time."""
+    return Crew(executor, workers, (1 + _AHEAD) * workers)
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Crew]:
+    """Start worker processes; they are ended on leaving, at once if by an exception.
+
+    They are started afresh ('spawn'), not forked: Arrow and BLAS have threads that do not survive a fork.
+
+    Args:
+        workers: number of processes.
+    """
+    context = multiprocessing.get_context("spawn")
+    reader, leash = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_take_leash, initargs=(reader,))
+    try:
+        yield crew(pool, workers)
+    except BaseException:
+        leash.close()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        leash.close()
+        reader.close()
+
+
+def _take_leash(leash: Connection) -> None:
+    """Run first in a worker: leave Ctrl-C to the process that started it, and end when that one lets go."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
+
+
+def _end_with(leash: Connection) -> None:
+    try:
+        leash.recv_bytes()
+    except (EOFError, OSError):
+        os._exit(1)

@@ -1,0 +1,280 @@
+"""The runner: the same rows by any executor, little held in memory, and an end that says how to go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+import psutil
+import pyarrow as pa
+import pytest
+from small_sweep import SmallSweep, environment, evaluate, expected, start_run
+
+from einsum_cascades.errors import InputError, Location
+from fusemax.sweep import open_store, run
+from fusemax.sweep.best import best
+from fusemax.sweep.executors import processes
+from fusemax.sweep.runner import Plan, Watcher, run_sweep
+from fusemax.sweep.store import writing
+
+SWEEP = SmallSweep(2000)
+
+
+class Recorder(Watcher):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.plans: list[Plan] = []
+        self.points = 0
+        self.warnings: list[str] = []
+
+    def planned(self, plan: Plan) -> None:
+        assert self.points == 0, "the plan is told first"
+        self.plans.append(plan)
+
+    def advanced(self, points: int) -> None:
+        self.points += points
+
+    def warned(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+class Synchronous(Executor):
+    """Does everything at once, in this thread; remembers how many results nobody has taken yet."""
+
+    def __init__(self) -> None:
+        self.waiting: WeakSet[Future[Any]] = WeakSet()
+        self.most = 0
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.waiting.add(future)
+        self.most = max(self.most, len(self.waiting))
+        try:
+            future.set_result(function(*arguments, **named))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def pool(kind: str) -> Iterator[Executor]:
+    if kind == "at once":
+        yield Synchronous()
+    elif kind == "threads":
+        with ThreadPoolExecutor(3) as executor:
+            yield executor
+    elif kind == "processes":
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
+            yield executor
+    else:
+        with processes(2) as crew:
+            yield crew.executor
+
+
+@pytest.mark.parametrize("kind", ["at once", "threads", "processes", "own processes"])
+def test_any_executor_gives_the_same_rows(tmp_path: Path, kind: str) -> None:
+    told = Recorder()
+    with pool(kind) as executor, writing(SWEEP, tmp_path) as writer:
+        run_sweep(SWEEP, writer, executor, evaluate=evaluate, watcher=told)
+    assert open_store(tmp_path).table() == expected(SWEEP)
+    assert told.points == 2000
+
+
+def test_run_tells_the_plan_then_the_progress_and_resumes(tmp_path: Path) -> None:
+    told = Recorder()
+    outcome = run(SWEEP, tmp_path, workers=2, evaluate=evaluate, watcher=told)
+    (plan,) = told.plans
+    assert (plan.points, plan.done, plan.workers) == (2000, 0, 2)
+    assert plan.estimate_s > 0
+    assert (told.points, outcome.computed, told.warnings) == (2000, 2000, [])
+    assert outcome.store.table() == expected(SWEEP)
+    for path in sorted((tmp_path / "points").iterdir())[3:7]:
+        path.unlink()
+    told = Recorder()
+    outcome = run(SWEEP, tmp_path, workers=2, evaluate=evaluate, watcher=told)
+    assert (told.plans[0].done, told.points, outcome.computed) == (2000 - 64, 64, 64)
+    assert outcome.store.table() == expected(SWEEP)
+    told = Recorder()
+    outcome = run(SWEEP, tmp_path, workers=2, evaluate=evaluate, watcher=told)
+    assert (told.plans, told.points, outcome.plan, outcome.computed) == ([], 0, None, 0)
+
+
+def test_estimate_is_near_what_it_takes(tmp_path: Path) -> None:
+    sweep = SmallSweep(64, point_s=0.02)
+    with ThreadPoolExecutor(1) as executor:
+        outcome = run(sweep, tmp_path, workers=1, executor=executor, batch_points=1, evaluate=evaluate)
+    assert outcome.plan is not None
+    assert outcome.plan.estimate_s == pytest.approx(64 * 0.02, rel=0.5)
+
+
+def test_few_results_are_held_at_a_time(tmp_path: Path) -> None:
+    executor = Synchronous()
+    with writing(SWEEP, tmp_path) as writer:
+        run_sweep(SWEEP, writer, executor, evaluate=evaluate, in_flight=5)
+        assert writer.points_left == 0
+    assert executor.most <= 5
+
+
+@dataclass(frozen=True)
+class MortalSweep(SmallSweep):
+    """Kills the worker that evaluates point 1000, as often as there are files in a folder."""
+
+    lives: str = ""
+
+
+def evaluate_mortal(sweep: MortalSweep, start: int, stop: int) -> pa.Table:
+    if start <= 1000 < stop and stop - start > 1:
+        for life in Path(sweep.lives).iterdir():
+            life.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return evaluate(sweep, start, stop)
+
+
+def lives(folder: Path, count: int) -> str:
+    folder.mkdir()
+    for number in range(count):
+        (folder / str(number)).touch()
+    return str(folder)
+
+
+def test_killed_worker_is_replaced(tmp_path: Path) -> None:
+    sweep, told = MortalSweep(2000, lives=lives(tmp_path / "lives", 2)), Recorder()
+    outcome = run(sweep, tmp_path / "out", workers=2, evaluate=evaluate_mortal, watcher=told)
+    assert outcome.store.table() == expected(SWEEP)
+    assert told.warnings == 2 * ["a worker process ended unexpectedly; its batches are given to new ones"]
+    assert len(told.plans) == 1
+
+
+def test_workers_that_always_die_are_an_error(tmp_path: Path) -> None:
+    sweep = MortalSweep(2000, lives=lives(tmp_path / "lives", 100))
+    with pytest.raises(InputError, match="the workers end before") as raised:
+        run(sweep, tmp_path / "out", workers=1, evaluate=evaluate_mortal, watcher=Recorder())
+    assert "of 2,000 points are there and stay good" in str(raised.value)
+    assert not list((tmp_path / "out" / "points").glob(".*"))
+    for life in Path(sweep.lives).iterdir():
+        life.unlink()
+    outcome = run(sweep, tmp_path / "out", workers=1, evaluate=evaluate_mortal)
+    assert outcome.store.table() == expected(SWEEP)
+
+
+def raise_bug(sweep: SmallSweep, start: int, stop: int) -> pa.Table:
+    raise ZeroDivisionError
+
+
+def raise_input_error(sweep: SmallSweep, start: int, stop: int) -> pa.Table:
+    raise InputError("no such machine", location=Location("x.yaml", 3), hint="name one")
+
+
+def test_errors_of_evaluation_reach_the_caller(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(SWEEP, tmp_path, workers=1, evaluate=raise_bug)
+    executor = Synchronous()
+    with pytest.raises(ZeroDivisionError) as raised, writing(SWEEP, tmp_path) as writer:
+        run_sweep(SWEEP, writer, executor, evaluate=raise_bug)
+    assert any(note.startswith("while evaluating the points ") for note in raised.value.__notes__)
+    with pytest.raises(InputError, match=r"x\.yaml:3: no such machine\n  name one"):
+        run(SWEEP, tmp_path, workers=1, evaluate=raise_input_error)
+
+
+def gone(pids: list[int], seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not any(psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE for p in pids):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def children_at_work(running: subprocess.Popen[str], folder: Path) -> list[int]:
+    """Wait for the first part; return the processes that the run has started."""
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("points/part-*")):
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return [child.pid for child in psutil.Process(running.pid).children(recursive=True)]
+
+
+def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
+    running = start_run(tmp_path, SmallSweep(100_000, point_s=1e-3), workers=2, batch_points=300)
+    started = children_at_work(running, tmp_path)
+    assert len(started) >= 2
+    running.kill()
+    running.communicate()
+    assert gone(started)
+
+
+def test_ctrl_c_ends_at_once_and_leaves_no_worker(tmp_path: Path) -> None:
+    running = start_run(tmp_path, SmallSweep(100_000, point_s=5e-4), workers=2, batch_points=4000)
+    started = children_at_work(running, tmp_path)
+    begin = time.monotonic()
+    for process in (running.pid, *started):  # as a terminal does
+        os.kill(process, signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert time.monotonic() - begin < 1.5, "it does not wait for batches under way"
+    assert errors.count("Traceback") == 1, errors
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert gone(started)
+    assert not list((tmp_path / "points").glob(".*"))
+
+
+def test_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import fusemax.sweep, small_sweep, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        f"fusemax.sweep.run(small_sweep.SmallSweep(100), {str(tmp_path / 'out')!r}, "
+        "evaluate=small_sweep.evaluate, workers=1)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], env=environment(), capture_output=True, text=True)
+    assert "a script must call this under: if __name__ == '__main__'" in done.stderr
+
+
+def test_best_points_are_those_of_the_whole_table(tmp_path: Path) -> None:
+    run(SWEEP, tmp_path, executor=Synchronous(), evaluate=evaluate)
+    found = best(open_store(tmp_path))
+    frame = expected(SWEEP).to_pandas()
+    assert found.rows == len(frame)
+    assert found.status == frame["status"].value_counts().to_dict()
+    assert found.axes == ("arch", "array_2d.rows", "seq_len")
+    assert found.workload_axes == ("seq_len",)
+    frame["edp_js"] = frame["latency_s"] * frame["energy_j"]
+    for (seq_len,), rows in found.points.items():
+        group = frame[frame["seq_len"] == seq_len]
+        assert {name: row[name] for name, row in rows.items()} == {name: group[name].min() for name in rows}
+        for name, row in rows.items():
+            assert group.set_index("point").loc[row["point"], name] == row[name]
+    assert len(found.points) == 3
+
+
+def test_best_of_nothing(tmp_path: Path) -> None:
+    sweep = SmallSweep(3)
+    with writing(sweep, tmp_path) as writer:
+        assert best(writer.store).rows == 0
+
+
+def no_costs(sweep: SmallSweep, start: int, stop: int) -> pa.Table:
+    table = evaluate(sweep, start, stop)
+    names = ["latency_s", "energy_j", "dram_bytes", "area_mm2"]
+    empty = {name: pa.nulls(table.num_rows, table[name].type) for name in names}
+    status = pa.array(["no mapping fits"] * table.num_rows)
+    columns = [{**empty, "status": status}.get(name, table[name]) for name in table.column_names]
+    return pa.table(columns, schema=table.schema)
+
+
+def test_best_where_nothing_has_a_cost(tmp_path: Path) -> None:
+    run(SWEEP, tmp_path, executor=Synchronous(), evaluate=no_costs)
+    found = best(open_store(tmp_path))
+    assert (found.points, dict(found.status)) == ({}, {"no mapping fits": found.rows})

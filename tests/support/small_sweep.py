@@ -1,0 +1,107 @@
+"""A sweep that needs no model: figures from closed forms, so that tests of the store and the runner are quick."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+SCHEMA = pa.schema(
+    [
+        ("point", pa.int64()),
+        ("arch", pa.string()),
+        ("array_2d.rows", pa.int64()),
+        ("seq_len", pa.int64()),
+        ("status", pa.string()),
+        ("latency_s", pa.float64()),
+        ("energy_j", pa.float64()),
+        ("dram_bytes", pa.int64()),
+        ("area_mm2", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class SmallSweep:
+    """Points of a grid of rows and lengths; every seventh is filtered out, every eleventh has no cost.
+
+    Attributes:
+        points: before the filter.
+        name: makes one spec another.
+        seed: makes one sample another.
+        point_s: how long each point takes at least.
+    """
+
+    points: int
+    name: str = "small"
+    seed: int | None = 7
+    point_s: float = 0.0
+
+    @property
+    def text(self) -> str:
+        return f"name: {self.name}\npoints: {self.points}\nseed: {self.seed}\n"
+
+    @property
+    def schema(self) -> pa.Schema:
+        return SCHEMA
+
+
+def evaluate(sweep: SmallSweep, start: int, stop: int) -> pa.Table:
+    """Return the rows of some points."""
+    time.sleep(sweep.point_s * (stop - start))
+    point = np.arange(start, stop)
+    point = point[point % 7 != 3]
+    rows, seq_len = 1 + point % 97, 1024 << point % 3
+    failed = point % 11 == 5
+    latency = seq_len / rows + 1e-3 * np.sin(point)
+    energy = seq_len * np.sqrt(rows) + np.cos(point)
+    columns = [
+        pa.array(point, pa.int64()),
+        pa.array(np.where(point % 2, "one", "two")),
+        pa.array(rows, pa.int64()),
+        pa.array(seq_len, pa.int64()),
+        pa.array(np.where(failed, "no mapping fits", "ok")),
+        pa.array(latency, pa.float64(), mask=failed),
+        pa.array(energy, pa.float64(), mask=failed),
+        pa.array(seq_len * 2, pa.int64(), mask=failed),
+        pa.array(rows * 0.5, pa.float64(), mask=failed),
+    ]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def start_run(folder: Path, sweep: SmallSweep, **options: object) -> subprocess.Popen[str]:
+    """Start a process that runs a sweep, and returns status 2 with the message if it cannot."""
+    code = (
+        "import sys, small_sweep, fusemax, fusemax.sweep\n"
+        "try:\n"
+        f"    fusemax.sweep.run(small_sweep.{sweep!r}, {str(folder)!r}, evaluate=small_sweep.evaluate, **{options!r})\n"
+        "except fusemax.InputError as error:\n"
+        "    print(error, file=sys.stderr)\n"
+        "    sys.exit(2)\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which a process finds fusemax and this file."""
+    here = Path(__file__).parent
+    path = os.pathsep.join(filter(None, (str(here.parents[1]), str(here), os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "200", "NO_COLOR": "1"}
+
+
+def expected(sweep: SmallSweep) -> pa.Table:
+    """Return the whole table, computed without a store."""
+    return evaluate(replace(sweep, point_s=0.0), 0, sweep.points)
