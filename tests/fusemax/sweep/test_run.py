@@ -19,7 +19,7 @@ from weakref import WeakSet
 import psutil
 import pyarrow as pa
 import pytest
-from small_sweep import SmallSweep, environment, evaluate, expected, start_run
+from small_sweep import SmallSweep, environment, evaluate, expected, gone, start_run
 
 from einsum_cascades.errors import InputError, Location
 from fusemax.sweep import open_store, run
@@ -186,15 +186,6 @@ def test_errors_of_evaluation_reach_the_caller(tmp_path: Path) -> None:
     assert any(note.startswith("while evaluating the points ") for note in raised.value.__notes__)
     with pytest.raises(InputError, match=r"x\.yaml:3: no such machine\n  name one"):
         run(SWEEP, tmp_path, workers=1, evaluate=raise_input_error)
-
-
-def gone(pids: list[int], seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not any(psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE for p in pids):
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def children_at_work(running: subprocess.Popen[str], folder: Path) -> list[int]:
