@@ -22,6 +22,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = ("einsum_cascades", "hw_models", "kernels", "mappers", "fusemax")
 FLOOR = {room: floor for floor, room in enumerate(ROOMS, start=1)}
+EXTRAS = {"gpu": ("kernels.gpu", "kernels.measure.gpu"), "cluster": ("fusemax.sweep.cluster",)}
 HEAVY = ("sympy", "pandas", "networkx", "pyarrow", "matplotlib")
 DATA_SUFFIXES = {".yaml", ".csv", ".lark", ".json", ".mplstyle", ".typed", ".html", ".css"}
 
@@ -100,8 +101,8 @@ def declared(extra: str = "") -> set[str]:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_third_party_imports_are_declared(name: str) -> None:
-    on_gpu = name.startswith(("kernels.gpu", "kernels.measure.gpu"))
-    allowed = declared() | (declared("gpu") if on_gpu else set())
+    extras = [extra for extra, places in EXTRAS.items() if name.startswith(places)]
+    allowed = declared().union(*map(declared, extras))
     for target in imported(MODULES[name], type_checking=True):
         top = target.partition(".")[0]
         if top in FLOOR or top in sys.stdlib_module_names:
@@ -197,12 +198,13 @@ def test_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
 
 @pytest.mark.slow
 def test_every_module_imports_with_the_declared_dependencies_only(installed: Installed) -> None:
-    """All but those that import what the extra for GPUs brings."""
+    """All but those that import what the extra for GPUs brings; Dask is imported when a cluster is used."""
     extra = declared("gpu")
     needed = {
         name: {t.partition(".")[0] for t in imported(path, type_checking=False)} for name, path in MODULES.items()
     }
     names = sorted(name for name, roots in needed.items() if not roots & extra)
+    assert "fusemax.sweep.cluster" in names
     assert len(names) > 0.9 * len(MODULES)
     code = f"""
 import importlib, sys

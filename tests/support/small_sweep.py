@@ -86,6 +86,7 @@ except fusemax.InputError as error:
     sys.exit(2)
 """
 WRITE = """
+import pyarrow.dataset, pyarrow.parquet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from fusemax.sweep.runner import run_sweep

@@ -28,22 +28,22 @@ def kill(running: subprocess.Popen[str], folder: Path, after_s: float) -> None:
     assert gone(started)
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
-    """By turns while processes are started and work, and while threads do nothing but fill the store."""
-    sweep = SmallSweep(1000 * kills, point_s=2e-4)
+    """Most of them while threads do nothing but fill the store, every fifth also while processes are started."""
+    sweep = SmallSweep(3000 * kills, point_s=2e-4)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     moments, progress = random.Random(kills), [0]
     for number in range(kills):
-        if number % 3 == 2:
-            kill(start_run(broken, sweep, workers=2, batch_points=50), broken, moments.uniform(0, 2.0))
+        if number % 5 == 4:
+            kill(start_run(broken, sweep, workers=2, batch_points=100), broken, moments.uniform(0, 1.5))
         else:
-            kill(start_run(broken, sweep, WRITE, batch_points=50), broken, moments.uniform(0, 0.4))
+            kill(start_run(broken, sweep, WRITE, batch_points=100), broken, moments.uniform(0, 0.4))
         progress.append(open_store(broken).points_done if (broken / "sweep.json").exists() else 0)
     assert progress == sorted(progress), "nothing that was written is lost"
     assert 0 < progress[-1] < sweep.points, "the kills fall into the work"
     for folder in (broken, whole):
-        run(replace(sweep, point_s=0.0), folder, workers=2, batch_points=50, evaluate=evaluate)
+        run(replace(sweep, point_s=0.0), folder, workers=2, batch_points=100, evaluate=evaluate)
     assert open_store(broken).table() == expected(sweep)
     assert not (broken / "damaged").exists()
     names = sorted(path.name for path in (whole / "points").iterdir())

@@ -83,7 +83,9 @@ def pool(kind: str) -> Iterator[Executor]:
             yield crew.executor
 
 
-@pytest.mark.parametrize("kind", ["at once", "threads", "processes", "own processes"])
+@pytest.mark.parametrize(
+    "kind", ["at once", "threads", "own processes", pytest.param("processes", marks=pytest.mark.slow)]
+)
 def test_any_executor_gives_the_same_rows(tmp_path: Path, kind: str) -> None:
     told = Recorder()
     with pool(kind) as executor, writing(SWEEP, tmp_path) as writer:
@@ -111,6 +113,7 @@ def test_run_tells_the_plan_then_the_progress_and_resumes(tmp_path: Path) -> Non
     assert (told.plans, told.points, outcome.plan, outcome.computed) == ([], 0, None, 0)
 
 
+@pytest.mark.slow
 def test_estimate_is_near_what_it_takes(tmp_path: Path) -> None:
     sweep = SmallSweep(64, point_s=0.02)
     with ThreadPoolExecutor(1) as executor:
@@ -157,6 +160,7 @@ def test_killed_worker_is_replaced(tmp_path: Path) -> None:
     assert len(told.plans) == 1
 
 
+@pytest.mark.slow
 def test_workers_that_always_die_are_an_error(tmp_path: Path) -> None:
     sweep = MortalSweep(2000, lives=lives(tmp_path / "lives", 100))
     with pytest.raises(InputError, match="the workers end before") as raised:
@@ -199,7 +203,7 @@ def children_at_work(running: subprocess.Popen[str], folder: Path) -> list[int]:
 
 
 def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
-    running = start_run(tmp_path, SmallSweep(100_000, point_s=1e-3), workers=2, batch_points=300)
+    running = start_run(tmp_path, SmallSweep(100_000, point_s=1e-3), workers=2, batch_points=100)
     started = children_at_work(running, tmp_path)
     assert len(started) >= 2
     running.kill()
@@ -207,6 +211,7 @@ def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
     assert gone(started)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_at_once_and_leaves_no_worker(tmp_path: Path) -> None:
     running = start_run(tmp_path, SmallSweep(100_000, point_s=5e-4), workers=2, batch_points=4000)
     started = children_at_work(running, tmp_path)
@@ -221,6 +226,7 @@ def test_ctrl_c_ends_at_once_and_leaves_no_worker(tmp_path: Path) -> None:
     assert not list((tmp_path / "points").glob(".*"))
 
 
+@pytest.mark.slow
 def test_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
