@@ -107,7 +107,7 @@ def batch_cost(totals: Totals, architecture: Architecture, accounting: Accountin
         waiting = waiting + np.where(np.greater(transfer, compute), transfer, 0.0)
     utilisation = {}
     for name in ARRAYS:
-        available = np.asarray(architecture.array(name).pes * cycles)
+        available = np.asarray(real(architecture.array(name).pes) * cycles)
         utilisation[name] = real(totals.busy[name]) / np.where(available == 0, 1.0, available)
     array_bound = np.where(np.greater_equal(totals.occupied["array_2d"], totals.occupied["array_1d"]), 1, 2)
     return {
@@ -128,7 +128,7 @@ def _energy_j(totals: Totals, architecture: Architecture, accounting: Accounting
     dram = logic("dram").energy_pj * width / DRAM_ACCESS_BYTES
     buffer = _buffer(architecture)
     files = {name: _register_file(architecture.array(name), width) for name in ARRAYS}
-    row = architecture.global_buffer.row_values
+    row = real(architecture.global_buffer.row_values)
     prices: dict[str, tuple[Number, Number]] = {
         "dram": (dram, dram),
         "global_buffer": (buffer.read_pj / row, buffer.write_pj / row),
@@ -138,12 +138,12 @@ def _energy_j(totals: Totals, architecture: Architecture, accounting: Accounting
         name: _PICO * (real(totals.reads[name]) * read + real(totals.writes[name]) * write)
         for name, (read, write) in prices.items()
     }
-    charged = [1 if accounting.all_register_files else architecture.array(name).pes for name in ARRAYS]
+    charged = [1 if accounting.all_register_files else real(architecture.array(name).pes) for name in ARRAYS]
     registers = moved["array_2d"] / charged[0] + moved["array_1d"] / charged[1]
     done = _operations_j(totals, architecture, accounting)
     leaking: Number = 0.0
     if accounting.leakage:
-        leak = buffer.leak_pj + sum(architecture.array(n).pes * files[n].leak_pj for n in ARRAYS)
+        leak = buffer.leak_pj + sum(real(architecture.array(n).pes) * files[n].leak_pj for n in ARRAYS)
         leaking = leak * latency * architecture.frequency_hz
     parts = [moved["dram"], moved["global_buffer"], registers, moved["staging"]]
     parts += [done[work] for work in ("mac", "add", "max", "exp", "divide")]
@@ -158,7 +158,7 @@ def _operations_j(totals: Totals, architecture: Architecture, accounting: Accoun
             raise InputError(f"{name} of '{architecture.name}' does no {work}")
         free = work == "exp" and totals.tiled and not accounting.exp_unit_energy_in_tiles
         if not (free and unit.component == "exp"):
-            price = unit.actions * logic(unit.component).energy_pj
+            price = real(unit.actions) * logic(unit.component).energy_pj
             joules[work] = joules[work] + _PICO * real(totals.operations[name, work]) * price
     return joules
 
@@ -169,7 +169,7 @@ def batch_area_mm2(architecture: Architecture) -> Number:
     parts = []
     for name in ARRAYS:
         array = architecture.array(name)
-        parts.append(array.pes * (_register_file(array, width).area_um2 + logic_area_um2(array)))
+        parts.append(real(array.pes) * (_register_file(array, width).area_um2 + logic_area_um2(array)))
     return (parts[0] + parts[1] + _buffer(architecture).area_um2) * 1e-6
 
 

@@ -156,7 +156,8 @@ def memory_costs(kind: str, width_bits: Any, capacity_bytes: Any) -> MemoryCost:
     curves = _curves()
     if kind not in curves:
         raise unknown("kind of memory", kind, curves)
-    widths, capacities = np.broadcast_arrays(width_bits, capacity_bytes)
+    given = [np.asarray(x).astype(np.int64) for x in (width_bits, capacity_bytes)]
+    widths, capacities = np.broadcast_arrays(*given)
     known = np.asarray([*curves[kind]])
     x = np.log(capacities)
     tables = [_many_along(np.asarray(xs), np.asarray(rows), x) for xs, rows in curves[kind].values()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from math import isqrt
+from typing import Any
 
 from einsum_cascades.errors import InputError
 
@@ -12,14 +13,22 @@ from einsum_cascades.errors import InputError
 _SCANNED = 2**16
 
 
-def least(a: int, b: int) -> int:
+def least(a: Any, b: Any) -> Any:
     """Return the smaller of two numbers; of arrays, the smaller at each place."""
     if isinstance(a, int) and isinstance(b, int):
         return min(a, b)
     import numpy as np
 
-    found: int = np.minimum(a, b)
-    return found
+    return np.minimum(a, b)
+
+
+def most(a: Any, b: Any) -> Any:
+    """Return the larger of two numbers; of arrays, the larger at each place."""
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    import numpy as np
+
+    return np.maximum(a, b)
 
 
 def live_bytes(tiles: Iterable[int], value_bytes: int) -> int:

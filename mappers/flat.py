@@ -29,7 +29,8 @@ _Key = tuple[int, int, int, int]
 
 
 @lru_cache(maxsize=1)
-def _table() -> dict[_Key, FlatChoice]:
+def published_choices() -> dict[_Key, FlatChoice]:
+    """Return the published choices by array side, buffer bytes, head dim and sequence length; do not mutate them."""
     with (Path(__file__).parent / "tables" / "flat.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     return {
@@ -43,17 +44,19 @@ def _table() -> dict[_Key, FlatChoice]:
     }
 
 
+def is_tabulated(problem: FlatProblem) -> bool:
+    """Whether the products are those of the published table."""
+    return [tuple(o.tensor for o in p.operands) for p in problem.products] == [("Q", "K", "QK"), ("A", "V", "AV")]
+
+
 def tabulated(problem: FlatProblem) -> FlatChoice | None:
     """Return the published choice for the same machine and shape, if there is one."""
     array, sizes = problem.architecture.array_2d, problem.sizes
-    if [tuple(o.tensor for o in p.operands) for p in problem.products] != [
-        ("Q", "K", "QK"),
-        ("A", "V", "AV"),
-    ]:
+    if not is_tabulated(problem):
         return None
     if array.rows != array.columns or sizes["E"] != sizes["F"] or sizes["M"] != sizes["P"]:
         return None
-    return _table().get((array.rows, problem.architecture.global_buffer.bytes, sizes["E"], sizes["P"]))
+    return published_choices().get((array.rows, problem.architecture.global_buffer.bytes, sizes["E"], sizes["P"]))
 
 
 def flat(cascade: Cascade, workload: Workload, architecture: Architecture, accounting: Accounting) -> Mapping:

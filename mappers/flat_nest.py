@@ -13,7 +13,7 @@ from einsum_cascades.ir import Cascade
 from einsum_cascades.workload import Workload
 from hw_models.accounting import Accounting
 from hw_models.architecture import Architecture
-from mappers.capacity import live_bytes
+from mappers.capacity import least, live_bytes, most
 from mappers.contraction import INSTANCES, Product, product_of
 from mappers.mapping import MappedEinsum, Mapping, NestShape, ScheduledPhase
 from mappers.nest import Hold, Operand
@@ -23,6 +23,10 @@ from mappers.rows import row_sections
 from mappers.vector import VectorPhase
 
 STATIONARY = ("first", "second", "result")
+
+# Names of extents; ranks stand for themselves.
+GROUPS, OUTER_STEPS, INNER_STEPS, TIME = "groups", "outer steps", "inner steps", "time"
+COLUMNS, ROWS = "columns", "rows"
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class FlatProblem:
     def mapping(self, strategy: str, choice: FlatChoice) -> Mapping:
         """Return the mapping that a choice stands for."""
         einsums: list[MappedEinsum] = []
-        spilled = set(choice.on_chip)
+        spilled = self.spilled_tensors(choice.on_chip)
         stationary = iter(zip(self.products, choice.stationary, strict=True))
         for group in self.groups:
             if group.contraction:
@@ -109,7 +113,6 @@ class FlatProblem:
                 einsums.append(self.contraction(product, held, choice))
             else:
                 einsums += self.vector(group, choice.on_chip)
-                spilled |= self._score_tensors(group, choice.on_chip)
         live = self.live_bytes(choice)
         capacity = self.architecture.global_buffer.bytes
         return Mapping(
@@ -123,6 +126,11 @@ class FlatProblem:
             spilled=tuple((t, choice.spilled) for t in sorted(spilled)) if choice.spilled else (),
             tiles=((self.roles.column, choice.fused),),
         )
+
+    def spilled_tensors(self, on_chip: frozenset[str]) -> frozenset[str]:
+        """Return the tensors of which a part goes to DRAM if what is on chip overflows the buffer."""
+        scores = (self._score_tensors(g, on_chip) for g in self.groups if not g.contraction)
+        return on_chip.union(*scores)
 
     def _score_tensors(self, group: PhaseGroup, on_chip: frozenset[str]) -> set[str]:
         """Tensors with a value per row that a phase keeps to itself, if what it works on is on chip."""
@@ -142,39 +150,57 @@ class FlatProblem:
 
     def contraction(self, product: Product, stationary: str, choice: FlatChoice) -> MappedEinsum:
         """Return a contraction under the loop order that a stationary operand asks for."""
-        still = product.operands[STATIONARY.index(stationary)]
-        time = next((r for r in product.ranks if r not in still.ranks), product.ranks[2])
-        outer, inner = self._spatial_order([r for r in product.ranks if r != time])
+        shape, keys = self.layout(product, stationary, choice.on_chip)
+        extents = self.extents(product, stationary, choice.fused)
         array = self.architecture.array_2d
-        size = {r: min(self.sizes[r], choice.fused) if r == self.roles.column else self.sizes[r] for r in product.ranks}
-        columns, rows = min(size[outer], array.columns), min(size[inner], array.rows)
-        groups = -(-self.sizes[self.roles.column] // choice.fused) if self.roles.column in product.ranks else 1
-        loops = [
-            *((r, self.sizes[r], False) for r in (INSTANCES, *product.others)),
-            (self.roles.column, groups, False),
-            (outer, -(-size[outer] // columns), False),
-            (inner, -(-size[inner] // rows), False),
-            (time, size[time], False),
-            (outer, columns, True),
-            (inner, rows, True),
-        ]
-        scope = len(loops) - 5
-        shape = NestShape.of(
-            product.operands,
-            tuple(rank for rank, _, _ in loops),
-            tuple(spatial for _, _, spatial in loops),
-            tuple(h for o in product.operands for h in self._holds(o, scope, len(loops), choice.on_chip)),
-            scope=scope,
-        )
         return MappedEinsum(
             product.name,
             "array_2d",
             shape,
-            tuple(extent for _, extent, _ in loops),
+            tuple(extents[key] for key in keys),
             (("mac", 1),),
             phase_cycles((("mac", 1),), array, self.accounting),
             prod([self.sizes[r] for r in (INSTANCES, *product.others, *product.ranks)]),
         )
+
+    def layout(
+        self, product: Product, stationary: str, on_chip: frozenset[str]
+    ) -> tuple[NestShape, tuple[str, ...]]:
+        """Return a contraction's nest without extents, and the keys of its extents, outermost first."""
+        time, outer, inner = self._order(product, stationary)
+        fixed = (INSTANCES, *product.others)
+        ranks = (*fixed, self.roles.column, outer, inner, time, outer, inner)
+        scope = len(ranks) - 5
+        shape = NestShape.of(
+            product.operands,
+            ranks,
+            tuple(i >= len(ranks) - 2 for i in range(len(ranks))),
+            tuple(h for o in product.operands for h in self._holds(o, scope, len(ranks), on_chip)),
+            scope=scope,
+        )
+        return shape, (*fixed, GROUPS, OUTER_STEPS, INNER_STEPS, TIME, COLUMNS, ROWS)
+
+    def extents(self, product: Product, stationary: str, fused: int) -> dict[str, int]:
+        """Return the extents of a contraction's loops; sizes, machine and ``fused`` may be of arrays."""
+        time, outer, inner = self._order(product, stationary)
+        array, column = self.architecture.array_2d, self.roles.column
+        size = {r: least(self.sizes[r], fused) if r == column else self.sizes[r] for r in product.ranks}
+        columns, rows = least(size[outer], array.columns), least(size[inner], array.rows)
+        return {
+            **{r: self.sizes[r] for r in (INSTANCES, *product.others)},
+            GROUPS: -(-self.sizes[column] // fused) if column in product.ranks else 1,
+            OUTER_STEPS: -(-size[outer] // columns),
+            INNER_STEPS: -(-size[inner] // rows),
+            TIME: size[time],
+            COLUMNS: columns,
+            ROWS: rows,
+        }
+
+    def _order(self, product: Product, stationary: str) -> tuple[str, str, str]:
+        """The rank walked innermost in time, and those along the columns and the rows."""
+        still = product.operands[STATIONARY.index(stationary)]
+        time = next((r for r in product.ranks if r not in still.ranks), product.ranks[2])
+        return time, *self._spatial_order([r for r in product.ranks if r != time])
 
     def _spatial_order(self, ranks: list[str]) -> tuple[str, str]:
         weight = {self.roles.column: 0, self.roles.source: 1, self.roles.row: 1}
@@ -197,21 +223,31 @@ class FlatProblem:
         fiber of what it reads from outside stays beside them. All else is double-buffered: the fused tile of what is on
         chip, a tile of the array for what is not.
         """
-        shared = [0]
+        shared, beside = 0, self.fibers_from_outside
         tiles: list[int] = []
+        for tensor, on, off, hands_on in self.places(choice.fused):
+            if hands_on:
+                shared = most(shared, on if tensor in choice.on_chip else 0)
+            else:
+                tiles.append(on if tensor in choice.on_chip else off)
+        return live_bytes([shared, *tiles, *beside], self.value_bytes)
+
+    def places(self, fused: int) -> list[tuple[str, int, int, bool]]:
+        """Return, per operand of each product, the tensor, its values in the buffer if it is on chip and if it is not,
+        and whether phases hand it on with a value per row, so that it shares the one place of such tensors."""
+        found = []
         for product in self.products:
             for operand in product.operands:
-                sizes = self._fused_tile(product, operand, choice.fused)
+                sizes = self._fused_tile(product, operand, fused)
+                tile = prod(sizes.values())
                 if operand.tensor in self.intermediates and self.roles.source in operand.ranks:
-                    shared.append(prod(sizes.values()) if operand.tensor in choice.on_chip else 0)
-                elif operand.tensor in choice.on_chip:
-                    tiles.append(2 * prod(sizes.values()))
+                    found.append((operand.tensor, tile, 0, True))
                 else:
-                    tiles.append(2 * self._array_tile(sizes))
-        return live_bytes([max(shared), *tiles, *self._fibers_from_outside], self.value_bytes)
+                    found.append((operand.tensor, 2 * tile, 2 * self._array_tile(sizes), False))
+        return found
 
     @cached_property
-    def _fibers_from_outside(self) -> tuple[int, ...]:
+    def fibers_from_outside(self) -> tuple[int, ...]:
         """Lengths of the fibers of the cascade's inputs that vector phases read."""
         read = {a.tensor: a for g in self.groups if not g.contraction for e in g.einsums for a in e.inputs}
         family = self.roles.family | {self.roles.source}
@@ -221,9 +257,9 @@ class FlatProblem:
     def _fused_tile(self, product: Product, operand: Operand, fused: int) -> dict[str, int]:
         column = self.roles.column
         ranks = [r for r in operand.ranks if r in product.ranks]
-        return {r: min(self.sizes[r], fused) if r == column else self.sizes[r] for r in ranks}
+        return {r: least(self.sizes[r], fused) if r == column else self.sizes[r] for r in ranks}
 
     def _array_tile(self, sizes: dict[str, int]) -> int:
         array = self.architecture.array_2d
         sides = [array.columns if r in (self.roles.column, self.roles.source) else array.rows for r in sizes]
-        return prod([min(size, side) for size, side in zip(sizes.values(), sides, strict=True)])
+        return prod([least(size, side) for size, side in zip(sizes.values(), sides, strict=True)])

@@ -101,7 +101,7 @@ class FusedPlan:
         """Return the bytes that tiles may take; of a machine whose numbers are arrays, an array."""
         capacity = architecture.global_buffer.bytes
         if self.decoupled and accounting.tile_capacity_bytes is not None:
-            return least(capacity, accounting.tile_capacity_bytes)
+            capacity = least(capacity, accounting.tile_capacity_bytes)
         return capacity
 
     def _drain_cycles(self, extents: dict[str, int]) -> int:

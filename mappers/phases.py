@@ -7,6 +7,7 @@ the 1D array, walked fiber by fiber. Source: Kao et al., "FLAT", ASPLOS 2023; Na
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +17,7 @@ from einsum_cascades.operators import WorkClass
 from einsum_cascades.workload import Workload
 from hw_models.accounting import Accounting
 from hw_models.architecture import Architecture, Array
+from mappers.capacity import least
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,26 @@ def rank_sizes(cascade: Cascade, workload: Workload, architecture: Architecture)
     Raises:
         InputError: the workload lacks a size.
     """
+    return sizes_of_ranks(cascade, workload.size, architecture)
+
+
+def sizes_of_ranks(cascade: Cascade, size: Callable[[str], int], architecture: Architecture) -> dict[str, int]:
+    """Return what ``rank_sizes`` does; the sizes and the machine may be of arrays.
+
+    Raises:
+        InputError: ``size`` knows no size of a rank.
+    """
     sizes: dict[str, int] = {}
     for partition in cascade.partitions:
-        left = workload.size(partition.rank)
+        left = size(partition.rank)
         parts = list(partition.parts)
-        sizes[parts[-1]] = min(left, architecture.array_2d.rows)
+        sizes[parts[-1]] = least(left, architecture.array_2d.rows)
         left = -(-left // sizes[parts[-1]])
         for part in parts[1:-1]:
-            sizes[part] = min(left, workload.size(part))
+            sizes[part] = least(left, size(part))
             left = -(-left // sizes[part])
         sizes[parts[0]] = left
     for rank in dict.fromkeys(r for e in (*cascade.body, *cascade.final) for r in e.ranks):
         if rank not in sizes:
-            sizes[rank] = workload.size(rank)
+            sizes[rank] = size(rank)
     return sizes

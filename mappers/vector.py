@@ -15,9 +15,9 @@ from math import prod
 from einsum_cascades.ir import Access, Cascade, Einsum
 from einsum_cascades.operations import work_classes
 from hw_models.accounting import Accounting
-from hw_models.architecture import Architecture
+from hw_models.architecture import Architecture, Array
 from mappers.binding import offered
-from mappers.capacity import live_bytes
+from mappers.capacity import least, live_bytes
 from mappers.mapping import MappedEinsum, NestShape
 from mappers.nest import Hold, Operand
 from mappers.phases import PhaseGroup, actions, phase_cycles
@@ -25,6 +25,17 @@ from mappers.residency import BUFFER, DRAM
 from mappers.sections import Section, carried
 
 INSTANCES = "*"
+
+
+def lanes(array: Array) -> int:
+    """Return how many values an array works on side by side in a vector phase."""
+    return array.pes if array.name == "array_1d" else array.columns
+
+
+def along_parts(size: int, lanes: int) -> dict[str, int]:
+    """Return the extents of the rank along the lanes: ``steps`` in time, ``lanes`` side by side."""
+    width = least(size, lanes)
+    return {"steps": -(-size // width), "lanes": width}
 
 
 @dataclass(frozen=True)
@@ -68,47 +79,58 @@ class VectorPhase:
     ) -> MappedEinsum:
         array_name = offered(einsum, "array_1d", architecture)
         array = architecture.array(array_name)
-        lanes = array.pes if array_name == "array_1d" else array.columns
-        along = self._along(einsum, sizes)
-        ordered = [r for r in einsum.ranks if r not in self.family] + [r for r in self.family if r in einsum.ranks]
-        loops: list[tuple[str, int, bool]] = [(INSTANCES, sizes[INSTANCES], False)]
-        fiber = len(ordered) + 1
-        for rank in ordered:
-            if rank in self.family:
-                fiber = min(fiber, len(loops))
-            if rank == along:
-                width = min(sizes[rank], lanes)
-                loops += [(rank, -(-sizes[rank] // width), False), (rank, width, True)]
-            else:
-                loops.append((rank, sizes[rank], False))
-        fiber = min(fiber, len(loops))
-        operands, holds = self._operands(einsum, fiber, len(loops), array_name)
-        shape = NestShape.of(
-            operands,
-            tuple(r for r, _, _ in loops),
-            tuple(s for _, _, s in loops),
-            holds,
-            multicast=array.multicast,
-            spatial_reduction=array.spatial_reduction,
-        )
+        along = self.along(einsum, sizes)
+        shape, loops = self.layout(einsum, array, along)
         work = tuple(Counter(work_classes(einsum)).items())
-        points = sizes[INSTANCES] * prod([sizes[r] for r in einsum.ranks])
-        extents = tuple(x for _, x, _ in loops)
+        parts = along_parts(sizes[along], lanes(array)) if along else {}
         return MappedEinsum(
             einsum.name,
             array_name,
             shape,
-            extents,
+            tuple(parts[part] if part else sizes[rank] for rank, part in loops),
             work,
             phase_cycles(work, array, accounting),
-            points,
+            sizes[INSTANCES] * prod([sizes[r] for r in einsum.ranks]),
             actions(work, array),
         )
 
-    def _along(self, einsum: Einsum, sizes: dict[str, int]) -> str:
-        free = [r for r in einsum.ranks if r not in self.cascade.iterative_ranks]
+    def layout(self, einsum: Einsum, array: Array, along: str) -> tuple[NestShape, tuple[tuple[str, str], ...]]:
+        """Return an Einsum's nest without extents, and its loops.
+
+        Args:
+            along: the rank that lies along the lanes.
+
+        Returns:
+            The nest, and per loop the rank with "" for all of it, ``steps`` or ``lanes`` for a part of ``along``.
+        """
+        ordered = [r for r in einsum.ranks if r not in self.family] + [r for r in self.family if r in einsum.ranks]
+        loops: list[tuple[str, str]] = [(INSTANCES, "")]
+        fiber = len(ordered) + 1
+        for rank in ordered:
+            if rank in self.family:
+                fiber = min(fiber, len(loops))
+            loops += [(rank, "steps"), (rank, "lanes")] if rank == along else [(rank, "")]
+        operands, holds = self._operands(einsum, min(fiber, len(loops)), len(loops), array.name)
+        shape = NestShape.of(
+            operands,
+            tuple(rank for rank, _ in loops),
+            tuple(part == "lanes" for _, part in loops),
+            holds,
+            multicast=array.multicast,
+            spatial_reduction=array.spatial_reduction,
+        )
+        return shape, tuple(loops)
+
+    def along(self, einsum: Einsum, sizes: dict[str, int]) -> str:
+        """Return the rank that lies along the lanes; "" if there is none."""
+        rows, free = self.along_choices(einsum)
+        return rows or max(free, key=lambda r: sizes[r], default="")
+
+    def along_choices(self, einsum: Einsum) -> tuple[str, tuple[str, ...]]:
+        """Return the row rank that lies along the lanes ("" if there is none), and else the ranks to choose from."""
+        free = tuple(r for r in einsum.ranks if r not in self.cascade.iterative_ranks)
         rows = [r for r in self.family if r in free]
-        return rows[-1] if rows else max(free, key=lambda r: sizes[r], default="")
+        return (rows[-1], ()) if rows else ("", free)
 
     def _operands(
         self, einsum: Einsum, fiber: int, end: int, array: str

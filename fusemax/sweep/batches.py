@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -16,48 +17,92 @@ from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.pointwise import LARGEST, Choice
 from fusemax.sweep.results import Results
 from hw_models.batched import BOUNDS
-from mappers.batched.fused import Batch, fused_batch
+from mappers.batched.batch import Batch
+from mappers.batched.flat import flat_batch, flat_bound
+from mappers.batched.fused import fused_batch, fused_bound
+from mappers.batched.values import WORD
 
 Array: TypeAlias = npt.NDArray[Any]
 
 BLOCK: Final = 16384
 """Points evaluated together: their arrays stay in the cache."""
 
-BATCHED: Final[dict[str, Callable[..., Batch]]] = {
-    "fusemax-serial": partial(fused_batch, interleaved=False),
-    "fusemax-interleaved": partial(fused_batch, interleaved=True),
+@dataclass(frozen=True)
+class Batched:
+    """A strategy over arrays.
+
+    Attributes:
+        run: returns the costs of many points.
+        bound: returns a bound on the counts at each point.
+    """
+
+    run: Callable[..., Batch]
+    bound: Callable[..., Any]
+
+
+def _fused(*, interleaved: bool) -> Batched:
+    return Batched(partial(fused_batch, interleaved=interleaved), partial(fused_bound, interleaved=interleaved))
+
+
+BATCHED: Final[dict[str, Batched]] = {
+    "flat": Batched(partial(flat_batch, from_table=True), flat_bound),
+    "flat-searched": Batched(partial(flat_batch, from_table=False), flat_bound),
+    "fusemax-serial": _fused(interleaved=False),
+    "fusemax-interleaved": _fused(interleaved=True),
 }
 
 
-def evaluate_batch(
-    choice: Choice,
-    spatial: SpatialGroup,
-    sizes: Mapping[str, Any],
-    instances: Any,
-    where: Array,
-    results: Results,
-) -> None:
-    """Evaluate the points of a batch.
+@dataclass(frozen=True)
+class Points:
+    """Points that share all names, with their numbers.
+
+    Attributes:
+        sizes, instances: of the workload; numbers, or arrays over the points.
+        count: how many points.
+    """
+
+    choice: Choice
+    spatial: SpatialGroup
+    sizes: Mapping[str, Any]
+    instances: Any
+    count: int
+
+    def size(self, rank: str) -> Any:
+        """Return the size of a rank.
+
+        Raises:
+            InputError: the workload does not give it.
+        """
+        if rank not in self.sizes:
+            raise InputError(f"rank {rank} has no size")
+        return self.sizes[rank]
+
+    def wide(self) -> Array:
+        """Return at which points a count may not fit 64 bits.
+
+        Raises:
+            InputError: none of the points has a cost.
+        """
+        bound = BATCHED[self.choice.mapper].bound
+        found = bound(self.choice.cascade, self.size, self.instances, self.spatial.architecture)
+        return np.broadcast_to(np.asarray(found) >= WORD, (self.count,))
+
+
+def evaluate_batch(points: Points, where: Array, results: Results) -> None:
+    """Evaluate points.
 
     Args:
-        sizes, instances: of the workload; numbers, or arrays over the points.
         where: where the points stand in the results.
 
     Raises:
         InputError: none of the points has a cost.
     """
-    architecture = spatial.architecture
+    choice, count, architecture = points.choice, points.count, points.spatial.architecture
     if choice.dtype is not None:
         check_dtype(choice.dtype, architecture)
-
-    def size(rank: str) -> Any:
-        if rank not in sizes:
-            raise InputError(f"rank {rank} has no size")
-        return sizes[rank]
-
-    batch = BATCHED[choice.mapper](choice.cascade, size, instances, architecture, choice.accounting, len(where))
-    count = len(where)
-    row_fits = np.broadcast_to(spatial.row_fits, (count,))
+    run = BATCHED[choice.mapper].run
+    batch = run(choice.cascade, points.size, points.instances, architecture, choice.accounting, count)
+    row_fits = np.broadcast_to(points.spatial.row_fits, (count,))
     there = batch.fits & row_fits
     costs = dict(batch.costs)
     costs["bound"] = Names(np.broadcast_to(np.asarray(costs["bound"]), (count,)), BOUNDS)

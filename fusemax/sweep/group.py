@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.yaml_source import Node
-from fusemax.sweep.batches import BATCHED, BLOCK, evaluate_batch
+from fusemax.sweep.batches import BATCHED, BLOCK, Points, evaluate_batch
 from fusemax.sweep.conditions import Column
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys, schema_of
@@ -118,14 +119,32 @@ class Group:
             self._point(point, where[point : point + 1], results)
 
     def _batch(self, points: Array, where: Array, results: Results) -> None:
-        assert self.spatial is not None
-        columns = {key: _shared(column[points]) for key, column in self.numbers.items()}
-        spatial = self.spatial.take({key: columns[key] for key in self.spatial.columns})
+        """Evaluate points together, in 64-bit integers where they hold every count."""
         try:
-            sizes, instances = self.workload.sizes({key: columns[key] for key in self.workload.columns})
-            evaluate_batch(self.choice, spatial, sizes, instances, where, results)
+            together = self._points(points, object if self._huge else np.int64)
+            wide = together.wide()
+            if not wide.any():
+                evaluate_batch(together, where, results)
+                return
+            for part, whole in ((~wide, np.int64), (wide, object)):
+                if part.any():
+                    evaluate_batch(self._points(points[part], whole), where[part], results)
         except InputError as error:
             results.fail(where, error.message)
+
+    @cached_property
+    def _huge(self) -> bool:
+        """Whether the number of PEs alone may pass 64 bits."""
+        sides = ("array_2d.rows", "array_2d.columns", "array_1d.rows", "array_1d.columns")
+        return any(float(self.numbers[key].max()) > 2.0**30 for key in sides if key in self.numbers)
+
+    def _points(self, points: Array, whole: type) -> Points:
+        """Return some of the points, whole numbers of a type."""
+        assert self.spatial is not None
+        columns = {key: _shared(column[points], whole) for key, column in self.numbers.items()}
+        spatial = self.spatial.take({key: columns[key] for key in self.spatial.columns})
+        sizes, instances = self.workload.sizes({key: columns[key] for key in self.workload.columns})
+        return Points(self.choice, spatial, sizes, instances, len(points))
 
     def _point(self, point: int, where: Array, results: Results) -> None:
         try:
@@ -137,6 +156,8 @@ class Group:
             results.fill(where, {name: row[name] for name in (*FLOATS, *WHOLES, *TEXTS[1:])})
 
 
-def _shared(column: Array) -> Any:
-    """Return the number that all points share, if they do."""
-    return column[0].item() if (column == column[0]).all() else column
+def _shared(column: Array, whole: type) -> Any:
+    """Return the number that all points share, if they do, else the column; whole numbers of a type."""
+    if (column == column[0]).all():
+        return column[0].item()
+    return column.astype(whole) if column.dtype.kind == "i" else column

@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from einsum_cascades.ir import Cascade
 from hw_models.accounting import Accounting
 from hw_models.architecture import Architecture, Array, Memory, Unit
 from hw_models.batched import Number, Totals, batch_cost
+from mappers.batched.batch import Batch, Size
 from mappers.batched.divisors import largest_divisors
 from mappers.batched.nest import Tally, phase_cycles_of
 from mappers.batched.values import Values, product_bound
-from mappers.capacity import too_small
+from mappers.capacity import least, most
 from mappers.fused import COLUMN_GROUP, COLUMN_GROUPS, COLUMN_TILES, ROWS, FusedPlan
 from mappers.fused_plan import fused_plans
-
-Mask: TypeAlias = npt.NDArray[np.bool_]
-Size = Callable[[str], Any]
-
-WORD: float = 2.0**62
-"""Counts are evaluated in 64-bit integers while a bound on them stays below this."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Costs of many points.
-
-    Attributes:
-        costs: by column, as ``batch_cost`` gives them; they mean nothing where ``fits`` is false.
-        fits: whether there is a mapping.
-        capacity: bytes that were too few where there is none.
-        what: the kind of mapping that does not fit.
-    """
-
-    costs: dict[str, Number]
-    fits: Mask
-    capacity: Number
-    what: str
-
-    def refusal(self, capacity: int) -> str:
-        """Return why a point has no mapping."""
-        return too_small(self.what, 0, capacity).message
 
 
 def fused_batch(
@@ -95,19 +67,30 @@ def structure(architecture: Architecture) -> Architecture:
     )
 
 
-def count_bound(plan: FusedPlan, size: Size, instances: Number, architecture: Architecture) -> Any:
-    """Return a bound on every count of a plan, as floats: it says whether 64-bit integers hold them."""
-    extents: dict[str, Any] = plan.extents(size, instances, architecture)
+def fused_bound(
+    cascade: Cascade, size: Size, instances: Number, architecture: Architecture, *, interleaved: bool
+) -> Any:
+    """Return a bound on every count at each point, as floats.
+
+    Raises:
+        InputError: as ``fused_batch``.
+    """
+    plans = fused_plans(cascade, structure(architecture), interleaved)
+    return sum(_bound(plan, size, instances, architecture) for plan in plans)
+
+
+def _bound(plan: FusedPlan, size: Size, instances: Number, architecture: Architecture) -> Any:
+    """No count of an Einsum exceeds the points of its nest, as often as they are counted."""
+    extents: dict[str, Any] = plan.extents(size, instances, architecture)  # type: ignore[arg-type]
     extents |= {COLUMN_GROUP: 1, COLUMN_GROUPS: extents[COLUMN_TILES]}
-    found: Any = 0.0
+    found = product_bound(extents, (*plan.visit_keys, ROWS)) * max(plan.drains, 1)
     for piece in plan.pieces:
-        accesses = 2 * (len(piece.shape.operands) + np.asarray(_unit_sum(piece.work, piece.array, architecture, "actions")))
+        actions = np.asarray(_unit_sum(piece.work, piece.array, architecture, "actions"), float)
         cycles = np.asarray(_unit_sum(piece.work, piece.array, architecture, "cycles"), float)
-        work = max((number for _, number in piece.work), default=1)
-        factor = np.maximum(np.maximum(accesses.astype(float), cycles), max(work, architecture.value_bytes))
-        found = found + product_bound(extents, piece.keys) * factor
-    drained = product_bound(extents, (*plan.visit_keys, ROWS)) * max(plan.drains, 1)
-    return found + drained
+        accesses = len(piece.shape.operands) + 1
+        often = np.maximum(np.maximum(accesses + 2 * actions, accesses * architecture.value_bytes), cycles)
+        found = found + product_bound(extents, piece.keys) * often
+    return found
 
 
 def _unit_sum(work: Any, array: str, architecture: Architecture, what: str) -> Any:
@@ -135,8 +118,8 @@ def _planned(
             fixed = fixed + tile
     fits = np.broadcast_to(np.asarray(fixed + growing <= capacity), (count,))
     tiles = extents[COLUMN_TILES]
-    room = np.maximum(capacity - fixed, growing) // np.maximum(growing, 1) if np.any(growing) else tiles
-    group = _divisors(tiles, np.maximum(np.minimum(tiles, room), 1))
+    room = most(capacity - fixed, growing) // growing if np.any(growing) else tiles
+    group = _divisors(tiles, most(least(tiles, room), 1))
     extents |= {COLUMN_GROUP: group, COLUMN_GROUPS: tiles // group}
     totals = plan_totals(plan, extents, architecture, accounting, fixed + growing * group)
     return Batch(batch_cost(totals, architecture, accounting), fits, capacity, "fused")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hw_models.activity import ArrayName
 from hw_models.batched import ARRAYS, MEMORIES, Number, Totals
 from mappers.analysis import Boundary, Chain, CompiledNest
 from mappers.batched.values import Handle, Terms, Values
+from mappers.capacity import most
 
 
 @dataclass
@@ -23,6 +25,7 @@ class Tally:
 
     values: Values
     accounting: Accounting
+    spilled: Mapping[str, Fraction] = field(default_factory=dict)
     reads: dict[str, Terms] = field(default_factory=lambda: {m: Counter() for m in MEMORIES})
     writes: dict[str, Terms] = field(default_factory=lambda: {m: Counter() for m in MEMORIES})
     operations: dict[tuple[ArrayName, WorkClass], Terms] = field(default_factory=dict)
@@ -64,16 +67,42 @@ class Tally:
         """Add one tensor's accesses; return those to DRAM."""
         return (_output if chain.output else _input)(self, chain, nest, keys, walked)
 
-    def count(self, memory: str, reads: Terms, fills: Terms, updates: Terms, drains: Terms) -> Terms:
-        """Add accesses to a memory; return those that are off-chip traffic."""
+    def count(
+        self, memory: str, tensor: str, reads: Terms, fills: Terms, updates: Terms, drains: Terms, exact: Terms
+    ) -> Terms:
+        """Add accesses to a memory; return those that are off-chip traffic.
+
+        Args:
+            exact: the reads if every first read is free; what is spilled is counted so.
+        """
+        part = self.spilled.get(tensor)
+        if not part or memory not in ("dram", "global_buffer"):
+            self._add(memory, reads, fills, updates, drains)
+            return _sum(reads, updates) if memory == "dram" else Counter()
+        if memory == "dram" or not self.accounting.spilled_accesses_in_buffer:
+            kept = [self._scaled(terms, 1 - part) for terms in (exact, fills, updates, drains)]
+        else:
+            kept = [reads, fills, updates, drains]
+        self._add(memory, *kept)
+        if memory == "dram":
+            return _sum(kept[0], kept[2])
+        outside = [self._scaled(terms, part) for terms in (exact, updates)]
+        self._add("dram", outside[0], Counter(), outside[1], Counter())
+        return _sum(*outside)
+
+    def _add(self, memory: str, reads: Terms, fills: Terms, updates: Terms, drains: Terms) -> None:
         self.reads[memory].update(reads)
         if self.accounting.drain_reads:
             self.reads[memory].update(drains)
         self.writes[memory].update(fills)
         self.writes[memory].update(updates)
-        if memory != "dram":
-            return Counter()
-        return _sum(reads, updates)
+
+    def _scaled(self, terms: Terms, part: Fraction) -> Terms:
+        """Return a part of a sum, rounded to the nearest whole number, of two to the even one."""
+        whole, rest = np.divmod(self.values.total(terms), part.denominator)
+        down, over = np.divmod(rest * part.numerator, part.denominator)
+        nearest = 2 * over + (whole * part.numerator + down) % 2 > part.denominator
+        return _one(self.values.put(f"scaled {part} {sorted(terms.items())}", whole * part.numerator + down + nearest))
 
     def moved(self, names: Iterable[str]) -> Number:
         """Return the values that Einsums move to or from DRAM."""
@@ -133,9 +162,10 @@ def _input(tally: Tally, chain: Chain, nest: CompiledNest, keys: Sequence[str], 
     fills, outside = nothing, Counter[Handle]()
     for memory, boundary in zip(chain.memories, chain.boundaries, strict=False):
         reads = _one(moved(values, boundary, nest, keys, boundary.outer))
-        outside.update(tally.count(memory, reads, fills, nothing, nothing))
+        outside.update(tally.count(memory, chain.tensor, reads, fills, nothing, nothing, reads))
         fills = _one(moved(values, boundary, nest, keys, boundary.inner))
-    outside.update(tally.count(chain.memories[-1], _one(walked), fills, nothing, nothing))
+    reads = _one(walked)
+    outside.update(tally.count(chain.memories[-1], chain.tensor, reads, fills, nothing, nothing, reads))
     return outside
 
 
@@ -149,12 +179,26 @@ def _output(tally: Tally, chain: Chain, nest: CompiledNest, keys: Sequence[str],
         if memory == "global_buffer":
             tile = values.product(_picked(keys, boundary.outer_tile))
             free = values.free_reads(size, tile, tally.accounting)
-        outside.update(tally.count(memory, _sum(updates, less=_one(free)), fills, updates, drains))
-        fills = _sum(updates, less=_one(size))
+        again = _sum(updates, less=_one(size))
+        reads = again if free == size else _sum(updates, less=_one(free))
+        outside.update(tally.count(memory, chain.tensor, reads, fills, updates, drains, again))
+        fills = again
         drains = _one(moved(values, boundary, nest, keys, boundary.inner))
     fresh = _sum(drains, less=fills) if chain.boundaries else _one(values.product(_picked(keys, chain.distinct)))
-    outside.update(tally.count(chain.memories[-1], _sum(_one(walked), less=fresh), fills, _one(walked), drains))
+    reads = _sum(_one(walked), less=fresh)
+    outside.update(tally.count(chain.memories[-1], chain.tensor, reads, fills, _one(walked), drains, reads))
     return outside
+
+
+def home_values(values: Values, chain: Chain, nest: CompiledNest, keys: Sequence[str]) -> Number:
+    """Return how many values of a tensor come from and go to DRAM: what ``Tally`` says of it, sooner."""
+    if chain.memories[0] != "dram":
+        return 0
+    outside = values[moved(values, chain.boundaries[0], nest, keys, chain.boundaries[0].outer)]
+    found: Number = outside
+    if chain.output:
+        found = 2 * outside - values[values.product(_picked(keys, chain.boundaries[0].distinct))]
+    return found
 
 
 def phase_cycles_of(tally: Tally, arrays: Mapping[str, ArrayName], epochs: Sequence[Sequence[str]], drain: Any) -> Any:
@@ -164,5 +208,5 @@ def phase_cycles_of(tally: Tally, arrays: Mapping[str, ArrayName], epochs: Seque
         on: dict[ArrayName, Any] = dict.fromkeys(ARRAYS, 0)
         for name in epoch:
             on[arrays[name]] = on[arrays[name]] + tally.cycles[name]
-        cycles = cycles + np.maximum(on["array_2d"], on["array_1d"])
+        cycles = cycles + most(on["array_2d"], on["array_1d"])
     return cycles

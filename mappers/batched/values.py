@@ -23,23 +23,31 @@ Terms: TypeAlias = Counter[Handle]
 """A sum: how often each value is added."""
 
 ONE: Final[Handle] = ("product",)
-_WORD: Final = 2.0**64
+WORD: Final = 2.0**62
+"""Counts are evaluated in 64-bit integers while a bound on them stays below this, else in Python's own."""
 
 
 class Values:
     """Extents, and values made of them, by handle."""
 
     def __init__(self, extents: Mapping[str, Number]) -> None:
-        self.extents = dict(extents)
-        fixed_first = sorted(self.extents, key=lambda k: isinstance(self.extents[k], np.ndarray))
-        self._order = {key: i for i, key in enumerate(fixed_first)}
+        self.extents: dict[str, Number] = {}
+        self.extend(extents)
         self._known: dict[Handle, Any] = {ONE: 1}
         self._above_one: dict[str, bool | None] = {}
+
+    def extend(self, extents: Mapping[str, Number]) -> None:
+        """Name further extents."""
+        self.extents.update(extents)
+
+    def _place(self, key: str) -> tuple[bool, str]:
+        """Where an extent stands in a product: numbers that all points share come first."""
+        return isinstance(self.extents[key], np.ndarray), key
 
     def product(self, keys: Iterable[str]) -> Handle:
         """Return the handle of a product of extents; those that are 1 are left out."""
         kept = [k for k in keys if self._more(k) is not False]
-        return ("product", *sorted(kept, key=self._order.__getitem__))
+        return ("product", *sorted(kept, key=self._place))
 
     def _more(self, key: str) -> bool | None:
         """Whether an extent is more than 1: for all points, for none, or (None) for some."""
@@ -81,7 +89,7 @@ class Values:
         if bits is None:
             return size
         sizes, tiles = self[size], self[tile]
-        whole = float(np.max(sizes)) * float(np.max(tiles)) < min(_WORD / 2, 2.0**bits / 2)
+        whole = float(np.max(sizes)) * float(np.max(tiles)) < 2.0 ** min(bits - 1, 62)
         return size if whole else ("free", bits, size, tile)
 
     def put(self, name: str, value: Number) -> Handle:

@@ -17,7 +17,7 @@ from hw_models.accounting import PUBLISHED
 from hw_models.cost import cost
 from hw_models.load import load_architecture
 from mappers.activity import activity_of
-from mappers.flat import _table, flat, flat_searched, tabulated
+from mappers.flat import published_choices, flat, flat_searched, tabulated
 from mappers.flat_nest import STATIONARY, FlatChoice, FlatProblem
 from mappers.flat_search import search
 
@@ -70,7 +70,7 @@ def test_flat_as_in_the_closed_form(side, dims, heads, tiles, held, scores, stat
     assert found.latency_s == pytest.approx(form.latency_s, rel=1e-6 if spilled else 1e-9)
 
 
-@pytest.mark.parametrize("key", [k for k in _table() if k[0] == 256 and k[3] >= 512], ids=str)
+@pytest.mark.parametrize("key", [k for k in published_choices() if k[0] == 256 and k[3] >= 512], ids=str)
 def test_the_published_spills_follow_from_the_capacity(key):
     """What overflows is what is live beyond the buffer: f = 1 - capacity / live."""
     side, buffer, head_dim, seq_len = key
