@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OK: Final = "ok"
 OBJECTIVES: Final = ("latency_s", "energy_j", "edp_js")
+
+
 @dataclass
 class Best:
     """The best points and how many there are of each kind.
