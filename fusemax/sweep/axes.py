@@ -232,7 +232,9 @@ def _range(form: _Form) -> Values:
         raise form.parts["multiple_of"].error("a range with a step is not rounded", "leave one of them out")
     if not rest and form.multiple:
         start = -(-int(start) // form.multiple) * form.multiple
-    count = int((stop - start) / step * (1 + 1e-12)) + 1 if not form.whole else (int(stop) - int(start)) // int(step) + 1
+    count = (
+        int((stop - start) / step * (1 + 1e-12)) + 1 if not form.whole else (int(stop) - int(start)) // int(step) + 1
+    )
     if count < 1:
         raise form.bounds.error(f"no multiple of {form.multiple} lies in this range")
     return Stepped(start, step, count)

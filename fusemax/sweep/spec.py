@@ -166,7 +166,9 @@ def parse_sweep(text: str, file: str = "<text>") -> Sweep:
     title = parts["title"].string() if "title" in parts else ""
     samples = _samples(parts["samples"]) if "samples" in parts else None
     nodes = parts["axes"].mapping(required=_NEEDED)
-    named = {key: read_axis(key, "name", nodes[key], samples is not None) for key in (*_NEEDED, "model") if key in nodes}
+    named = {
+        key: read_axis(key, "name", nodes[key], samples is not None) for key in (*_NEEDED, "model") if key in nodes
+    }
     resources = _resources(named, nodes)
     axes = _axes(nodes, parts["axes"], resources, samples is not None)
     zips = _zips(parts["zip"], axes, samples) if "zip" in parts else ()

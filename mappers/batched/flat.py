@@ -22,7 +22,7 @@ from hw_models.accounting import Accounting
 from hw_models.architecture import Architecture
 from hw_models.batched import Number, batch_cost
 from mappers.batched.batch import Batch, Size
-from mappers.batched.flat_search import VectorWork, free_tensors, held_flags, search_many
+from mappers.batched.flat_search import Beside, free_tensors, held_flags, search_many
 from mappers.batched.nest import Tally
 from mappers.batched.phases import add_vector_phase, structures
 from mappers.batched.subsets import pick
@@ -151,7 +151,7 @@ def _choices(problem: FlatProblem, count: int, whole: Any, *, from_table: bool) 
     if not len(rest):
         return
     some = problem if len(rest) == count else _at(problem, rest)
-    found = search_many(some, {b: _vector_work(some, b) for b in (True, False)}, len(rest), whole)
+    found = search_many(some, {b: _beside(some, b) for b in (True, False)}, len(rest), whole)
     there = np.flatnonzero(found.found)
     between = found.between[there]
     on_chip = {tensor: between for tensor in problem.intermediates}
@@ -187,12 +187,17 @@ def _at(problem: FlatProblem, points: Array) -> FlatProblem:
     return replace(problem, sizes=pick(problem.sizes, points), architecture=pick(problem.architecture, points))
 
 
-def _vector_work(problem: FlatProblem, between: bool) -> VectorWork:
-    tally = Tally(Values({}), problem.accounting)
+def _beside(problem: FlatProblem, between: bool) -> Beside:
     on_chip = problem.intermediates if between else frozenset[str]()
     tally = _vector_tally(problem, on_chip, {})
-    return VectorWork(
-        tally.occupied["array_1d"], tally.occupied["array_2d"], tally.moved(tally.dram_values)
+    architecture = problem.architecture
+    return Beside(
+        tally.occupied["array_1d"],
+        tally.occupied["array_2d"],
+        tally.moved(tally.dram_values),
+        architecture.frequency_hz,
+        architecture.bandwidth_bytes_per_s,
+        problem.value_bytes,
     )
 
 
@@ -264,9 +269,10 @@ def _contraction_tally(
     spilled: Mapping[str, Fraction],
 ) -> Tally:
     shape, keys = problem.layout(product, stationary, on_chip)
-    extents: dict[str, Any] = problem.extents(product, stationary, fused)  # type: ignore[arg-type]
-    own = {f"size of {r}": problem.sizes[r] for r in (INSTANCES, *product.others, *product.ranks)}
-    tally = Tally(Values(extents | own), problem.accounting, spilled)
+    own = tuple((rank, "whole") for rank in (INSTANCES, *product.others, *product.ranks))
+    extents: dict[Any, Any] = {key: problem.extent(key, fused) for key in keys}  # type: ignore[arg-type]
+    values = Values(extents | {key: problem.sizes[key[0]] for key in own})
+    tally = Tally(values, problem.accounting, spilled)
     cycles = phase_cycles((("mac", 1),), problem.architecture.array_2d, problem.accounting)
-    tally.einsum(product.name, "array_2d", shape.compiled, keys, (("mac", 1),), cycles, 1, tuple(own))
+    tally.einsum(product.name, "array_2d", shape.compiled, keys, (("mac", 1),), cycles, 1, own)
     return tally
