@@ -195,7 +195,7 @@ class FlatProblem:
         if part == "time":
             return size
         side = self.architecture.array_2d.columns if part.startswith("column") else self.architecture.array_2d.rows
-        width = least(size, side)
+        width: int = least(size, side)
         return -(-size // width) if part.endswith("steps") else width
 
     def _order(self, product: Product, stationary: str) -> tuple[str, str, str]:

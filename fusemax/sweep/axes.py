@@ -107,9 +107,11 @@ class Continuum:
             return _spread(self.low, self.high, fraction, self.log_scale)
         low, high = -(-int(self.low) // self.multiple), int(self.high) // self.multiple
         if not self.log_scale:
-            return (low + np.floor(fraction * (high - low + 1)).astype(np.int64)) * self.multiple
+            even: Array = (low + np.floor(fraction * (high - low + 1)).astype(np.int64)) * self.multiple
+            return even
         found = np.rint(_spread(self.low, self.high, fraction, True) / self.multiple).astype(np.int64)
-        return np.clip(found, low, high) * self.multiple
+        rounded: Array = np.clip(found, low, high) * self.multiple
+        return rounded
 
     def __str__(self) -> str:
         rounded = f", multiple_of: {self.multiple}" if self.multiple not in (None, 1) else ""
@@ -137,6 +139,12 @@ class Axis:
     def extremes(self) -> tuple[Scalar, ...]:
         """All values of a list; the ends of a range."""
         return self.values.values
+
+    @property
+    def ends(self) -> tuple[int | float, int | float]:
+        """The least and the greatest value of an axis of numbers."""
+        numbers = [value for value in self.extremes if not isinstance(value, str)]
+        return min(numbers), max(numbers)
 
 
 def _spread(low: float, high: float, fraction: Array, log_scale: bool) -> Array:

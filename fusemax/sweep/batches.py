@@ -105,7 +105,7 @@ def evaluate_batch(points: Points, where: Array, results: Results) -> None:
     batch = run(choice.cascade, points.size, points.instances, architecture, choice.accounting, count)
     row_fits = np.broadcast_to(points.spatial.row_fits, (count,))
     there = batch.fits & row_fits
-    costs = dict(batch.costs)
+    costs: dict[str, Any] = dict(batch.costs)
     costs["bound"] = Names(np.broadcast_to(np.asarray(costs["bound"]), (count,)), BOUNDS)
     for column in ("dram_bytes", "buffer_bytes"):
         within = np.broadcast_to(np.asarray(costs[column] <= LARGEST), (count,))

@@ -84,7 +84,8 @@ class Group:
             return found
         if self.spatial is None:
             return np.nan
-        return self.area_mm2 if name == "area_mm2" else self.spatial.number(name)
+        number: Column = self.area_mm2 if name == "area_mm2" else self.spatial.number(name)
+        return number
 
     @property
     def area_mm2(self) -> Any:

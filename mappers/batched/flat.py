@@ -106,8 +106,8 @@ def flat_bound(cascade: Cascade, size: Size, instances: Number, architecture: Ar
         padded = [np.asarray(sizes[INSTANCES], float)]
         for rank in einsum.ranks:
             length = np.asarray(sizes[rank], float)
-            sides = (array.columns, array.rows, architecture.array_1d.pes)
-            tiles = [np.ceil(length / side) * np.minimum(length, side) for side in sides]  # type: ignore[operator]
+            sides = [np.asarray(n, float) for n in (array.columns, array.rows, architecture.array_1d.pes)]
+            tiles = [np.ceil(length / side) * np.minimum(length, side) for side in sides]
             padded.append(np.maximum.reduce(np.broadcast_arrays(length, *tiles)))
         units = [unit for a in (array, architecture.array_1d) for _, unit in a.units]
         often = [np.asarray(n, float) for u in units for n in (2 * u.actions, u.cycles)]
@@ -146,7 +146,7 @@ def _choices(problem: FlatProblem, count: int, whole: Any, *, from_table: bool) 
             tensors = {o.tensor for p in problem.products for o in p.operands}
             on_chip = {t: np.full(len(points), t in choice.on_chip) for t in tensors}
             stationary = [np.full(len(points), STATIONARY.index(s)) for s in choice.stationary]
-            yield _Chosen(points, np.full(len(points), choice.fused), stationary, on_chip, choice.spilled)
+            yield _Chosen(points, np.full(len(points), choice.fused, whole), stationary, on_chip, choice.spilled)
             rest = np.setdiff1d(rest, points, assume_unique=True)
     if not len(rest):
         return
@@ -154,7 +154,7 @@ def _choices(problem: FlatProblem, count: int, whole: Any, *, from_table: bool) 
     found = search_many(some, {b: _beside(some, b) for b in (True, False)}, len(rest), whole)
     there = np.flatnonzero(found.found)
     between = found.between[there]
-    on_chip = {tensor: between for tensor in problem.intermediates}
+    on_chip = dict.fromkeys(problem.intermediates, between)
     stationary = []
     for product, option in zip(problem.products, found.options, strict=True):
         free = free_tensors(problem, product)
@@ -213,7 +213,8 @@ def _vector_tally(problem: FlatProblem, on_chip: frozenset[str], spilled: Mappin
 
 def _live_bytes(problem: FlatProblem, chosen: _Chosen) -> Any:
     some = _at(problem, chosen.points)
-    shared, tiles = 0, sum(some.fibers_from_outside)
+    shared: Any = 0
+    tiles: Any = sum(some.fibers_from_outside)
     for tensor, on, off, hands_on in some.places(chosen.fused):  # type: ignore[arg-type]
         place = np.where(chosen.on_chip[tensor], on, off)
         if hands_on:
@@ -236,8 +237,8 @@ def _add(problem: FlatProblem, chosen: _Chosen, sums: Sums, points: Array) -> No
             )
             sums.add(tally, points[chosen.points[some]])
     handed_on = sorted(problem.intermediates)
-    for way, some in _ways([chosen.on_chip[t] for t in handed_on]) if handed_on else [((), slice(None))]:
-        on_chip = frozenset(t for t, on in zip(handed_on, way, strict=True) if on)
+    for way, some in _ways([np.zeros(len(chosen.points), bool), *(chosen.on_chip[t] for t in handed_on)]):
+        on_chip = frozenset(t for t, on in zip(handed_on, way[1:], strict=True) if on)
         tally = _vector_tally(_at(problem, chosen.points[some]), on_chip, spilled)
         sums.add(tally, points[chosen.points[some]])
 

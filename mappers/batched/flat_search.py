@@ -1,10 +1,11 @@
 """FLAT's own choice at many points at once: what ``mappers/flat_search.py`` chooses at each.
 
 Holding a tensor never adds traffic and changes no cycles, so the least latency and traffic of a fused tile are reached
-with a set of held tensors that cannot grow. Fused tiles are tried from the largest on. With all tensors held, traffic
-never falls from one to the next, and cycles are never fewer than with the largest: a point at which that bound is no
-better than the best found needs no smaller tile. Which of several choices with that latency and traffic is taken, the
-order of the search decides; this is settled at the end, for the one fused tile of each point.
+with a set of held tensors that cannot grow. Fused tiles are tried from the largest on. With those tensors held that fit
+beside the smallest tile, traffic never falls from one to the next, and cycles are never fewer than with the largest: a
+point at which that bound is no better than the best found needs no smaller tile. Which of several choices with that
+latency and traffic is taken, the order of the search decides; this is settled at the end, for the one fused tile of
+each point.
 """
 
 from __future__ import annotations
@@ -48,8 +49,14 @@ class Beside:
 
     def at(self, some: Array) -> Beside:
         """Return it for some of the points."""
-        parts = (self.cycles_1d, self.cycles_2d, self.values, self.frequency_hz, self.bandwidth_bytes_per_s)
-        return Beside(*(at(part, some) for part in parts), self.value_bytes)
+        return Beside(
+            at(self.cycles_1d, some),
+            at(self.cycles_2d, some),
+            at(self.values, some),
+            at(self.frequency_hz, some),
+            at(self.bandwidth_bytes_per_s, some),
+            self.value_bytes,
+        )
 
     def latency_s(self, cycles: Any, traffic: Any) -> Any:
         """Return latencies in seconds, from the cycles of the contractions and all off-chip bytes."""
@@ -124,6 +131,8 @@ def search_many(problem: FlatProblem, beside: dict[bool, Beside], count: int, wh
     size = problem.sizes[problem.roles.column]
     columns = least(size, array.columns)
     tiles = tile_count_rows(np.broadcast_to(np.asarray(-(-size // columns)), (count,)).astype(np.int64))
+    smallest = FusedTile(problem, np.broadcast_to(np.asarray(columns), (count,)))
+    ever = {between: smallest.ever_held(between) for between in (True, False)}
     points = np.arange(count)
     for turn in range(MOST_TILES):
         points = points[tiles[points, turn] > 0]
@@ -133,7 +142,8 @@ def search_many(problem: FlatProblem, beside: dict[bool, Beside], count: int, wh
         tile = FusedTile(_at(problem, points, count), fused)
         going = np.zeros(len(points), bool)
         for between in (True, False):
-            going |= _improve(tile, between, beside[between].at(points), best, points)
+            held = {tensor: flags[points] for tensor, flags in ever[between].items()}
+            going |= _improve(tile, between, held, beside[between].at(points), best, points)
         points = points[going]
     options = [np.zeros(count, np.int64) for _ in problem.products]
     for between in (True, False):
@@ -150,13 +160,18 @@ def _at(problem: FlatProblem, points: Array, count: int) -> FlatProblem:
     return replace(problem, sizes=pick(problem.sizes, points), architecture=pick(problem.architecture, points))
 
 
-def _improve(tile: FusedTile, between: bool, beside: Beside, best: _Best, points: Array) -> Array:
+def _improve(
+    tile: FusedTile, between: bool, ever: dict[str, Array], beside: Beside, best: _Best, points: Array
+) -> Array:
     """Compare the largest sets of held tensors with the best so far; return where smaller tiles may be better still."""
     width = beside.value_bytes
     fixed = beside.values + tile.handed_on(between)
     fewest = sum(cycles.min(axis=0) for cycles in tile.cycles)
-    traffic = (fixed + sum(tile.fewest(tensor, True) for tensor in tile.free)) * width
-    going = best.beaten(points, beside.latency_s(fewest, traffic), traffic)
+    least_moved = [np.where(ever[t], tile.fewest(t, True), tile.fewest(t, False)) for t in tile.free]
+    traffic = (fixed + sum(least_moved)) * width
+    going = best.beaten(points, beside.latency_s(fewest, traffic), traffic) & ever[""]
+    if not going.any():
+        return going
     fits = tile.fitting(between)
     for held in reversed(list(fits)):
         largest = fits[held] & going
@@ -197,9 +212,7 @@ def _try(
             best.fused[there], best.between[there] = tile.fused[some][better], between
 
 
-def _settle(
-    tile: FusedTile, between: bool, beside: Beside, best: _Best, points: Array, options: list[Array]
-) -> None:
+def _settle(tile: FusedTile, between: bool, beside: Beside, best: _Best, points: Array, options: list[Array]) -> None:
     """Find the first choice, in the order of the search, that has the latency and traffic found to be best."""
     problem, width = tile.problem, tile.problem.value_bytes
     fixed = beside.values + tile.handed_on(between)
@@ -336,8 +349,14 @@ class FusedTile:
         for tensor in self.free:
             taken |= {held | {tensor}: number + more[tensor] for held, number in taken.items()}
         ordered = sorted(taken, key=len)
-        self._known[key] = {held: self._each(taken[held] <= room) for held in ordered}
-        return self._known[key]
+        fits = {held: self._each(taken[held] <= room) for held in ordered}
+        self._known[key] = fits
+        return fits
+
+    def ever_held(self, between: bool) -> dict[str, Array]:
+        """Whether each free tensor fits the buffer by itself, and ("") whether anything does."""
+        fits = self.fitting(between)
+        return {"": fits[frozenset()]} | {tensor: fits[frozenset({tensor})] for tensor in self.free}
 
 
 class _Undominated:
