@@ -153,7 +153,7 @@ def _plan_text(plan: Plan) -> str:
 def duration(seconds: float) -> str:
     """Return a time as people say it: ``3.2 s``, ``4 min 10 s``, ``2 d 7 h``."""
     if seconds < 0.95:
-        return f"{1000 * seconds:.2g} ms"
+        return f"{1000 * seconds:.0f} ms"
     if round(seconds) < 60:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -206,7 +206,7 @@ def _best_text(found: Best, workload: tuple[Any, ...]) -> str:
     """Return the best points for a workload: their figures, and where they are."""
     points = found.points[workload]
     chosen = [axis for axis in found.axes if axis not in found.workload_axes]
-    lines = [f"best{' for ' * bool(workload)}{_values(found.workload_axes, workload)}"]
+    lines = [f"best for {_values(found.workload_axes, workload)}" if workload else "best of all"]
     for point, row in {row["point"]: row for row in points.values()}.items():
         least = ", ".join(_OBJECTIVES[name] for name, other in points.items() if other["point"] == point)
         lines.append(f"  least {least}: {_figures(row)} (point {point:,})")

@@ -173,7 +173,15 @@ def test_wrong_specs_make_no_folder(tmp_path: Path, spec: Path) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0123, "12 ms"), (3.21, "3.2 s"), (48.4, "48 s"), (59.9, "1 min 0 s"), (3725, "1 h 2 min"), (2e5, "2 d 7 h")],
+    [
+        (0.0123, "12 ms"),
+        (0.89, "890 ms"),
+        (3.21, "3.2 s"),
+        (48.4, "48 s"),
+        (59.9, "1 min 0 s"),
+        (3725, "1 h 2 min"),
+        (2e5, "2 d 7 h"),
+    ],
 )
 def testdurations(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -257,6 +257,17 @@ def test_best_points_are_those_of_the_whole_table(tmp_path: Path) -> None:
     assert len(found.points) == 3
 
 
+def test_best_of_all_where_nearly_every_point_has_a_workload_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(SWEEP, tmp_path, executor=Synchronous(), evaluate=evaluate)
+    monkeypatch.setattr("fusemax.sweep.best.MOST_WORKLOADS", 2)
+    found = best(open_store(tmp_path))
+    frame = expected(SWEEP).to_pandas()
+    assert found.workload_axes == ()
+    assert found.points[()]["latency_s"]["latency_s"] == frame["latency_s"].min()
+
+
 def test_best_of_nothing(tmp_path: Path) -> None:
     sweep = SmallSweep(3)
     with writing(sweep, tmp_path) as writer:
