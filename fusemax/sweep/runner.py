@@ -249,8 +249,9 @@ def _crew(workers: int, scheduler: str | None, executor: Executor | None, watche
 
 
 def _lost(writer: Writer) -> InputError:
-    there, all_ = writer.store.points_done, writer.store.header.points
-    hint = f"{there:,} of {all_:,} points are there and stay good; "
+    there, first = writer.store.points_done, next(writer.left())
+    hint = f"{there:,} of {writer.store.header.points:,} points are there and stay good, the first missing is "
+    hint += f"{first.start:,}; "
     if there:
         hint += "run the same command again to go on, with fewer workers if memory is short"
     else:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from small_sweep import SmallSweep, environment, evaluate, expected
+from typer.testing import CliRunner
 
 import fusemax
 from einsum_cascades.errors import InputError
+from fusemax.cli import app
 from fusemax.sweep import open_store, run
 from fusemax.sweep.runner import Watcher
 
@@ -108,6 +110,21 @@ def test_same_rows_though_a_worker_is_killed(cluster: Cluster, tmp_path: Path) -
     run(sweep, tmp_path / "here", workers=1, batch_points=50, evaluate=evaluate)
     for path in (tmp_path / "here" / "points").iterdir():
         assert (tmp_path / "out" / "points" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+def test_command_gives_the_same_parts_on_a_cluster_as_here(cluster: Cluster, tmp_path: Path) -> None:
+    spec = tmp_path / "space.yaml"
+    spec.write_text(
+        "axes: {cascade: attention-3-pass, arch: flat-cloud, mapper: [unfused, flat], model: BERT, "
+        "seq_len: [1024, 4096], array_2d.rows: {range: [64, 256, 64]}}"
+    )
+    cluster.worker()
+    for folder, *where in (("there", "--scheduler", cluster.address), ("here", "--workers", "1")):
+        result = CliRunner().invoke(app, ["sweep", str(spec), "--out", str(tmp_path / folder), *where])
+        assert result.exit_code == 0, result.output
+    parts = [sorted((tmp_path / folder / "points").iterdir()) for folder in ("there", "here")]
+    assert [path.read_bytes() for path in parts[0]] == [path.read_bytes() for path in parts[1]]
 
 
 @pytest.mark.slow
