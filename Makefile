@@ -32,7 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	    echo "fusemax needs Python 3.11 or newer, and '$$python' is not one: make PYTHON=/path/to/python3.11" >&2; \
 	    exit 1; }; \
 	test -x $(BIN)/python || "$$python" -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[test,dev,report]'
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[cluster,report,test,dev]'
 	@touch $@
 
 reproduce: $(INSTALLED)

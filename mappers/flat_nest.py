@@ -23,10 +23,9 @@ from mappers.rows import row_sections
 from mappers.vector import VectorPhase
 
 STATIONARY = ("first", "second", "result")
-
-# Names of extents; ranks stand for themselves.
-GROUPS, OUTER_STEPS, INNER_STEPS, TIME = "groups", "outer steps", "inner steps", "time"
-COLUMNS, ROWS = "columns", "rows"
+ExtentKey = tuple[str, str]
+"""A rank, and which part of it a loop walks: ``all``, ``groups`` of fused columns, and within one of them ``time``
+(all of it), ``columns`` or ``rows`` of the array, ``column steps`` or ``row steps``."""
 
 
 @dataclass(frozen=True)
@@ -151,25 +150,24 @@ class FlatProblem:
     def contraction(self, product: Product, stationary: str, choice: FlatChoice) -> MappedEinsum:
         """Return a contraction under the loop order that a stationary operand asks for."""
         shape, keys = self.layout(product, stationary, choice.on_chip)
-        extents = self.extents(product, stationary, choice.fused)
-        array = self.architecture.array_2d
         return MappedEinsum(
             product.name,
             "array_2d",
             shape,
-            tuple(extents[key] for key in keys),
+            tuple(self.extent(key, choice.fused) for key in keys),
             (("mac", 1),),
-            phase_cycles((("mac", 1),), array, self.accounting),
+            phase_cycles((("mac", 1),), self.architecture.array_2d, self.accounting),
             prod([self.sizes[r] for r in (INSTANCES, *product.others, *product.ranks)]),
         )
 
     def layout(
         self, product: Product, stationary: str, on_chip: frozenset[str]
-    ) -> tuple[NestShape, tuple[str, ...]]:
-        """Return a contraction's nest without extents, and the keys of its extents, outermost first."""
+    ) -> tuple[NestShape, tuple[ExtentKey, ...]]:
+        """Return a contraction's nest without extents, and what its extents are, outermost first."""
         time, outer, inner = self._order(product, stationary)
         fixed = (INSTANCES, *product.others)
-        ranks = (*fixed, self.roles.column, outer, inner, time, outer, inner)
+        column = self.roles.column
+        ranks = (*fixed, column, outer, inner, time, outer, inner)
         scope = len(ranks) - 5
         shape = NestShape.of(
             product.operands,
@@ -178,23 +176,27 @@ class FlatProblem:
             tuple(h for o in product.operands for h in self._holds(o, scope, len(ranks), on_chip)),
             scope=scope,
         )
-        return shape, (*fixed, GROUPS, OUTER_STEPS, INNER_STEPS, TIME, COLUMNS, ROWS)
+        groups = ((column, "groups"),) if column in product.ranks else (("", "one"),)
+        tile = ((outer, "column steps"), (inner, "row steps"), (time, "time"), (outer, "columns"), (inner, "rows"))
+        return shape, (*((rank, "all") for rank in fixed), *groups, *tile)
 
-    def extents(self, product: Product, stationary: str, fused: int) -> dict[str, int]:
-        """Return the extents of a contraction's loops; sizes, machine and ``fused`` may be of arrays."""
-        time, outer, inner = self._order(product, stationary)
-        array, column = self.architecture.array_2d, self.roles.column
-        size = {r: least(self.sizes[r], fused) if r == column else self.sizes[r] for r in product.ranks}
-        columns, rows = least(size[outer], array.columns), least(size[inner], array.rows)
-        return {
-            **{r: self.sizes[r] for r in (INSTANCES, *product.others)},
-            GROUPS: -(-self.sizes[column] // fused) if column in product.ranks else 1,
-            OUTER_STEPS: -(-size[outer] // columns),
-            INNER_STEPS: -(-size[inner] // rows),
-            TIME: size[time],
-            COLUMNS: columns,
-            ROWS: rows,
-        }
+    def extent(self, key: ExtentKey, fused: int) -> int:
+        """Return the extent of a loop over (a part of) a rank; sizes, machine and ``fused`` may be of arrays."""
+        rank, part = key
+        if part == "one":
+            return 1
+        if part == "groups":
+            return -(-self.sizes[rank] // fused)
+        size = self.sizes[rank]
+        if part == "all":
+            return size
+        if rank == self.roles.column:
+            size = least(size, fused)
+        if part == "time":
+            return size
+        side = self.architecture.array_2d.columns if part.startswith("column") else self.architecture.array_2d.rows
+        width: int = least(size, side)
+        return -(-size // width) if part.endswith("steps") else width
 
     def _order(self, product: Product, stationary: str) -> tuple[str, str, str]:
         """The rank walked innermost in time, and those along the columns and the rows."""

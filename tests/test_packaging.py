@@ -22,6 +22,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = ("einsum_cascades", "hw_models", "kernels", "mappers", "fusemax")
 FLOOR = {room: floor for floor, room in enumerate(ROOMS, start=1)}
+EXTRAS = {
+    "cluster": ("fusemax.sweep.cluster",),
+    "components": ("hw_models.components.hwcomponents",),
+    "gpu": ("kernels.gpu", "kernels.measure.gpu"),
+    "report": ("fusemax.report",),
+}
+"""Extra to the modules that may import what it brings."""
 HEAVY = ("sympy", "pandas", "networkx", "pyarrow", "matplotlib")
 DATA_SUFFIXES = {".yaml", ".csv", ".lark", ".json", ".mplstyle", ".typed", ".html", ".css", ".js"}
 
@@ -97,13 +104,6 @@ def declared(extra: str = "") -> set[str]:
     names = {re.match(r"[\w.-]+", requirement)[0] for requirement in requirements}  # type: ignore[index]
     return {name.replace("-", "_") for name in names}
 
-
-EXTRAS = {
-    "components": ("hw_models.components.hwcomponents",),
-    "gpu": ("kernels.gpu", "kernels.measure.gpu"),
-    "report": ("fusemax.report",),
-}
-"""Extra to the modules that may import what it brings."""
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -211,6 +211,7 @@ def test_every_module_imports_with_the_declared_dependencies_only(installed: Ins
         name: {t.partition(".")[0] for t in imported(path, type_checking=False)} for name, path in MODULES.items()
     }
     names = sorted(name for name, roots in needed.items() if not roots & extra)
+    assert "fusemax.sweep.cluster" in names
     assert len(names) > 0.9 * len(MODULES)
     code = f"""
 import importlib, sys

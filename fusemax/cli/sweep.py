@@ -12,16 +12,15 @@ import typer
 
 from fusemax.cli import options
 from fusemax.cli.group import INTERRUPTED
-from fusemax.cli.output import quantity, show, write, write_json
+from fusemax.cli.output import quantity, write, write_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-    from rich.table import Table
 
     from fusemax.sweep.best import Best
     from fusemax.sweep.runner import Outcome, Plan
 
-_WORKLOADS_SHOWN = 8
+_WORKLOADS_SHOWN = 6
 _OBJECTIVES = {"latency_s": "latency", "energy_j": "energy", "edp_js": "EDP"}
 
 
@@ -148,12 +147,15 @@ def _watcher(*, quiet: bool) -> Any:
 def _plan_text(plan: Plan) -> str:
     done = f", {plan.done:,} of them done before; the rest takes" if plan.done else "; they take"
     hands = f"{plan.workers} worker{'s' * (plan.workers != 1)}"
-    return f"{plan.points:,} points{done} about {_duration(plan.estimate_s)} on {hands}"
+    return f"{plan.points:,} points{done} about {duration(plan.estimate_s)} on {hands}"
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 9.5 else f"{seconds:.0f} s"
+def duration(seconds: float) -> str:
+    """Return a time as people say it: ``3.2 s``, ``4 min 10 s``, ``2 d 7 h``."""
+    if seconds < 0.95:
+        return f"{1000 * seconds:.0f} ms"
+    if round(seconds) < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -189,39 +191,36 @@ def _show(outcome: Outcome, found: Best) -> None:
     made = "all was done before"
     if outcome.computed:
         rate = outcome.computed / outcome.elapsed_s
-        made = f"{outcome.computed:,} points in {_duration(outcome.elapsed_s)}, {rate:,.0f} points/s"
+        made = f"{outcome.computed:,} points in {duration(outcome.elapsed_s)}, {rate:,.0f} points/s"
     write(f"{made}; {store.folder} holds {found.rows:,} rows of {store.header.points:,} points")
     for status, count in found.status.most_common():
         if status != "ok":
             write(f"  {count:,} without a cost: {status}")
-    if found.points:
-        show(_best_view(found))
+    for workload in list(found.points)[:_WORKLOADS_SHOWN]:
+        write(_best_text(found, workload))
     if len(found.points) > _WORKLOADS_SHOWN:
-        write(f"{len(found.points) - _WORKLOADS_SHOWN:,} workloads more are in --json")
+        write(f"and {len(found.points) - _WORKLOADS_SHOWN:,} workloads more, which --json has")
 
 
-def _best_view(found: Best) -> Table:
-    """Return the best points, a row for each point and workload."""
-    from rich import box
-    from rich.table import Table
+def _best_text(found: Best, workload: tuple[Any, ...]) -> str:
+    """Return the best points for a workload: their figures, and where they are."""
+    points = found.points[workload]
+    chosen = [axis for axis in found.axes if axis not in found.workload_axes]
+    lines = [f"best for {_values(found.workload_axes, workload)}" if workload else "best of all"]
+    for point, row in {row["point"]: row for row in points.values()}.items():
+        least = ", ".join(_OBJECTIVES[name] for name, other in points.items() if other["point"] == point)
+        lines.append(f"  least {least}: {_figures(row)} (point {point:,})")
+        lines += [f"    {_values(chosen, [row[axis] for axis in chosen])}"] if chosen else []
+    return "\n".join(lines)
 
-    workload = found.workload_axes
-    chosen = [axis for axis in found.axes if axis not in workload]
-    view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for heading in (*["workload"] * bool(workload), "least"):
-        view.add_column(heading)
-    for heading in ("latency", "energy", "area", "point"):
-        view.add_column(heading, justify="right", no_wrap=True)
-    view.add_column("at", overflow="fold")
-    for key, points in list(found.points.items())[:_WORKLOADS_SHOWN]:
-        named = [_values(workload, key)] * bool(workload)
-        rows = {row["point"]: row for row in points.values()}
-        for point, row in rows.items():
-            least = ", ".join(_OBJECTIVES[name] for name, other in points.items() if other["point"] == point)
-            figures = quantity(row["latency_s"], "s"), quantity(row["energy_j"], "J"), f"{row['area_mm2']:,.4g} mm²"
-            view.add_row(*named, least, *figures, f"{point:,}", _values(chosen, [row[axis] for axis in chosen]))
-            named = [""] * bool(workload)
-    return view
+
+def _figures(row: dict[str, Any]) -> str:
+    """Return latency, energy and area, as far as the machine's model knows them."""
+    shown = {"latency_s": "s", "energy_j": "J", "area_mm2": "mm²"}
+    known = {name: row[name] for name in shown if row[name] is not None and row[name] == row[name]}
+    return ", ".join(
+        f"{value:,.4g} mm²" if shown[name] == "mm²" else quantity(value, shown[name]) for name, value in known.items()
+    )
 
 
 def _values(names: Sequence[str], values: Sequence[Any]) -> str:

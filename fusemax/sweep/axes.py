@@ -107,9 +107,11 @@ class Continuum:
             return _spread(self.low, self.high, fraction, self.log_scale)
         low, high = -(-int(self.low) // self.multiple), int(self.high) // self.multiple
         if not self.log_scale:
-            return (low + np.floor(fraction * (high - low + 1)).astype(np.int64)) * self.multiple
+            even: Array = (low + np.floor(fraction * (high - low + 1)).astype(np.int64)) * self.multiple
+            return even
         found = np.rint(_spread(self.low, self.high, fraction, True) / self.multiple).astype(np.int64)
-        return np.clip(found, low, high) * self.multiple
+        rounded: Array = np.clip(found, low, high) * self.multiple
+        return rounded
 
     def __str__(self) -> str:
         rounded = f", multiple_of: {self.multiple}" if self.multiple not in (None, 1) else ""
@@ -137,6 +139,12 @@ class Axis:
     def extremes(self) -> tuple[Scalar, ...]:
         """All values of a list; the ends of a range."""
         return self.values.values
+
+    @property
+    def ends(self) -> tuple[int | float, int | float]:
+        """The least and the greatest value of an axis of numbers."""
+        numbers = [value for value in self.extremes if not isinstance(value, str)]
+        return min(numbers), max(numbers)
 
 
 def _spread(low: float, high: float, fraction: Array, log_scale: bool) -> Array:
@@ -232,7 +240,9 @@ def _range(form: _Form) -> Values:
         raise form.parts["multiple_of"].error("a range with a step is not rounded", "leave one of them out")
     if not rest and form.multiple:
         start = -(-int(start) // form.multiple) * form.multiple
-    count = int((stop - start) / step * (1 + 1e-12)) + 1 if not form.whole else (int(stop) - int(start)) // int(step) + 1
+    count = (
+        int((stop - start) / step * (1 + 1e-12)) + 1 if not form.whole else (int(stop) - int(start)) // int(step) + 1
+    )
     if count < 1:
         raise form.bounds.error(f"no multiple of {form.multiple} lies in this range")
     return Stepped(start, step, count)

@@ -24,8 +24,6 @@ from mappers.batched.values import WORD
 
 Array: TypeAlias = npt.NDArray[Any]
 
-BLOCK: Final = 16384
-"""Points evaluated together: their arrays stay in the cache."""
 
 @dataclass(frozen=True)
 class Batched:
@@ -34,19 +32,22 @@ class Batched:
     Attributes:
         run: returns the costs of many points.
         bound: returns a bound on the counts at each point.
+        block: points evaluated together, so that their arrays stay in the cache and calls are few.
     """
 
     run: Callable[..., Batch]
     bound: Callable[..., Any]
+    block: int
 
 
 def _fused(*, interleaved: bool) -> Batched:
-    return Batched(partial(fused_batch, interleaved=interleaved), partial(fused_bound, interleaved=interleaved))
+    run, bound = (partial(f, interleaved=interleaved) for f in (fused_batch, fused_bound))
+    return Batched(run, bound, 16384)
 
 
 BATCHED: Final[dict[str, Batched]] = {
-    "flat": Batched(partial(flat_batch, from_table=True), flat_bound),
-    "flat-searched": Batched(partial(flat_batch, from_table=False), flat_bound),
+    "flat": Batched(partial(flat_batch, from_table=True), flat_bound, 131072),
+    "flat-searched": Batched(partial(flat_batch, from_table=False), flat_bound, 131072),
     "fusemax-serial": _fused(interleaved=False),
     "fusemax-interleaved": _fused(interleaved=True),
 }
@@ -104,7 +105,7 @@ def evaluate_batch(points: Points, where: Array, results: Results) -> None:
     batch = run(choice.cascade, points.size, points.instances, architecture, choice.accounting, count)
     row_fits = np.broadcast_to(points.spatial.row_fits, (count,))
     there = batch.fits & row_fits
-    costs = dict(batch.costs)
+    costs: dict[str, Any] = dict(batch.costs)
     costs["bound"] = Names(np.broadcast_to(np.asarray(costs["bound"]), (count,)), BOUNDS)
     for column in ("dram_bytes", "buffer_bytes"):
         within = np.broadcast_to(np.asarray(costs[column] <= LARGEST), (count,))

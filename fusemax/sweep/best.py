@@ -1,6 +1,7 @@
 """The best points of a dataset, found part by part so that a dataset larger than memory is no trouble.
 
-What is asked of a machine is no choice: the best are looked for among the points of one workload each.
+What is asked of a machine is no choice: the best are looked for among the points of one workload each, unless nearly
+every point has a workload of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OK: Final = "ok"
+MOST_WORKLOADS: Final = 256
 OBJECTIVES: Final = ("latency_s", "energy_j", "edp_js")
+
+
 @dataclass
 class Best:
     """The best points and how many there are of each kind.
@@ -25,18 +29,15 @@ class Best:
         rows: number of rows: points that passed the filters.
         status: how many rows have each status.
         axes: names of the axes that have more than one value.
+        workload_axes: those that say what is computed, not by what; none if that makes too many workloads.
         points: by workload, the values of its axes, and objective: the whole row, with ``edp_js``.
     """
 
     rows: int = 0
     status: Counter[str] = field(default_factory=Counter)
     axes: tuple[str, ...] = ()
+    workload_axes: tuple[str, ...] = ()
     points: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = field(default_factory=dict)
-
-    @property
-    def workload_axes(self) -> tuple[str, ...]:
-        """Axes that say what is computed, not by what: the workload's keys, ranks, what the kernel is asked for."""
-        return tuple(a for a in self.axes if a in WORKLOAD or a in ("causal", "dtype") or a[0].isupper())
 
 
 def best(store: Store) -> Best:
@@ -49,6 +50,7 @@ def best(store: Store) -> Best:
     if not store.done:
         return found
     found.axes = _axes(store)
+    found.workload_axes = _workload_axes(store, found.axes)
     workload = list(found.workload_axes)
     kept: dict[str, pd.DataFrame] = {}
     for table in store.tables():
@@ -87,3 +89,16 @@ def _axes(store: Store) -> tuple[str, ...]:
             if len(values[name]) < 2:
                 values[name].update(table[name].unique().to_pylist())
     return tuple(name for name in names if len(values[name]) > 1)
+
+
+def _workload_axes(store: Store, axes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the workload's keys, ranks and what the kernel is asked for, unless there are too many workloads."""
+    import pandas as pd
+
+    names = tuple(axis for axis in axes if axis in WORKLOAD or axis in ("causal", "dtype") or axis[0].isupper())
+    seen = pd.DataFrame()
+    for table in store.tables(list(names)) if names else ():
+        seen = pd.concat([seen, table.to_pandas()], ignore_index=True).drop_duplicates()
+        if len(seen) > MOST_WORKLOADS:
+            return ()
+    return names

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.models import Model
 from einsum_cascades.schema import check
 from einsum_cascades.yaml_source import Node
 from fusemax.evaluation import DTYPE_BITS, check_dtype
 from fusemax.sweep.axes import Axis
 from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys, schema_of
-from fusemax.workloads import workload_of
+from fusemax.workloads import settable_ranks, workload_of
 from hw_models.accounting import ACCOUNTINGS
-from hw_models.load import machine_of
+from hw_models.load import Machine, machine_of
 from hw_models.spatial_file import ArchitectureSpec
 from mappers.strategies import CPU_STRATEGIES, GPU_STRATEGIES, STRATEGIES
 
 if TYPE_CHECKING:
     from fusemax.sweep.spec import Sweep
 
-_TABLES = {"spatial-array": STRATEGIES, "cpu": CPU_STRATEGIES, "gpu": GPU_STRATEGIES}
+_TABLES: Final[dict[str, Iterable[str]]] = {"spatial-array": STRATEGIES, "cpu": CPU_STRATEGIES, "gpu": GPU_STRATEGIES}
 
 
 def check_combinations(sweep: Sweep, nodes: dict[str, Node], axes: Node) -> None:
@@ -33,13 +35,14 @@ def check_combinations(sweep: Sweep, nodes: dict[str, Node], axes: Node) -> None
         InputError: a name is unknown, a machine cannot have a value, or the workload is not described.
     """
     by_name = {axis.name: axis for axis in sweep.axes}
-    for name, table in (
-        ("mapper", [m for t in _TABLES.values() for m in t]),
-        ("accounting", ACCOUNTINGS),
-        ("dtype", DTYPE_BITS),
-    ):
+    known: dict[str, Iterable[str]] = {
+        "mapper": [m for t in _TABLES.values() for m in t],
+        "accounting": ACCOUNTINGS,
+        "dtype": DTYPE_BITS,
+    }
+    for name, table in known.items():
         for value in by_name[name].extremes if name in by_name else ():
-            if value not in table:
+            if str(value) not in table:
                 raise unknown(name, str(value), table, location=nodes[name].location)
     for name, file in sweep.resources.machines.items():
         _check_machine(name, file, sweep.axes, nodes)
@@ -67,7 +70,7 @@ def _check_machine(name: str, file: Node, axes: tuple[Axis, ...], nodes: dict[st
             continue
         if axis.name not in keys:
             raise unknown(f"key of {name}", axis.name, keys, location=nodes[axis.name].location)
-        ends = axis.extremes if axis.kind in ("name", "flag") else (min(axis.extremes), max(axis.extremes))  # type: ignore[type-var]
+        ends = axis.extremes if axis.kind in ("name", "flag") else axis.ends
         ample = {"global_buffer.bytes": "2**50", "global_buffer.row_values": "1"} if spatial else {}
         tables = by_name["global_buffer.table"].extremes if "global_buffer.table" in by_name and spatial else ()
         for value, table in product(dict.fromkeys(ends), tables or (None,)):
@@ -79,11 +82,11 @@ def _check_machine(name: str, file: Node, axes: tuple[Axis, ...], nodes: dict[st
                 raise InputError(error.message, location=nodes[axis.name].location, hint=error.hint) from None
 
 
-def _check_dtype(dtype: str, machines: dict[str, object], node: Node) -> None:
+def _check_dtype(dtype: str, machines: dict[str, Machine], node: Node) -> None:
     refused: InputError | None = None
     for machine in machines.values():
         try:
-            return check_dtype(dtype, machine)  # type: ignore[arg-type]
+            return check_dtype(dtype, machine)
         except InputError as error:
             refused = error.at(node.location)
     assert refused is not None
@@ -92,8 +95,8 @@ def _check_dtype(dtype: str, machines: dict[str, object], node: Node) -> None:
 
 def _check_workloads(sweep: Sweep, by_name: dict[str, Axis], axes: Node) -> None:
     """Check that the axes describe a workload for every cascade and model."""
-    models = list(sweep.resources.models.values()) or [None]
-    whole = {a.name: int(min(a.extremes)) for a in sweep.axes if a.kind == "whole" and "." not in a.name}  # type: ignore[type-var]
+    models: list[Model | None] = [*sweep.resources.models.values()] or [None]
+    whole = {a.name: int(a.ends[0]) for a in sweep.axes if a.kind == "whole" and "." not in a.name}
     keys = {key for file in sweep.resources.machines.values() for key in machine_keys(file)}
     given = {key: size for key, size in whole.items() if key in WORKLOAD}
     ranks = {rank: size for rank, size in whole.items() if rank not in WORKLOAD and rank not in keys}
@@ -101,17 +104,11 @@ def _check_workloads(sweep: Sweep, by_name: dict[str, Axis], axes: Node) -> None
         for model in models:
             try:
                 found = workload_of(cascade, model=model, sizes=ranks, **given)  # type: ignore[arg-type]
-                for rank in sorted({r for e in cascade.body for r in e.ranks} & set(_settable(cascade))):
+                for rank in sorted({r for e in cascade.body for r in e.ranks} & set(settable_ranks(cascade))):
                     found.size(rank)
             except InputError as error:
                 hint = error.hint.replace("--set ", "the axis ").replace("--", "")
                 raise InputError(_as_axis(error.message), location=axes.location, hint=hint) from None
-
-
-def _settable(cascade: object) -> tuple[str, ...]:
-    from fusemax.workloads import settable_ranks
-
-    return settable_ranks(cascade)  # type: ignore[arg-type]
 
 
 def _as_axis(message: str) -> str:

@@ -62,8 +62,13 @@ def _distributed() -> Any:
 
 
 def _client(distributed: Any, address: str) -> Any:
-    place = {"scheduler_file": address} if Path(address).suffix == ".json" else {"address": address}
+    filed = Path(address).suffix == ".json"
+    place = {"scheduler_file": address} if filed else {"address": address}
     try:
+        if not address.strip():
+            raise ValueError("there is no address")  # with none, Dask would start a cluster of its own
+        if filed:
+            Path(address).open().close()  # for a file that is not there, Dask would wait
         return distributed.Client(**place, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__

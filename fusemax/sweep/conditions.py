@@ -323,7 +323,7 @@ def _related(relation: str, left: Any, right: Any) -> Array:
             same = np.asarray(names.values, object)[names.codes] == np.asarray(other.values, object)[other.codes]
         else:
             same = np.asarray([v == other for v in names.values] or [False])[names.codes]
-        return same if relation == "==" else ~same
+        return np.asarray(same if relation == "==" else ~same)
     found: Array = _RELATIONS[relation](left, right)
     if relation == "!=" and not isinstance(left, str):
         found = found & (np.asarray(left) == left) & (np.asarray(right) == right)

@@ -53,6 +53,7 @@ def processes(workers: int) -> Iterator[Crew]:
     reader, leash = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_take_leash, initargs=(reader,))
     try:
+        _start(pool, workers)
         yield crew(pool, workers)
     except BaseException:
         leash.close()
@@ -61,6 +62,16 @@ def processes(workers: int) -> Iterator[Crew]:
         pool.shutdown(cancel_futures=True)
         leash.close()
         reader.close()
+
+
+def _start(pool: Executor, workers: int) -> None:
+    """Start the processes with Ctrl-C blocked, which they inherit: it must not end one that is still importing."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for _ in range(workers):
+            pool.submit(int)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _take_leash(leash: Connection) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.yaml_source import Node
-from fusemax.sweep.batches import BATCHED, BLOCK, Points, evaluate_batch
+from fusemax.sweep.batches import BATCHED, Points, evaluate_batch
 from fusemax.sweep.conditions import Column
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys, schema_of
@@ -84,7 +84,8 @@ class Group:
             return found
         if self.spatial is None:
             return np.nan
-        return self.area_mm2 if name == "area_mm2" else self.spatial.number(name)
+        number: Column = self.area_mm2 if name == "area_mm2" else self.spatial.number(name)
+        return number
 
     @property
     def area_mm2(self) -> Any:
@@ -100,7 +101,9 @@ class Group:
         """
         keys = machine_keys(self.file)
         values = {key: value for key, value in self.names.items() if key in keys and key not in CHOICES}
-        values |= {key: column[point].item() for key, column in self.numbers.items() if key in keys and key not in WORKLOAD}
+        values |= {
+            key: column[point].item() for key, column in self.numbers.items() if key in keys and key not in WORKLOAD
+        }
         return machine_of(self.file, {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in values.items()})
 
     def evaluate(self, points: Array, where: Array, results: Results) -> None:
@@ -111,8 +114,9 @@ class Group:
             where: where all points of the group stand in the results.
         """
         if self.spatial is not None and not self.choice.causal and self.choice.mapper in BATCHED:
-            for first in range(0, len(points), BLOCK):
-                block = points[first : first + BLOCK]
+            size = BATCHED[self.choice.mapper].block
+            for first in range(0, len(points), size):
+                block = points[first : first + size]
                 self._batch(block, where[block], results)
             return
         for point in points.tolist():

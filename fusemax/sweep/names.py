@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import BaseModel
-
 from einsum_cascades.ir import Cascade
 from einsum_cascades.models import Model
-from einsum_cascades.schema import leaves
+from einsum_cascades.schema import Section, leaves
 from einsum_cascades.yaml_source import Node
 from fusemax.sweep.axes import AxisKind
 from fusemax.sweep.conditions import Kind
@@ -50,7 +48,7 @@ COSTS: Final[dict[str, Kind]] = {
 }
 """The columns that an evaluation fills, in the order of the table."""
 AREA: Final = "area_mm2"
-_SPECS: Final[dict[str, type[BaseModel]]] = {"cpu": CpuSpec, "gpu": GpuSpec}
+_SPECS: Final[dict[str, type[Section]]] = {"cpu": CpuSpec, "gpu": GpuSpec}
 _DESCRIPTIONS: Final = ("kind", "name", "title", "device", "measured", "citation", "products", "value_bits")
 _KINDS: Final[dict[type, AxisKind]] = {int: "whole", float: "number", bool: "flag", str: "name"}
 
@@ -64,7 +62,7 @@ class Resources:
     models: dict[str, Model]
 
 
-def schema_of(machine: Node) -> type[BaseModel]:
+def schema_of(machine: Node) -> type[Section]:
     """Return the schema that a machine's file follows."""
     stated = machine.value.get("kind") if isinstance(machine.value, dict) else None
     return _SPECS.get(str(stated.value) if stated else "", ArchitectureSpec)

@@ -24,7 +24,7 @@ Evaluate: TypeAlias = Callable[[Any, int, int], "pa.Table"]
 _NAME = re.compile(r"part-(\d{12,})-(\d{12,})\.parquet")
 _HEADER, _POINTS, _DIGEST = b"fusemax.sweep", b"fusemax.points", b"fusemax.sha256"
 _BLANK = b"0" * 64
-_PARTS_WANTED, _LEAST, _MOST = 256, 16, 4096
+_PARTS_WANTED, _LEAST, _MOST = 256, 64, 4096
 
 
 class Sweep(Protocol):
@@ -138,7 +138,7 @@ def batch_named(name: str) -> Batch | None:
 
 
 def usual_batch_points(points: int) -> int:
-    """Return how many points go into a batch, if nobody says: about 256 batches of 16 to 4096 points."""
+    """Return how many points go into a batch, if nobody says: about 256 batches of 64 to 4096 points."""
     return min(_MOST, max(_LEAST, -(-points // _PARTS_WANTED)))
 
 

@@ -213,15 +213,15 @@ def _work(evaluate: Evaluate, sweep: Sweep, batch: Batch, header: Header) -> byt
     return encode(table.cast(sweep.schema), batch, header)
 
 
-def _time_points(evaluate: Evaluate, sweep: Sweep, probes: Sequence[Batch]) -> float:
+def _time_points(evaluate: Evaluate, sweep: Sweep, probes: Sequence[Batch], header: Header) -> float:
     """Return the seconds that a point takes in this worker, warm, from more and more points until time is up."""
-    evaluate(sweep, probes[0].start, probes[0].start + 1)
+    _work(evaluate, sweep, Batch(probes[0].start, probes[0].start + 1), header)
     begin, per_point = time.perf_counter(), 0.0
     for number, batch in enumerate(itertools.islice(itertools.cycle(probes), _PROBES)):
-        points = min(4**number, len(batch))
+        some = Batch(batch.start, batch.start + min(4**number, len(batch)))
         start = time.perf_counter()
-        evaluate(sweep, batch.start, batch.start + points)
-        per_point = (time.perf_counter() - start) / points
+        _work(evaluate, sweep, some, header)
+        per_point = (time.perf_counter() - start) / len(some)
         if time.perf_counter() - begin > _PROBE_S:
             break
     return per_point
@@ -232,7 +232,7 @@ def _plan(sweep: Sweep, writer: Writer, hands: Crew, evaluate: Evaluate) -> Plan
     spread = (header.batch(number * header.batch_count // _PROBES) for number in range(_PROBES))
     done = set(writer.store.done)
     probes = [batch for batch in dict.fromkeys(spread) if batch not in done] or [next(writer.left())]
-    per_point: float = hands.executor.submit(_time_points, evaluate, sweep, probes).result()
+    per_point: float = hands.executor.submit(_time_points, evaluate, sweep, probes, header).result()
     return Plan(header.points, header.points - left, hands.workers, per_point * left / hands.workers)
 
 
@@ -249,8 +249,9 @@ def _crew(workers: int, scheduler: str | None, executor: Executor | None, watche
 
 
 def _lost(writer: Writer) -> InputError:
-    there, all_ = writer.store.points_done, writer.store.header.points
-    hint = f"{there:,} of {all_:,} points are there and stay good; "
+    there, first = writer.store.points_done, next(writer.left())
+    hint = f"{there:,} of {writer.store.header.points:,} points are there and stay good, the first missing is "
+    hint += f"{first.start:,}; "
     if there:
         hint += "run the same command again to go on, with fewer workers if memory is short"
     else:

@@ -28,7 +28,8 @@ def _mixed(state: Array) -> Array:
     with np.errstate(over="ignore"):
         state = (state ^ (state >> np.uint64(30))) * _M1
         state = (state ^ (state >> np.uint64(27))) * _M2
-    return state ^ (state >> np.uint64(31))
+    found: Array = state ^ (state >> np.uint64(31))
+    return found
 
 
 def _stream(seed: int, name: str) -> Array:

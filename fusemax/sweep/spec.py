@@ -99,7 +99,7 @@ class Sweep:
     @cached_property
     def counts(self) -> tuple[int, ...]:
         """How many steps each group of the product takes; none for a sampled sweep."""
-        return () if self.samples else tuple(g[0].values.count for g in self.groups if not _continuous(g))
+        return () if self.samples else tuple(_count(g) for g in self.groups)
 
     @property
     def points(self) -> int:
@@ -139,8 +139,9 @@ class Sweep:
         return schema(self.axes)
 
 
-def _continuous(group: Iterable[Axis]) -> bool:
-    return any(isinstance(axis.values, Continuum) for axis in group)
+def _count(group: Iterable[Axis]) -> int:
+    """How many values the axes of a group have; there are no continua where points are not sampled."""
+    return next(axis.values.count for axis in group if axis.values.count is not None)
 
 
 def read_sweep(path: str | PathLike[str]) -> Sweep:
@@ -166,7 +167,9 @@ def parse_sweep(text: str, file: str = "<text>") -> Sweep:
     title = parts["title"].string() if "title" in parts else ""
     samples = _samples(parts["samples"]) if "samples" in parts else None
     nodes = parts["axes"].mapping(required=_NEEDED)
-    named = {key: read_axis(key, "name", nodes[key], samples is not None) for key in (*_NEEDED, "model") if key in nodes}
+    named: dict[str, Axis] = {
+        key: read_axis(key, "name", nodes[key], samples is not None) for key in (*_NEEDED, "model") if key in nodes
+    }
     resources = _resources(named, nodes)
     axes = _axes(nodes, parts["axes"], resources, samples is not None)
     zips = _zips(parts["zip"], axes, samples) if "zip" in parts else ()

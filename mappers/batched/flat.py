@@ -22,7 +22,7 @@ from hw_models.accounting import Accounting
 from hw_models.architecture import Architecture
 from hw_models.batched import Number, batch_cost
 from mappers.batched.batch import Batch, Size
-from mappers.batched.flat_search import VectorWork, free_tensors, held_flags, search_many
+from mappers.batched.flat_search import Beside, free_tensors, held_flags, search_many
 from mappers.batched.nest import Tally
 from mappers.batched.phases import add_vector_phase, structures
 from mappers.batched.subsets import pick
@@ -106,8 +106,8 @@ def flat_bound(cascade: Cascade, size: Size, instances: Number, architecture: Ar
         padded = [np.asarray(sizes[INSTANCES], float)]
         for rank in einsum.ranks:
             length = np.asarray(sizes[rank], float)
-            sides = (array.columns, array.rows, architecture.array_1d.pes)
-            tiles = [np.ceil(length / side) * np.minimum(length, side) for side in sides]  # type: ignore[operator]
+            sides = [np.asarray(n, float) for n in (array.columns, array.rows, architecture.array_1d.pes)]
+            tiles = [np.ceil(length / side) * np.minimum(length, side) for side in sides]
             padded.append(np.maximum.reduce(np.broadcast_arrays(length, *tiles)))
         units = [unit for a in (array, architecture.array_1d) for _, unit in a.units]
         often = [np.asarray(n, float) for u in units for n in (2 * u.actions, u.cycles)]
@@ -146,15 +146,15 @@ def _choices(problem: FlatProblem, count: int, whole: Any, *, from_table: bool) 
             tensors = {o.tensor for p in problem.products for o in p.operands}
             on_chip = {t: np.full(len(points), t in choice.on_chip) for t in tensors}
             stationary = [np.full(len(points), STATIONARY.index(s)) for s in choice.stationary]
-            yield _Chosen(points, np.full(len(points), choice.fused), stationary, on_chip, choice.spilled)
+            yield _Chosen(points, np.full(len(points), choice.fused, whole), stationary, on_chip, choice.spilled)
             rest = np.setdiff1d(rest, points, assume_unique=True)
     if not len(rest):
         return
     some = problem if len(rest) == count else _at(problem, rest)
-    found = search_many(some, {b: _vector_work(some, b) for b in (True, False)}, len(rest), whole)
+    found = search_many(some, {b: _beside(some, b) for b in (True, False)}, len(rest), whole)
     there = np.flatnonzero(found.found)
     between = found.between[there]
-    on_chip = {tensor: between for tensor in problem.intermediates}
+    on_chip = dict.fromkeys(problem.intermediates, between)
     stationary = []
     for product, option in zip(problem.products, found.options, strict=True):
         free = free_tensors(problem, product)
@@ -187,12 +187,17 @@ def _at(problem: FlatProblem, points: Array) -> FlatProblem:
     return replace(problem, sizes=pick(problem.sizes, points), architecture=pick(problem.architecture, points))
 
 
-def _vector_work(problem: FlatProblem, between: bool) -> VectorWork:
-    tally = Tally(Values({}), problem.accounting)
+def _beside(problem: FlatProblem, between: bool) -> Beside:
     on_chip = problem.intermediates if between else frozenset[str]()
     tally = _vector_tally(problem, on_chip, {})
-    return VectorWork(
-        tally.occupied["array_1d"], tally.occupied["array_2d"], tally.moved(tally.dram_values)
+    architecture = problem.architecture
+    return Beside(
+        tally.occupied["array_1d"],
+        tally.occupied["array_2d"],
+        tally.moved(tally.dram_values),
+        architecture.frequency_hz,
+        architecture.bandwidth_bytes_per_s,
+        problem.value_bytes,
     )
 
 
@@ -208,7 +213,8 @@ def _vector_tally(problem: FlatProblem, on_chip: frozenset[str], spilled: Mappin
 
 def _live_bytes(problem: FlatProblem, chosen: _Chosen) -> Any:
     some = _at(problem, chosen.points)
-    shared, tiles = 0, sum(some.fibers_from_outside)
+    shared: Any = 0
+    tiles: Any = sum(some.fibers_from_outside)
     for tensor, on, off, hands_on in some.places(chosen.fused):  # type: ignore[arg-type]
         place = np.where(chosen.on_chip[tensor], on, off)
         if hands_on:
@@ -231,8 +237,8 @@ def _add(problem: FlatProblem, chosen: _Chosen, sums: Sums, points: Array) -> No
             )
             sums.add(tally, points[chosen.points[some]])
     handed_on = sorted(problem.intermediates)
-    for way, some in _ways([chosen.on_chip[t] for t in handed_on]) if handed_on else [((), slice(None))]:
-        on_chip = frozenset(t for t, on in zip(handed_on, way, strict=True) if on)
+    for way, some in _ways([np.zeros(len(chosen.points), bool), *(chosen.on_chip[t] for t in handed_on)]):
+        on_chip = frozenset(t for t, on in zip(handed_on, way[1:], strict=True) if on)
         tally = _vector_tally(_at(problem, chosen.points[some]), on_chip, spilled)
         sums.add(tally, points[chosen.points[some]])
 
@@ -264,9 +270,10 @@ def _contraction_tally(
     spilled: Mapping[str, Fraction],
 ) -> Tally:
     shape, keys = problem.layout(product, stationary, on_chip)
-    extents: dict[str, Any] = problem.extents(product, stationary, fused)  # type: ignore[arg-type]
-    own = {f"size of {r}": problem.sizes[r] for r in (INSTANCES, *product.others, *product.ranks)}
-    tally = Tally(Values(extents | own), problem.accounting, spilled)
+    own = tuple((rank, "whole") for rank in (INSTANCES, *product.others, *product.ranks))
+    extents: dict[Any, Any] = {key: problem.extent(key, fused) for key in keys}  # type: ignore[arg-type]
+    values = Values(extents | {key: problem.sizes[key[0]] for key in own})
+    tally = Tally(values, problem.accounting, spilled)
     cycles = phase_cycles((("mac", 1),), problem.architecture.array_2d, problem.accounting)
-    tally.einsum(product.name, "array_2d", shape.compiled, keys, (("mac", 1),), cycles, 1, tuple(own))
+    tally.einsum(product.name, "array_2d", shape.compiled, keys, (("mac", 1),), cycles, 1, own)
     return tally

@@ -1,22 +1,23 @@
 """FLAT's own choice at many points at once: what ``mappers/flat_search.py`` chooses at each.
 
-Cycles depend on the stationary operands alone, traffic on what is held as well, so for a fused tile and a set of held
-tensors the least of both over the stationary operands bounds what any choice can reach. Points at which that bound is
-no better than the best found so far are left out; the others are compared in full, in the order of the search.
+Holding a tensor never adds traffic and changes no cycles, so the least latency and traffic of a fused tile are reached
+with a set of held tensors that cannot grow. Fused tiles are tried from the largest on. With those tensors held that fit
+beside the smallest tile, traffic never falls from one to the next, and cycles are never fewer than with the largest: a
+point at which that bound is no better than the best found needs no smaller tile. Which of several choices with that
+latency and traffic is taken, the order of the search decides; this is settled at the end, for the one fused tile of
+each point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product as combinations_of
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from hw_models.architecture import Architecture
-from hw_models.batched import batch_latency_s
+from hw_models.batched import real
 from mappers.batched.divisors import MOST_TILES, tile_count_rows
 from mappers.batched.nest import home_values
 from mappers.batched.subsets import pick
@@ -24,21 +25,51 @@ from mappers.batched.values import Values
 from mappers.capacity import least, most
 from mappers.contraction import Product
 from mappers.flat_nest import STATIONARY, FlatProblem
+from mappers.mapping import NestShape
 from mappers.phases import phase_cycles
 
 Array: TypeAlias = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class VectorWork:
-    """What the vector phases do, if phases hand their tiles on in the buffer or not: cycles by array, DRAM values."""
+class Beside:
+    """What a contraction's latency depends on beside its own cycles and traffic: numbers, or arrays over points.
+
+    Attributes:
+        cycles_1d, cycles_2d, values: cycles by array and DRAM values of the vector phases.
+        frequency_hz, bandwidth_bytes_per_s, value_bytes: of the machine.
+    """
 
     cycles_1d: Any
     cycles_2d: Any
     values: Any
+    frequency_hz: Any
+    bandwidth_bytes_per_s: Any
+    value_bytes: int
+
+    def at(self, some: Array) -> Beside:
+        """Return it for some of the points."""
+        return Beside(
+            at(self.cycles_1d, some),
+            at(self.cycles_2d, some),
+            at(self.values, some),
+            at(self.frequency_hz, some),
+            at(self.bandwidth_bytes_per_s, some),
+            self.value_bytes,
+        )
+
+    def latency_s(self, cycles: Any, traffic: Any) -> Any:
+        """Return latencies in seconds, from the cycles of the contractions and all off-chip bytes."""
+        cycles = most(self.cycles_1d, self.cycles_2d + cycles)
+        return np.maximum(real(cycles) / self.frequency_hz, real(traffic) / self.bandwidth_bytes_per_s)
 
 
-@dataclass
+def at(value: Any, some: Array) -> Any:
+    """Return an array at some points; a number as it is."""
+    return value[some] if isinstance(value, np.ndarray) else value
+
+
+@dataclass(frozen=True)
 class Choices:
     """The choice at each point.
 
@@ -53,23 +84,6 @@ class Choices:
     fused: Array
     between: Array
     options: list[Array]
-    latency: Array = field(repr=False)
-    traffic: Array = field(repr=False)
-    order: Array = field(repr=False)
-
-    @classmethod
-    def none(cls, count: int, products: int, whole: Any) -> Choices:
-        """No choice anywhere yet."""
-        options = [np.zeros(count, np.int64) for _ in range(products)]
-        return cls(
-            np.zeros(count, bool),
-            np.ones(count, whole),
-            np.zeros(count, bool),
-            options,
-            np.full(count, np.inf),
-            np.zeros(count, whole),
-            np.zeros(count, np.int64),
-        )
 
 
 def free_tensors(problem: FlatProblem, product: Product) -> tuple[str, ...]:
@@ -82,94 +96,247 @@ def held_flags(count: int) -> list[tuple[bool, ...]]:
     return list(combinations_of((False, True), repeat=count))
 
 
-def search_many(problem: FlatProblem, vector: dict[bool, VectorWork], count: int, whole: Any) -> Choices:
+@dataclass
+class _Best:
+    """The least latency and traffic so far at each point, and where they were found."""
+
+    latency: Array
+    traffic: Array
+    fused: Array
+    between: Array
+
+    @classmethod
+    def none(cls, count: int, whole: Any) -> _Best:
+        """Nothing found yet."""
+        return cls(np.full(count, np.inf), np.zeros(count, whole), np.ones(count, whole), np.zeros(count, bool))
+
+    def beaten(self, points: Array, latency: Any, traffic: Any) -> Array:
+        """Whether figures are better than the best at some points."""
+        reached = self.latency[points]
+        found: Array = (latency < reached) | ((latency == reached) & (traffic < self.traffic[points]))
+        return found
+
+
+def search_many(problem: FlatProblem, beside: dict[bool, Beside], count: int, whole: Any) -> Choices:
     """Return the best choice that fits the buffer at each point.
 
     Args:
         problem: of arrays over the points; all have the same structure.
-        vector: the work of the vector phases, by whether phases hand tensors on in the buffer.
+        beside: what else the latency depends on, by whether phases hand tensors on in the buffer.
         count: number of points.
         whole: type of whole numbers.
     """
-    best = Choices.none(count, len(problem.products), whole)
+    best = _Best.none(count, whole)
     array = problem.architecture.array_2d
     size = problem.sizes[problem.roles.column]
     columns = least(size, array.columns)
-    steps = np.broadcast_to(np.asarray(-(-size // columns)), (count,))
-    tiles = tile_count_rows(steps.astype(np.int64))
+    tiles = tile_count_rows(np.broadcast_to(np.asarray(-(-size // columns)), (count,)).astype(np.int64))
+    smallest = FusedTile(problem, np.broadcast_to(np.asarray(columns), (count,)))
+    ever = {between: smallest.ever_held(between) for between in (True, False)}
+    points = np.arange(count)
     for turn in range(MOST_TILES):
-        points = np.flatnonzero(tiles[:, turn])
+        points = points[tiles[points, turn] > 0]
         if not len(points):
             break
-        here = replace(problem, sizes=pick(problem.sizes, points), architecture=pick(problem.architecture, points))
         fused = np.asarray(pick(columns, points) * tiles[points, turn].astype(whole))
-        _Turn(here, fused, points, best, turn).compare({b: pick(work, points) for b, work in vector.items()})
-    return best
+        tile = FusedTile(_at(problem, points, count), fused)
+        going = np.zeros(len(points), bool)
+        for between in (True, False):
+            held = {tensor: flags[points] for tensor, flags in ever[between].items()}
+            going |= _improve(tile, between, held, beside[between].at(points), best, points)
+        points = points[going]
+    options = [np.zeros(count, np.int64) for _ in problem.products]
+    for between in (True, False):
+        points = np.flatnonzero(np.isfinite(best.latency) & (best.between == between))
+        if len(points):
+            tile = FusedTile(_at(problem, points, count), best.fused[points])
+            _settle(tile, between, beside[between].at(points), best, points, options)
+    return Choices(np.isfinite(best.latency), best.fused, best.between, options)
 
 
-class _Turn:
-    """One fused tile at each of some points."""
+def _at(problem: FlatProblem, points: Array, count: int) -> FlatProblem:
+    if len(points) == count:
+        return problem
+    return replace(problem, sizes=pick(problem.sizes, points), architecture=pick(problem.architecture, points))
 
-    def __init__(self, problem: FlatProblem, fused: Array, points: Array, best: Choices, turn: int) -> None:
-        self.problem, self.fused, self.points, self.best, self.turn = problem, fused, points, best, turn
-        self.free = [free_tensors(problem, p) for p in problem.products]
-        self.cycles = [self._cycles(p) for p in problem.products]
-        self.sides = [self._sides(p) for p in problem.products]
 
-    def _all(self, value: Any) -> Array:
-        return np.broadcast_to(np.asarray(value), (len(self.points),))
+def _improve(
+    tile: FusedTile, between: bool, ever: dict[str, Array], beside: Beside, best: _Best, points: Array
+) -> Array:
+    """Compare the largest sets of held tensors with the best so far; return where smaller tiles may be better still."""
+    width = beside.value_bytes
+    fixed = beside.values + tile.handed_on(between)
+    fewest = sum(cycles.min(axis=0) for cycles in tile.cycles)
+    least_moved = [np.where(ever[t], tile.fewest(t, True), tile.fewest(t, False)) for t in tile.free]
+    traffic = (fixed + sum(least_moved)) * width
+    going = best.beaten(points, beside.latency_s(fewest, traffic), traffic) & ever[""]
+    if not going.any():
+        return going
+    fits = tile.fitting(between)
+    for held in reversed(list(fits)):
+        largest = fits[held] & going
+        for tensor in tile.free:
+            if tensor not in held:
+                largest = largest & ~fits[held | {tensor}]
+        some = np.flatnonzero(largest)
+        if not len(some):
+            continue
+        traffic = (at(fixed, some) + sum(at(tile.fewest(t, t in held), some) for t in tile.free)) * width
+        latency = beside.at(some).latency_s(at(fewest, some), traffic)
+        some = some[best.beaten(points[some], latency, traffic)]
+        if len(some):
+            _try(tile, held, between, beside.at(some), some, best, points)
+    return going
 
-    def _cycles(self, product: Product) -> Array:
-        """Cycles by stationary operand."""
-        per_point = phase_cycles((("mac", 1),), self.problem.architecture.array_2d, self.problem.accounting)
-        found = []
-        for stationary in STATIONARY:
-            shape, keys = self.problem.layout(product, stationary, frozenset())
-            values = Values(self.problem.extents(product, stationary, self.fused))  # type: ignore[arg-type]
-            time = [k for k, spatial in zip(keys, shape.spatial, strict=True) if not spatial]
-            found.append(self._all(values[values.product(time)] * per_point))
-        return np.stack(found)
 
-    def _sides(self, product: Product) -> list[list[tuple[Any, Any]]]:
-        """DRAM values by stationary operand and operand, if the operand is off chip and if it is on chip."""
-        tensors = frozenset(o.tensor for o in product.operands)
-        found = []
-        for stationary in STATIONARY:
-            values = Values(self.problem.extents(product, stationary, self.fused))  # type: ignore[arg-type]
-            sides = []
-            for on_chip in (frozenset[str](), tensors):
-                shape, keys = self.problem.layout(product, stationary, on_chip)
-                nest = shape.compiled
-                sides.append([home_values(values, chain, nest, keys) for chain in nest.chains])
-            found.append(list(zip(*sides, strict=True)))
+def _try(
+    tile: FusedTile,
+    held: frozenset[str],
+    between: bool,
+    beside: Beside,
+    some: Array,
+    best: _Best,
+    points: Array,
+) -> None:
+    """Find the stationary operands with the least latency and traffic for a set of held tensors."""
+    where = points[some]
+    cycles = [c[:, some] for c in tile.cycles]
+    moved = [tile.moved(place, held, between, some) for place in range(len(cycles))]
+    for way in combinations_of(range(len(STATIONARY)), repeat=len(cycles)):
+        traffic = (beside.values + sum(m[s] for m, s in zip(moved, way, strict=True))) * beside.value_bytes
+        latency = beside.latency_s(sum(c[s] for c, s in zip(cycles, way, strict=True)), traffic)
+        better = best.beaten(where, latency, traffic)
+        if better.any():
+            there = where[better]
+            best.latency[there], best.traffic[there] = latency[better], traffic[better]
+            best.fused[there], best.between[there] = tile.fused[some][better], between
+
+
+def _settle(tile: FusedTile, between: bool, beside: Beside, best: _Best, points: Array, options: list[Array]) -> None:
+    """Find the first choice, in the order of the search, that has the latency and traffic found to be best."""
+    problem, width = tile.problem, tile.problem.value_bytes
+    fixed = beside.values + tile.handed_on(between)
+    wanted, reached = best.traffic[points], best.latency[points]
+    order = np.full(len(points), np.iinfo(np.int64).max)
+    kept = [_Undominated(tile, place, between) for place in range(len(tile.cycles))]
+    sets = [len(held_flags(len(free_tensors(problem, product)))) for product in problem.products]
+    for held, fits in tile.fitting(between).items():
+        traffic = (fixed + sum(tile.fewest(tensor, tensor in held) for tensor in tile.free)) * width
+        some = np.flatnonzero(fits & (traffic <= wanted))
+        if not len(some):
+            continue
+        here = beside.at(some)
+        moved = [tile.moved(place, held, between, some) for place in range(len(kept))]
+        chosen = [tile.place_of(product, held) for product in problem.products]
+        for way in combinations_of(range(len(STATIONARY)), repeat=len(kept)):
+            same = (here.values + sum(m[s] for m, s in zip(moved, way, strict=True))) * width == wanted[some]
+            cycles = sum(c[s][some] for c, s in zip(tile.cycles, way, strict=True))
+            same &= here.latency_s(cycles, wanted[some]) == reached[some]
+            place = 0
+            for s, h, many in zip(way, chosen, sets, strict=True):
+                place = place * len(STATIONARY) * many + s * many + h
+            there = np.flatnonzero(same & (place < order[some]))
+            if not len(there):
+                continue
+            there = some[there]
+            for each, s, h in zip(kept, way, chosen, strict=True):
+                there = there[each.of(s, h, there)]
+            order[there] = place
+    for found, many in zip(reversed(options), reversed(sets), strict=True):
+        order, found[points] = np.divmod(order, len(STATIONARY) * many)
+
+
+class FusedTile:
+    """What the options of each product cost with a fused tile, which differs from point to point."""
+
+    def __init__(self, problem: FlatProblem, fused: Array) -> None:
+        self.problem, self.fused = problem, fused
+        self.free = sorted({t for product in problem.products for t in free_tensors(problem, product)})
+        self._values = Values({})
+        self._known: dict[Any, Any] = {}
+        per_point = phase_cycles((("mac", 1),), problem.architecture.array_2d, problem.accounting)
+        self.cycles = [np.stack([self._cycles(p, s) * per_point for s in STATIONARY]) for p in problem.products]
+
+    def _layout(self, product: Product, stationary: str, *, held: bool) -> tuple[NestShape, tuple[Any, ...]]:
+        key = ("layout", product.name, stationary, held)
+        if key not in self._known:
+            on_chip = frozenset(o.tensor for o in product.operands) if held else frozenset[str]()
+            shape, keys = self.problem.layout(product, stationary, on_chip)
+            new = {k: self.problem.extent(k, self.fused) for k in keys if k not in self._values.extents}  # type: ignore[arg-type]
+            self._values.extend(new)
+            self._known[key] = shape, keys
+        found: tuple[NestShape, tuple[Any, ...]] = self._known[key]
         return found
 
-    def _traffic(self, place: int, between: bool) -> Array:
-        """DRAM values of a product by stationary operand and set of held tensors."""
-        product, free = self.problem.products[place], self.free[place]
-        rows = []
-        for sides in self.sides[place]:
-            fixed, choice = 0, []
-            for operand, side in zip(product.operands, sides, strict=True):
-                if operand.tensor in self.problem.intermediates:
-                    fixed = fixed + side[between]
-                else:
-                    choice.append(side)
-            rows.append(
-                np.stack(
-                    [
-                        self._all(fixed + sum(side[on] for side, on in zip(choice, flags, strict=True)))
-                        for flags in held_flags(len(free))
-                    ]
-                )
-            )
-        return np.stack(rows)
+    def _each(self, value: Any) -> Array:
+        return np.broadcast_to(np.asarray(value), self.fused.shape)
 
-    def _room(self, between: bool) -> tuple[Any, dict[str, Any]]:
-        """Values in the buffer with no tensor held, and how many more each held tensor takes."""
+    def _cycles(self, product: Product, stationary: str) -> Array:
+        shape, keys = self._layout(product, stationary, held=False)
+        time = [k for k, spatial in zip(keys, shape.spatial, strict=True) if not spatial]
+        return self._each(self._values[self._values.product(time)])
+
+    def _side(self, place: int, stationary: int, operand: int, held: bool) -> Array:
+        """DRAM values of one operand of a product."""
+        key = ("side", place, stationary, operand, held)
+        if key not in self._known:
+            shape, keys = self._layout(self.problem.products[place], STATIONARY[stationary], held=held)
+            nest = shape.compiled
+            self._known[key] = self._each(home_values(self._values, nest.chains[operand], nest, keys))
+        found: Array = self._known[key]
+        return found
+
+    def _least_side(self, place: int, operand: int, held: bool) -> Array:
+        key = ("least", place, operand, held)
+        if key not in self._known:
+            sides = [self._side(place, s, operand, held) for s in range(len(STATIONARY))]
+            self._known[key] = np.minimum(np.minimum(sides[0], sides[1]), sides[2])
+        found: Array = self._known[key]
+        return found
+
+    def fewest(self, tensor: str, held: bool) -> Any:
+        """A bound on the DRAM values of a free tensor, held or not, in all products."""
+        places = [
+            (place, i)
+            for place, product in enumerate(self.problem.products)
+            for i, operand in enumerate(product.operands)
+            if operand.tensor == tensor
+        ]
+        return sum(self._least_side(place, i, held) for place, i in places)
+
+    def handed_on(self, between: bool) -> Any:
+        """A bound on the DRAM values of the tensors that phases hand on."""
+        return sum(
+            self._least_side(place, i, between)
+            for place, product in enumerate(self.problem.products)
+            for i, operand in enumerate(product.operands)
+            if operand.tensor in self.problem.intermediates
+        )
+
+    def moved(self, place: int, held: frozenset[str], between: bool, some: Array) -> list[Array]:
+        """DRAM values of a product at some points, by stationary operand."""
+        product, handed_on = self.problem.products[place], self.problem.intermediates
+        on = [between if o.tensor in handed_on else o.tensor in held for o in product.operands]
+        return [
+            sum(self._side(place, s, i, held)[some] for i, held in enumerate(on))  # type: ignore[misc]
+            for s in range(len(STATIONARY))
+        ]
+
+    def place_of(self, product: Product, held: frozenset[str]) -> int:
+        """The place of a set of held tensors in the order of the search."""
+        return held_flags(len(free := free_tensors(self.problem, product))).index(tuple(t in held for t in free))
+
+    def fitting(self, between: bool) -> dict[frozenset[str], Array]:
+        """Whether each set of held tensors fits the buffer, smaller sets first."""
+        key = ("fitting", between)
+        if key in self._known:
+            found: dict[frozenset[str], Array] = self._known[key]
+            return found
         shared, base = 0, sum(self.problem.fibers_from_outside)
         more: dict[str, Any] = {}
-        for tensor, on, off, hands_on in self.problem.places(self.fused):  # type: ignore[arg-type]
+        if "places" not in self._known:
+            self._known["places"] = self.problem.places(self.fused)  # type: ignore[arg-type]
+        for tensor, on, off, hands_on in self._known["places"]:
             if hands_on:
                 shared = most(shared, on) if between else 0
             elif tensor in self.problem.intermediates:
@@ -177,116 +344,42 @@ class _Turn:
             else:
                 base = base + off
                 more[tensor] = more.get(tensor, 0) + (on - off)
-        return base + shared, more
+        room = self.problem.architecture.global_buffer.bytes // self.problem.value_bytes - (base + shared)
+        taken: dict[frozenset[str], Any] = {frozenset(): 0}
+        for tensor in self.free:
+            taken |= {held | {tensor}: number + more[tensor] for held, number in taken.items()}
+        ordered = sorted(taken, key=len)
+        fits = {held: self._each(taken[held] <= room) for held in ordered}
+        self._known[key] = fits
+        return fits
 
-    def compare(self, vector: dict[bool, VectorWork]) -> None:
-        """Compare the choices with the best so far."""
-        for place, between in enumerate((True, False)):
-            traffic = [self._traffic(i, between) for i in range(len(self.problem.products))]
-            self._compare(between, 2 * self.turn + place, traffic, vector[between])
-
-    def _compare(self, between: bool, turn: int, traffic: list[Array], vector: VectorWork) -> None:
-        best, architecture = self.best, self.problem.architecture
-        width = self.problem.value_bytes
-        fewest = most(vector.cycles_1d, vector.cycles_2d + sum(c.min(axis=0) for c in self.cycles))
-        base, more = self._room(between)
-        choices = 1
-        for values in traffic:
-            choices *= values.shape[0] * values.shape[1]
-        order = turn * choices
-        kept: list[Array] | None = None
-        for held in self._held():
-            tensors = {t for free, (_, flags) in zip(self.free, held, strict=True) for t, on in zip(free, flags, strict=True) if on}
-            room = base + sum(more[t] for t in tensors)
-            moved = vector.values + sum(v[:, h].min(axis=0) for v, (h, _) in zip(traffic, held, strict=True))
-            bound = self._all(batch_latency_s(((fewest, moved * width),), architecture))
-            reached, least_moved = best.latency[self.points], best.traffic[self.points]
-            tie = (moved * width <= least_moved) & (best.order[self.points] >= order)
-            tie |= moved * width < least_moved
-            hopeful = ~best.found[self.points] | (bound < reached) | ((bound == reached) & tie)
-            some = np.flatnonzero((room * width <= architecture.global_buffer.bytes) & hopeful)
-            if not len(some):
-                continue
-            if kept is None:
-                kept = [_undominated(c, v) for c, v in zip(self.cycles, traffic, strict=True)]
-            chosen = [h for h, _ in held]
-            options = _Options(
-                [c[:, some] for c in self.cycles],
-                [v[:, h][:, some] for v, h in zip(traffic, chosen, strict=True)],
-                [k[:, h][:, some] for k, h in zip(kept, chosen, strict=True)],
-                chosen,
-                [v.shape[1] for v in traffic],
-            )
-            self._settle(options, some, between, order, pick(vector, some), pick(architecture, some))
-
-    def _held(self) -> Iterator[tuple[tuple[int, tuple[bool, ...]], ...]]:
-        """Sets of held tensors for each product, the largest first."""
-        each = [list(enumerate(held_flags(len(free)))) for free in self.free]
-        yield from sorted(combinations_of(*each), key=lambda held: -sum(sum(flags) for _, flags in held))
-
-    def _settle(
-        self,
-        options: _Options,
-        some: Array,
-        between: bool,
-        order: int,
-        vector: VectorWork,
-        architecture: Architecture,
-    ) -> None:
-        """Compare all stationary operands for one set of held tensors."""
-        best, where = self.best, self.points[some]
-        width = self.problem.value_bytes
-        for stationary in combinations_of(range(len(STATIONARY)), repeat=len(self.problem.products)):
-            cycles, moved, allowed, place = options.of(stationary)
-            cycles = most(vector.cycles_1d, vector.cycles_2d + cycles)
-            traffic = (vector.values + moved) * width
-            latency = np.asarray(batch_latency_s(((cycles, traffic),), architecture))
-            reached, least_moved = best.latency[where], best.traffic[where]
-            earlier = (traffic < least_moved) | ((traffic == least_moved) & (order + place < best.order[where]))
-            better = allowed & (~best.found[where] | (latency < reached) | ((latency == reached) & earlier))
-            now = np.flatnonzero(better)
-            if not len(now):
-                continue
-            there = where[now]
-            best.found[there] = True
-            best.latency[there] = latency[now]
-            best.traffic[there] = traffic[now]
-            best.order[there] = order + place
-            best.fused[there] = self.fused[some[now]]
-            best.between[there] = between
-            for found, s, h, sets in zip(best.options, stationary, options.held, options.sets, strict=True):
-                found[there] = s * sets + h
+    def ever_held(self, between: bool) -> dict[str, Array]:
+        """Whether each free tensor fits the buffer by itself, and ("") whether anything does."""
+        fits = self.fitting(between)
+        return {"": fits[frozenset()]} | {tensor: fits[frozenset({tensor})] for tensor in self.free}
 
 
-@dataclass(frozen=True)
-class _Options:
-    """The options of each product for one set of held tensors, by stationary operand."""
+class _Undominated:
+    """Whether the search considers an option of a product: none that holds strictly less is as good."""
 
-    cycles: list[Array]
-    traffic: list[Array]
-    allowed: list[Array]
-    held: list[int]
-    sets: list[int]
+    def __init__(self, tile: FusedTile, place: int, between: bool) -> None:
+        self.tile, self.place, self.between = tile, place, between
+        product = tile.problem.products[place]
+        self.free = free_tensors(tile.problem, product)
+        self.flags = held_flags(len(self.free))
 
-    def of(self, stationary: tuple[int, ...]) -> tuple[Any, Any, Any, int]:
-        """Cycles, DRAM values, whether the search considers it, and its place in the order of the search."""
-        place = 0
-        for s, h, sets in zip(stationary, self.held, self.sets, strict=True):
-            place = place * len(STATIONARY) * sets + s * sets + h
-        rows = [(c[s], t[s], a[s]) for s, c, t, a in zip(stationary, self.cycles, self.traffic, self.allowed, strict=True)]
-        allowed: Any = True
-        for _, _, each in rows:
-            allowed = allowed & each
-        return sum(c for c, _, _ in rows), sum(t for _, t, _ in rows), allowed, place
+    def of(self, stationary: int, chosen: int, some: Array) -> Array:
+        """Return it for a stationary operand and a set of held tensors, at some points."""
+        cycles = self.tile.cycles[self.place][:, some]
+        mine = self._moved(chosen, some)[stationary]
+        kept = np.ones(len(some), bool)
+        for other, flags in enumerate(self.flags):
+            if other != chosen and all(a <= b for a, b in zip(flags, self.flags[chosen], strict=True)):
+                theirs = self._moved(other, some)
+                for s in range(len(STATIONARY)):
+                    kept &= ~((cycles[s] <= cycles[stationary]) & (theirs[s] <= mine))
+        return kept
 
-
-def _undominated(cycles: Array, traffic: Array) -> Array:
-    """Whether no option holds strictly less and takes no more cycles and traffic."""
-    sets = held_flags(int(np.log2(traffic.shape[1])))
-    kept = np.ones(traffic.shape, bool)
-    for (s, row), (other, less) in combinations_of(enumerate(cycles), repeat=2):
-        as_fast = less <= row
-        for (h, flags), (g, fewer) in combinations_of(enumerate(sets), repeat=2):
-            if g != h and all(a <= b for a, b in zip(fewer, flags, strict=True)):
-                kept[s, h] &= ~(as_fast & (traffic[other, g] <= traffic[s, h]))
-    return kept
+    def _moved(self, chosen: int, some: Array) -> list[Array]:
+        held = frozenset(t for t, on in zip(self.free, self.flags[chosen], strict=True) if on)
+        return self.tile.moved(self.place, held, self.between, some)

@@ -128,7 +128,7 @@ def _planned(
 
 def _divisors(numbers: Any, bounds: Any) -> Any:
     """The largest divisors, as plain numbers where all points have the same."""
-    if isinstance(numbers, np.ndarray) or isinstance(bounds, np.ndarray) and bounds.ndim:
+    if isinstance(numbers, np.ndarray) or (isinstance(bounds, np.ndarray) and bounds.ndim):
         numbers, bounds = np.broadcast_arrays(numbers, bounds)
         return largest_divisors(numbers, bounds)
     return int(largest_divisors(np.asarray([numbers]), np.asarray([bounds]))[0])
@@ -163,5 +163,5 @@ def _better(best: Batch, found: Batch) -> Batch:
     best_latency, best_traffic = (np.asarray(best.costs[c]) for c in ("latency_s", "dram_bytes"))
     less = (latency < best_latency) | ((latency == best_latency) & (traffic < best_traffic))
     chosen = found.fits & (~best.fits | less)
-    costs = {name: np.where(chosen, found.costs[name], value) for name, value in best.costs.items()}
+    costs: dict[str, Number] = {name: np.where(chosen, found.costs[name], value) for name, value in best.costs.items()}
     return Batch(costs, best.fits | found.fits, found.capacity, found.what)

@@ -15,7 +15,7 @@ from hw_models.accounting import Accounting
 from hw_models.activity import ArrayName
 from hw_models.batched import ARRAYS, MEMORIES, Number, Totals
 from mappers.analysis import Boundary, Chain, CompiledNest
-from mappers.batched.values import Handle, Terms, Values
+from mappers.batched.values import Handle, Key, Terms, Values
 from mappers.capacity import most
 
 
@@ -39,11 +39,11 @@ class Tally:
         name: str,
         array: ArrayName,
         nest: CompiledNest,
-        keys: Sequence[str],
+        keys: Sequence[Key],
         work: Sequence[tuple[WorkClass, int]],
         cycles_per_point: Number,
         actions_per_point: Number,
-        points: Sequence[str],
+        points: Sequence[Key],
     ) -> None:
         """Add one Einsum's work; the arguments are those of ``MappedEinsum``, with names for extents."""
         values = self.values
@@ -63,7 +63,7 @@ class Tally:
             self.operations.setdefault((array, kind), Counter())[walked] += number
         self.dram_values[name] = outside
 
-    def _chain(self, chain: Chain, nest: CompiledNest, keys: Sequence[str], walked: Handle) -> Terms:
+    def _chain(self, chain: Chain, nest: CompiledNest, keys: Sequence[Key], walked: Handle) -> Terms:
         """Add one tensor's accesses; return those to DRAM."""
         return (_output if chain.output else _input)(self, chain, nest, keys, walked)
 
@@ -143,21 +143,21 @@ def _one(handle: Handle) -> Terms:
     return Counter({handle: 1})
 
 
-def _picked(keys: Sequence[str], places: Sequence[int]) -> list[str]:
+def _picked(keys: Sequence[Key], places: Sequence[int]) -> list[Key]:
     return [keys[i] for i in places]
 
 
-def moved(values: Values, boundary: Boundary, nest: CompiledNest, keys: Sequence[str], rest: Sequence[int]) -> Handle:
+def moved(values: Values, boundary: Boundary, nest: CompiledNest, keys: Sequence[Key], rest: Sequence[int]) -> Handle:
     """Return how many values a boundary moves: replacements of the inner tile, times a product of extents."""
 
-    def steps(until: int) -> list[str]:
+    def steps(until: int) -> list[Key]:
         return [k for k, temporal in zip(keys[:until], nest.temporal, strict=False) if temporal]
 
     counts = [steps(max(place + 1, nest.scope)) for place in boundary.movers] + [steps(nest.scope)]
     return values.moved(_picked(keys, boundary.movers), counts, _picked(keys, rest))
 
 
-def _input(tally: Tally, chain: Chain, nest: CompiledNest, keys: Sequence[str], walked: Handle) -> Terms:
+def _input(tally: Tally, chain: Chain, nest: CompiledNest, keys: Sequence[Key], walked: Handle) -> Terms:
     values, nothing = tally.values, Counter[Handle]()
     fills, outside = nothing, Counter[Handle]()
     for memory, boundary in zip(chain.memories, chain.boundaries, strict=False):
@@ -169,7 +169,7 @@ def _input(tally: Tally, chain: Chain, nest: CompiledNest, keys: Sequence[str], 
     return outside
 
 
-def _output(tally: Tally, chain: Chain, nest: CompiledNest, keys: Sequence[str], walked: Handle) -> Terms:
+def _output(tally: Tally, chain: Chain, nest: CompiledNest, keys: Sequence[Key], walked: Handle) -> Terms:
     values = tally.values
     fills, drains, outside = Counter[Handle](), Counter[Handle](), Counter[Handle]()
     for memory, boundary in zip(chain.memories, chain.boundaries, strict=False):
@@ -190,7 +190,7 @@ def _output(tally: Tally, chain: Chain, nest: CompiledNest, keys: Sequence[str],
     return outside
 
 
-def home_values(values: Values, chain: Chain, nest: CompiledNest, keys: Sequence[str]) -> Number:
+def home_values(values: Values, chain: Chain, nest: CompiledNest, keys: Sequence[Key]) -> Number:
     """Return how many values of a tensor come from and go to DRAM: what ``Tally`` says of it, sooner."""
     if chain.memories[0] != "dram":
         return 0

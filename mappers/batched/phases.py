@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,14 +28,11 @@ def structures(cascade: Cascade, sizes: dict[str, Any], count: int) -> Iterator[
     What a mapping lays along an array or tiles is the largest of some ranks, so the order of the sizes settles it.
     """
     ranks = sorted({r for e in (*cascade.body, *cascade.final) for r in e.ranks} | {p.rank for p in cascade.partitions})
-    varying = [r for r in ranks if isinstance(sizes[r], np.ndarray)]
     code = np.zeros(count, np.int64)
-    if varying:
-        table = np.stack([np.broadcast_to(np.asarray(sizes[r]), (count,)) for r in ranks])
-        for i in range(len(ranks)):
-            for j in range(i):
-                order = (table[i] > table[j]).astype(np.int64) + 2 * (table[i] == table[j])
-                code = np.unique(code * 3 + order, return_inverse=True)[1]
+    for place, (i, j) in enumerate(combinations(ranks, 2)):
+        code = code * 3 + np.greater(sizes[i], sizes[j]) + 2 * np.equal(sizes[i], sizes[j])
+        if place % 32 == 31:
+            code = np.unique(code, return_inverse=True)[1]
     for value in np.unique(code).tolist():
         points = np.flatnonzero(code == value)
         first = int(points[0])

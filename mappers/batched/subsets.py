@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -12,15 +12,19 @@ _T = TypeVar("_T")
 
 def pick(value: _T, points: Any) -> _T:
     """Return a number, a table or a dataclass with every array in it reduced to some points."""
-    found: Any = value
+    return cast(_T, _picked(value, points))
+
+
+def _picked(value: Any, points: Any) -> Any:
+    found = value
     if isinstance(value, np.ndarray):
         found = value[points] if value.ndim else value
     elif isinstance(value, tuple):
-        found = tuple(pick(part, points) for part in value)
+        found = tuple(_picked(part, points) for part in value)
     elif isinstance(value, dict):
-        found = {key: pick(part, points) for key, part in value.items()}
+        found = {key: _picked(part, points) for key, part in value.items()}
     elif is_dataclass(value) and not isinstance(value, type):
         parts = {f.name: getattr(value, f.name) for f in fields(value)}
-        changed = {name: new for name, old in parts.items() if (new := pick(old, points)) is not old}
+        changed = {name: new for name, old in parts.items() if (new := _picked(old, points)) is not old}
         found = replace(value, **changed) if changed else value
     return found

@@ -25,13 +25,16 @@ class Sums:
     """
 
     def __init__(self, count: int, whole: Any) -> None:
-        self._zero = lambda: np.zeros(count, whole)
+        self._shape: tuple[int, Any] = count, whole
         self.reads: dict[str, Array] = {memory: self._zero() for memory in MEMORIES}
         self.writes: dict[str, Array] = {memory: self._zero() for memory in MEMORIES}
         self.operations: dict[tuple[ArrayName, WorkClass], Array] = {}
         self.busy: dict[ArrayName, Array] = {name: self._zero() for name in ARRAYS}
         self.occupied: dict[ArrayName, Array] = {name: self._zero() for name in ARRAYS}
         self.moved: Array = self._zero()
+
+    def _zero(self) -> Array:
+        return np.zeros(*self._shape)
 
     def add(self, tally: Tally, points: Any) -> None:
         """Add a tally's sums at some points."""

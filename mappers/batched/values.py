@@ -18,6 +18,8 @@ from hw_models.accounting import Accounting
 from hw_models.batched import Number
 
 Array: TypeAlias = npt.NDArray[Any]
+Key: TypeAlias = "str | tuple[str, ...]"
+"""The name of an extent."""
 Handle: TypeAlias = tuple[Any, ...]
 Terms: TypeAlias = Counter[Handle]
 """A sum: how often each value is added."""
@@ -30,26 +32,26 @@ WORD: Final = 2.0**62
 class Values:
     """Extents, and values made of them, by handle."""
 
-    def __init__(self, extents: Mapping[str, Number]) -> None:
-        self.extents: dict[str, Number] = {}
+    def __init__(self, extents: Mapping[Any, Number]) -> None:
+        self.extents: dict[Key, Number] = {}
         self.extend(extents)
         self._known: dict[Handle, Any] = {ONE: 1}
-        self._above_one: dict[str, bool | None] = {}
+        self._above_one: dict[Key, bool | None] = {}
 
-    def extend(self, extents: Mapping[str, Number]) -> None:
+    def extend(self, extents: Mapping[Any, Number]) -> None:
         """Name further extents."""
         self.extents.update(extents)
 
-    def _place(self, key: str) -> tuple[bool, str]:
+    def _place(self, key: Key) -> tuple[bool, Key]:
         """Where an extent stands in a product: numbers that all points share come first."""
         return isinstance(self.extents[key], np.ndarray), key
 
-    def product(self, keys: Iterable[str]) -> Handle:
+    def product(self, keys: Iterable[Key]) -> Handle:
         """Return the handle of a product of extents; those that are 1 are left out."""
         kept = [k for k in keys if self._more(k) is not False]
         return ("product", *sorted(kept, key=self._place))
 
-    def _more(self, key: str) -> bool | None:
+    def _more(self, key: Key) -> bool | None:
         """Whether an extent is more than 1: for all points, for none, or (None) for some."""
         if key not in self._above_one:
             extent = self.extents[key]
@@ -60,7 +62,7 @@ class Values:
                 self._above_one[key] = bool(extent > 1)
         return self._above_one[key]
 
-    def moved(self, movers: Iterable[str], steps: Iterable[Iterable[str]], rest: Iterable[str]) -> Handle:
+    def moved(self, movers: Iterable[Key], steps: Iterable[Iterable[Key]], rest: Iterable[Key]) -> Handle:
         """Return the handle of how often a tile is replaced, times a product of extents.
 
         Args:
@@ -68,7 +70,7 @@ class Values:
             steps: for each of them, and last for none, the extents whose product is the number of replacements.
             rest: the extents of the product.
         """
-        cases: list[tuple[str, Handle]] = []
+        cases: list[tuple[Key, Handle]] = []
         rest = tuple(rest)
         counts = [tuple(s) for s in steps]
         for mover, count in zip(movers, counts, strict=False):
@@ -135,7 +137,6 @@ def _wrapped(size: Any, tile: Any, bits: int) -> Any:
     return np.asarray(size, object) * tile % (1 << bits) // tile
 
 
-
-def product_bound(extents: Mapping[str, Number], keys: Iterable[str]) -> Any:
+def product_bound(extents: Mapping[Any, Number], keys: Iterable[Key]) -> Any:
     """Return a product of extents as a float, to see how large counts become."""
     return prod([np.asarray(extents[k], float) for k in keys], start=1.0)

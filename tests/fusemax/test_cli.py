@@ -45,7 +45,7 @@ def test_help_lists_the_commands() -> None:
     assert result.stderr == ""
 
 
-@pytest.mark.parametrize("command", ["reproduce", "evaluate", "cascades"])
+@pytest.mark.parametrize("command", ["reproduce", "evaluate", "cascades", "sweep"])
 def test_every_command_has_help(command: str) -> None:
     result = runner.invoke(app, [command, "--help"])
     assert result.exit_code == 0

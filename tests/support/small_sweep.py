@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 
 SCHEMA = pa.schema(
@@ -75,18 +76,31 @@ def evaluate(sweep: SmallSweep, start: int, stop: int) -> pa.Table:
     return pa.table(columns, schema=SCHEMA)
 
 
-def start_run(folder: Path, sweep: SmallSweep, **options: object) -> subprocess.Popen[str]:
-    """Start a process that runs a sweep, and returns status 2 with the message if it cannot."""
-    code = (
-        "import sys, small_sweep, fusemax, fusemax.sweep\n"
-        "try:\n"
-        f"    fusemax.sweep.run(small_sweep.{sweep!r}, {str(folder)!r}, evaluate=small_sweep.evaluate, **{options!r})\n"
-        "except fusemax.InputError as error:\n"
-        "    print(error, file=sys.stderr)\n"
-        "    sys.exit(2)\n"
-    )
+RUN = """
+import sys, fusemax, fusemax.sweep
+from small_sweep import SmallSweep, evaluate
+try:
+    fusemax.sweep.run({sweep!r}, {folder!r}, evaluate=evaluate, **{options!r})
+except fusemax.InputError as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
+"""
+WRITE = """
+import pyarrow.dataset, pyarrow.parquet
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from fusemax.sweep.runner import run_sweep
+from fusemax.sweep.store import writing
+from small_sweep import SmallSweep, evaluate
+with ThreadPoolExecutor(2) as executor, writing({sweep!r}, Path({folder!r}), **{options!r}) as writer:
+    run_sweep(writer=writer, sweep={sweep!r}, executor=executor, evaluate=evaluate)
+"""
+
+
+def start_run(folder: Path, sweep: SmallSweep, code: str = RUN, **options: object) -> subprocess.Popen[str]:
+    """Start a process that runs a sweep: on processes of its own, or with ``WRITE`` on threads and at once."""
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-W", "error", "-c", code.format(sweep=sweep, folder=str(folder), options=options)],
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -100,6 +114,16 @@ def environment() -> dict[str, str]:
     here = Path(__file__).parent
     path = os.pathsep.join(filter(None, (str(here.parents[1]), str(here), os.environ.get("PYTHONPATH", ""))))
     return {**os.environ, "PYTHONPATH": path, "COLUMNS": "200", "NO_COLOR": "1"}
+
+
+def gone(pids: list[int], seconds: float = 10.0) -> bool:
+    """Whether all processes end within some time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not any(psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE for p in pids):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def expected(sweep: SmallSweep) -> pa.Table:

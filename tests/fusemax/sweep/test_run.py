@@ -19,7 +19,7 @@ from weakref import WeakSet
 import psutil
 import pyarrow as pa
 import pytest
-from small_sweep import SmallSweep, environment, evaluate, expected, start_run
+from small_sweep import SmallSweep, environment, evaluate, expected, gone, start_run
 
 from einsum_cascades.errors import InputError, Location
 from fusemax.sweep import open_store, run
@@ -83,7 +83,10 @@ def pool(kind: str) -> Iterator[Executor]:
             yield crew.executor
 
 
-@pytest.mark.parametrize("kind", ["at once", "threads", "processes", "own processes"])
+@pytest.mark.parametrize(
+    "kind",
+    ["at once", "threads", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("processes", "own processes"))],
+)
 def test_any_executor_gives_the_same_rows(tmp_path: Path, kind: str) -> None:
     told = Recorder()
     with pool(kind) as executor, writing(SWEEP, tmp_path) as writer:
@@ -104,13 +107,14 @@ def test_run_tells_the_plan_then_the_progress_and_resumes(tmp_path: Path) -> Non
         path.unlink()
     told = Recorder()
     outcome = run(SWEEP, tmp_path, workers=2, evaluate=evaluate, watcher=told)
-    assert (told.plans[0].done, told.points, outcome.computed) == (2000 - 64, 64, 64)
+    assert (told.plans[0].done, told.points, outcome.computed) == (2000 - 4 * 64, 4 * 64, 4 * 64)
     assert outcome.store.table() == expected(SWEEP)
     told = Recorder()
     outcome = run(SWEEP, tmp_path, workers=2, evaluate=evaluate, watcher=told)
     assert (told.plans, told.points, outcome.plan, outcome.computed) == ([], 0, None, 0)
 
 
+@pytest.mark.slow
 def test_estimate_is_near_what_it_takes(tmp_path: Path) -> None:
     sweep = SmallSweep(64, point_s=0.02)
     with ThreadPoolExecutor(1) as executor:
@@ -157,6 +161,7 @@ def test_killed_worker_is_replaced(tmp_path: Path) -> None:
     assert len(told.plans) == 1
 
 
+@pytest.mark.slow
 def test_workers_that_always_die_are_an_error(tmp_path: Path) -> None:
     sweep = MortalSweep(2000, lives=lives(tmp_path / "lives", 100))
     with pytest.raises(InputError, match="the workers end before") as raised:
@@ -188,15 +193,6 @@ def test_errors_of_evaluation_reach_the_caller(tmp_path: Path) -> None:
         run(SWEEP, tmp_path, workers=1, evaluate=raise_input_error)
 
 
-def gone(pids: list[int], seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not any(psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE for p in pids):
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def children_at_work(running: subprocess.Popen[str], folder: Path) -> list[int]:
     """Wait for the first part; return the processes that the run has started."""
     deadline = time.monotonic() + 60
@@ -208,7 +204,7 @@ def children_at_work(running: subprocess.Popen[str], folder: Path) -> list[int]:
 
 
 def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
-    running = start_run(tmp_path, SmallSweep(100_000, point_s=1e-3), workers=2, batch_points=300)
+    running = start_run(tmp_path, SmallSweep(100_000, point_s=1e-3), workers=2, batch_points=100)
     started = children_at_work(running, tmp_path)
     assert len(started) >= 2
     running.kill()
@@ -216,6 +212,7 @@ def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
     assert gone(started)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_at_once_and_leaves_no_worker(tmp_path: Path) -> None:
     running = start_run(tmp_path, SmallSweep(100_000, point_s=5e-4), workers=2, batch_points=4000)
     started = children_at_work(running, tmp_path)
@@ -230,6 +227,7 @@ def test_ctrl_c_ends_at_once_and_leaves_no_worker(tmp_path: Path) -> None:
     assert not list((tmp_path / "points").glob(".*"))
 
 
+@pytest.mark.slow
 def test_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -257,6 +255,17 @@ def test_best_points_are_those_of_the_whole_table(tmp_path: Path) -> None:
         for name, row in rows.items():
             assert group.set_index("point").loc[row["point"], name] == row[name]
     assert len(found.points) == 3
+
+
+def test_best_of_all_where_nearly_every_point_has_a_workload_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(SWEEP, tmp_path, executor=Synchronous(), evaluate=evaluate)
+    monkeypatch.setattr("fusemax.sweep.best.MOST_WORKLOADS", 2)
+    found = best(open_store(tmp_path))
+    frame = expected(SWEEP).to_pandas()
+    assert found.workload_axes == ()
+    assert found.points[()]["latency_s"]["latency_s"] == frame["latency_s"].min()
 
 
 def test_best_of_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,187 @@
+"""``fusemax sweep``: real specs, from the command line to the rows on the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.dataset as pads
+import pytest
+from small_sweep import environment
+from typer.testing import CliRunner
+
+from fusemax.cli import app
+from fusemax.cli.sweep import duration
+from fusemax.sweep import open_store
+from fusemax.sweep.evaluate import evaluate_points
+from fusemax.sweep.spec import read_sweep
+
+SPEC = """
+axes:
+  cascade: attention-1-pass
+  arch: fusemax-cloud
+  mapper: [fusemax-serial, fusemax-interleaved]
+  model: BERT
+  seq_len: [1024, 4096]
+  array_2d.rows: {range: [64, 512, 64]}
+  array_2d.columns: {range: [64, 512, 64]}
+filter:
+  - array_2d.rows <= array_2d.columns
+"""
+runner = CliRunner()
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+def sweep(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "fusemax", "sweep", *map(str, arguments)]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
+
+
+def test_rows_on_disk_are_those_of_the_evaluation(tmp_path: Path, spec: Path) -> None:
+    out = tmp_path / "out"
+    first = sweep(spec, "--out", out, "--workers", "2")
+    assert (first.returncode, first.stderr) == (0, "")
+    lines = first.stdout.splitlines()
+    assert re.fullmatch(r"256 points; they take about [\d.]+ m?s on 2 workers", lines[0])
+    assert re.fullmatch(rf"256 points in [\d.]+ s, [\d,]+ points/s; {out} holds 144 rows of 256 points", lines[1])
+    assert lines[2] == "best for seq_len=1024"
+    found = read_sweep(spec)
+    expected = evaluate_points(found, 0, found.points)
+    assert open_store(out).table() == expected
+    assert pads.dataset(out / "points").to_table().sort_by("point") == expected
+    assert (out / "sweep.yaml").read_text() == found.text
+    assert read_sweep(out / "sweep.yaml").text == found.text
+    again = sweep(spec, "--out", out, "--json")
+    assert (again.returncode, again.stderr) == (0, "")
+    report = json.loads(again.stdout)
+    assert (report["points"], report["rows"], report["computed"]) == (256, 144, 0)
+    assert report["status"] == {"ok": 144}
+    best = {(row["workload"]["seq_len"], row["objective"]): row for row in report["best"]}
+    frame = expected.to_pandas()
+    for length, group in frame.groupby("seq_len"):
+        assert best[length, "latency_s"]["latency_s"] == group["latency_s"].min()
+        assert best[length, "energy_j"]["energy_j"] == group["energy_j"].min()
+
+
+def test_changed_spec_is_refused_with_a_diff(tmp_path: Path, spec: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["sweep", str(spec), "--out", str(out), "--workers", "1"]
+    assert runner.invoke(app, arguments).exit_code == 0
+    spec.write_text(SPEC.replace("[1024, 4096]", "[1024, 8192]"))
+    refused = runner.invoke(app, arguments)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"error: '{out}' holds another sweep: the spec has changed\n")
+    assert "\n  -  seq_len: [1024, 4096]\n  +  seq_len: [1024, 8192]\n" in refused.stderr
+    assert set(open_store(out).frame(["seq_len"])["seq_len"]) == {1024, 4096}
+    os.truncate(min((out / "points").iterdir()), 100)
+    assert runner.invoke(app, [*arguments, "--on-change", "restart"]).exit_code == 0
+    assert set(open_store(out).frame(["seq_len"])["seq_len"]) == {1024, 8192}
+
+
+@pytest.mark.slow
+def test_damaged_part_is_named_on_standard_error(tmp_path: Path, spec: Path) -> None:
+    out = tmp_path / "out"
+    assert sweep(spec, "--out", out, "--workers", "1").returncode == 0
+    path = sorted((out / "points").iterdir())[1]
+    os.truncate(path, 100)
+    mended = sweep(spec, "--out", out, "--json")
+    assert mended.returncode == 0
+    assert mended.stderr.startswith(f"warning: '{path}' is damaged: ")
+    assert json.loads(mended.stdout)["recomputed_files"] == [str(path)]
+
+
+@pytest.mark.slow
+def test_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
+    spec, out = tmp_path / "space.yaml", tmp_path / "out"
+    spec.write_text(SPEC.replace("512, 64]", "1024, 1]"))
+    command = [sys.executable, "-W", "error", "-m", "fusemax", "sweep", str(spec), "--out", str(out)]
+    running = subprocess.Popen(
+        [*command, "--batch-points", "500"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not list(out.glob("points/part-*")):
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.01)
+    os.killpg(running.pid, signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    told = r"stopped: ([\d,]+) of 3,694,084 points are in .*/out; the same command goes on from there\n"
+    match = re.fullmatch(told, errors)
+    assert match, errors
+    assert int(match[1].replace(",", "")) == open_store(out).points_done > 0
+
+
+def test_progress_shows_on_a_terminal_only(tmp_path: Path, spec: Path) -> None:
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", "fusemax", "sweep", str(spec), "--out", str(tmp_path / "out"), "--workers", "1"]
+    environ = environment() | {"TERM": "xterm-256color"}
+    running = subprocess.Popen([*command, "--json"], env=environ, stdout=subprocess.PIPE, stderr=terminal, text=True)
+    output, _ = running.communicate(timeout=120)
+    os.close(terminal)
+    with open(controller, "rb", closefd=True) as shown:
+        text = b""
+        try:
+            while chunk := shown.read1(4096):
+                text += chunk
+        except OSError:
+            pass  # what Linux says at the end of a terminal
+    assert json.loads(output)["points"] == 256
+    assert b"256/256" in text
+    assert b"points/s" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "--workers and --scheduler are both given"),
+        (["--scheduler", ""], "no Dask scheduler answers at ''"),
+        (["--workers", "0"], "greater than or equal to 1"),
+        (["--on-change", "merge"], "'merge' is not one of"),
+    ],
+)
+def test_wrong_options(tmp_path: Path, spec: Path, arguments: list[str], message: str) -> None:
+    result = runner.invoke(app, ["sweep", str(spec), "--out", str(tmp_path / "out"), *arguments])
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_wrong_specs_make_no_folder(tmp_path: Path, spec: Path) -> None:
+    spec.write_text(SPEC.replace("seq_len", "seqlen"))
+    for path in (spec, tmp_path / "missing.yaml"):
+        result = runner.invoke(app, ["sweep", str(path), "--out", str(tmp_path / "out")])
+        assert result.exit_code == 2
+        assert result.stderr.startswith("error: ")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0123, "12 ms"),
+        (0.89, "890 ms"),
+        (3.21, "3.2 s"),
+        (48.4, "48 s"),
+        (59.9, "1 min 0 s"),
+        (3725, "1 h 2 min"),
+        (2e5, "2 d 7 h"),
+    ],
+)
+def testdurations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
