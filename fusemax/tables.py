@@ -1,4 +1,4 @@
-"""Result tables on disk, as CSV and Parquet.
+"""Result tables, in memory and on disk as CSV and Parquet.
 
 The same table gives the same bytes: floats are written by their shortest form that reads back exactly,
 Parquet without library metadata. A file appears whole or not at all: it is written beside its place under
@@ -11,12 +11,12 @@ import csv
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import uuid4
 
-from einsum_cascades.errors import InputError, Location, nearest
+from einsum_cascades.errors import InputError, Location, nearest, unknown
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -28,6 +28,36 @@ _FLOAT = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|-?inf|nan
 _NUMERIC_NAME = re.compile(
     r".*_(bytes|s|j|mm2|um2|hz)|util_[12]d|fraction|seq_len|kv_len|pe_dim|published|ours|relative_error"
 )
+
+
+class Result(Protocol):
+    """What can be a row of a table: an evaluation, an analysis, a measurement beside its prediction."""
+
+    def as_dict(self) -> Mapping[str, Any]:
+        """Return plain data by column."""
+        ...
+
+
+def as_table(results: Iterable[Result] | Mapping[str, Result], columns: Sequence[str] = ()) -> DataFrame:
+    """Return results as a table, one row each.
+
+    Args:
+        results: any that have ``as_dict``; a mapping gives the rows its keys as labels.
+        columns: those to show, in order; all if none are named.
+
+    Raises:
+        InputError: no result has such a column.
+    """
+    import pandas as pd
+
+    named = isinstance(results, Mapping)
+    rows = [dict(found.as_dict()) for found in (results.values() if isinstance(results, Mapping) else results)]
+    known = dict.fromkeys(column for row in rows for column in row)
+    for column in columns:
+        if column not in known:
+            raise unknown("column", column, known)
+    shown = [{column: row.get(column) for column in columns or known} for row in rows]
+    return pd.DataFrame(shown, index=pd.Index(list(results)) if named else None)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

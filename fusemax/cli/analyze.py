@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from einsum_cascades.errors import InputError
 from fusemax.cli import options
 from fusemax.cli.output import quantity, show, write, write_json
 
@@ -89,15 +88,9 @@ def _sizes(cascade: Cascade, workload: dict[str, Any], sizes: dict[str, int]) ->
 
 
 def _draw(analysis: Analysis, plot: Path) -> list[Path]:
-    from fusemax.figures import style
-    from fusemax.figures.curve import traffic_curve
+    from fusemax.pictures import draw_traffic
 
-    if plot.suffix not in ("", ".png", ".pdf"):
-        raise InputError(
-            f"'{plot}' is no figure's name", hint="give a name that ends in .png or .pdf; both are written"
-        )
-    with style.style():
-        return style.save(traffic_curve(analysis), plot.with_suffix(""))
+    return draw_traffic(analysis).save(plot)
 
 
 def _show(analysis: Analysis) -> None:
