@@ -8,7 +8,8 @@ Cascades
     ``library_names`` lists the library. ``interpret`` runs any cascade in NumPy, Einsum by Einsum.
 Analysis and rewriting
     ``analyze`` gives an ``Analysis``: passes and why, live footprints, operations, least traffic. ``derive`` gives a
-    ``Derivation``: fewer passes, rewrite by rewrite. ``is_isomorphic`` compares cascades up to names.
+    ``Derivation``: fewer passes, rewrite by rewrite. ``is_isomorphic`` compares cascades up to names,
+    ``overflow_risks`` names exponents that can overflow.
 Machines, models, costs
     ``evaluate`` gives an ``Evaluation``: one cascade on one machine. ``load_machine``, ``load_architecture`` and
     ``load_model`` read what it takes, ``Workload`` holds sizes; ``architecture_names``, ``model_names`` and
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from einsum_cascades.models import load_model, model_names
     from einsum_cascades.rewrites.isomorphic import is_isomorphic
     from einsum_cascades.rewrites.search import Derivation, derive
+    from einsum_cascades.rewrites.stability import risks as overflow_risks
     from einsum_cascades.workload import Workload
     from fusemax.analysis import Analysis, analyze
     from fusemax.comparison import compare as compare_published
@@ -93,6 +95,7 @@ _HOMES = {
     "load_model": "einsum_cascades.models",
     "mapper_names": "mappers.strategies",
     "model_names": "einsum_cascades.models",
+    "overflow_risks": "einsum_cascades.rewrites.stability:risks",
     "parse_cascade": "einsum_cascades.load",
     "predict_measured": "fusemax.predicted",
     "reproduce": "fusemax.experiments",
@@ -135,6 +138,7 @@ __all__ = [
     "load_model",
     "mapper_names",
     "model_names",
+    "overflow_risks",
     "parse_cascade",
     "predict_measured",
     "reproduce",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fusemax.analysis import Analysis
     from fusemax.measurement import Compared
 
-SHOWN_DPI: Final = 110
+SHOWN_DPI: Final = 100
 """Dots per inch in a notebook."""
 
 
@@ -36,7 +36,9 @@ class Picture:
 
         shown = io.BytesIO()
         with style.style():
-            self.figure.savefig(shown, format="png", dpi=SHOWN_DPI, metadata=style.FORMATS["png"])
+            self.figure.savefig(
+                shown, format="png", dpi=SHOWN_DPI, metadata=style.FORMATS["png"], pil_kwargs={"optimize": True}
+            )
         return shown.getvalue()
 
     def save(self, path: Path | str) -> list[Path]:

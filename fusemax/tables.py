@@ -38,11 +38,14 @@ class Result(Protocol):
         ...
 
 
-def as_table(results: Iterable[Result] | Mapping[str, Result], columns: Sequence[str] = ()) -> DataFrame:
+Row = Result | Mapping[str, Any]
+
+
+def as_table(results: Iterable[Row] | Mapping[str, Row], columns: Sequence[str] = ()) -> DataFrame:
     """Return results as a table, one row each.
 
     Args:
-        results: any that have ``as_dict``; a mapping gives the rows its keys as labels.
+        results: any that have ``as_dict``, or plain rows; a mapping of them gives the rows its keys as labels.
         columns: those to show, in order; all if none are named.
 
     Raises:
@@ -50,14 +53,15 @@ def as_table(results: Iterable[Result] | Mapping[str, Result], columns: Sequence
     """
     import pandas as pd
 
-    named = isinstance(results, Mapping)
-    rows = [dict(found.as_dict()) for found in (results.values() if isinstance(results, Mapping) else results)]
+    labels = list(results) if isinstance(results, Mapping) else None
+    found = results.values() if isinstance(results, Mapping) else results
+    rows = [dict(row if isinstance(row, Mapping) else row.as_dict()) for row in found]
     known = dict.fromkeys(column for row in rows for column in row)
     for column in columns:
         if column not in known:
             raise unknown("column", column, known)
     shown = [{column: row.get(column) for column in columns or known} for row in rows]
-    return pd.DataFrame(shown, index=pd.Index(list(results)) if named else None)
+    return pd.DataFrame(shown, index=None if labels is None else pd.Index(labels))
 
 
 def write_atomically(path: Path, data: bytes) -> None:

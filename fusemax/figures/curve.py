@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fusemax.analysis import Analysis
 
 COLOURS: Final = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE)
+LINE_IN: Final = 0.15
 DASHES: Final = ("solid", "dashed", "dotted")
 
 
@@ -23,7 +24,7 @@ def traffic_curve(*analyses: Analysis) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(style.COLUMN_WIDTH_IN, 2.6), layout="constrained")
+    figure = Figure(figsize=(style.COLUMN_WIDTH_IN, 2.6 + LINE_IN * (len(analyses) + 1)), layout="constrained")
     axes = figure.subplots()
     for place, analysis in enumerate(analyses):
         axes.plot(
@@ -49,7 +50,7 @@ def traffic_curve(*analyses: Analysis) -> Figure:
         )
     axes.set(xscale="log", yscale="log", xlabel="Capacity on chip (bytes)", ylabel="Least off-chip traffic (bytes)")
     axes.grid()
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside upper left")
     return figure
 
 
