@@ -21,7 +21,7 @@ _CURVE_ROWS = 12
 
 
 def analyze(
-    cascade: Annotated[str, typer.Argument(metavar="CASCADE", help="Name in the library, or a file.")],
+    cascade: options.CascadeArgument,
     rank: Annotated[
         str | None,
         typer.Option("--rank", metavar="RANK", help="The rank whose passes count; the one with most if not given."),
@@ -48,8 +48,7 @@ def analyze(
 ) -> None:
     """Analyse a cascade: passes and why, live footprints, operations, lower bounds on traffic.
 
-    Without sizes the answer is symbolic. For example: fusemax analyze attention-3-pass --set M=4096 --set P=4096
-    --set E=64 --set F=64 --buffer 1MiB --curve
+    Without sizes the answer is symbolic.
     """
     import fusemax.analysis
     from einsum_cascades.load import load_cascade

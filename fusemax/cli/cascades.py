@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from einsum_cascades.errors import InputError
-from fusemax.cli import options
+from fusemax.cli import completion, options
 from fusemax.cli.output import show, write, write_json
 
 if TYPE_CHECKING:
@@ -32,7 +32,12 @@ _REFERENCE = re.compile(
 
 def cascades(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME|FILE]", help="Print this cascade; without it, list the library.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME|FILE]",
+            help="Print this cascade; without it, list the library.",
+            autocompletion=completion.cascades,
+        ),
     ] = None,
     format: Annotated[Format | None, typer.Option("--format", help="How to print it.")] = None,
     json: options.Json = False,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def rewrite(
-    cascade: Annotated[str, typer.Argument(metavar="CASCADE", help="Name in the library, or a file.")],
+    cascade: options.CascadeArgument,
     rank: Annotated[
         str | None,
         typer.Option("--rank", metavar="RANK", help="The rank whose passes count; the one with most if not given."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fusemax.cli import options
+from fusemax.cli import completion, options
 from fusemax.cli.output import show, write, write_json
 
 if TYPE_CHECKING:
@@ -19,7 +19,11 @@ FAILED = 1
 def validate(
     cascades: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME|FILE]...", help="Only kernels of these cascades; without any, of the library."),
+        typer.Argument(
+            metavar="[NAME|FILE]...",
+            help="Only kernels of these cascades; without any, of the library.",
+            autocompletion=completion.cascades,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the random inputs.")] = 0,
     json: options.Json = False,

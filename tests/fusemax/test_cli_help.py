@@ -1,0 +1,65 @@
+"""The help of every command: it ends with an example, and the example works."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from fusemax.cli import app
+from fusemax.cli.examples import EXAMPLES
+
+QUICK = [name for name in EXAMPLES if name not in ("reproduce", "validate", "measure gpu")]
+"""Commands whose example answers in a second or two."""
+
+runner = CliRunner()
+
+
+def walked(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every command and group with the words that call it."""
+    yield " ".join(words), command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from walked(inner, (*words, name))
+
+
+COMMANDS = dict(walked(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_help_says_what_it_does_and_shows_an_example(words: str) -> None:
+    command = COMMANDS[words]
+    shown = runner.invoke(app, [*words.split(), "--help"], env={"COLUMNS": "100"})
+    assert shown.exit_code == 0
+    assert len(command.help or command.callback.__doc__ or "") > 20
+    assert f"Example: {EXAMPLES[words]}" in " ".join(shown.stdout.split())
+    for option in command.params:
+        assert option.name == "help" or getattr(option, "help", ""), f"{words} {option.name} has no help"
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_an_example_is_that_command_with_options_that_it_has(words: str) -> None:
+    program, *arguments = shlex.split(EXAMPLES[words])
+    assert program == "fusemax"
+    assert arguments[: len(words.split())] == words.split()
+    path = max((w for w in COMMANDS if arguments[: len(w.split())] == w.split()), key=len)
+    COMMANDS[path].make_context(path, arguments[len(path.split()) :])
+
+
+@pytest.mark.parametrize("words", QUICK)
+def test_an_example_runs(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = runner.invoke(app, shlex.split(EXAMPLES[words])[1:])
+    assert shown.exit_code == 0, shown.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [w for w in EXAMPLES if w not in QUICK])
+def test_a_long_example_runs(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = runner.invoke(app, shlex.split(EXAMPLES[words])[1:])
+    assert shown.exit_code == 0, shown.output
