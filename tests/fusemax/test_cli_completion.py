@@ -15,7 +15,7 @@ from fusemax.evaluation import DTYPE_BITS
 from hw_models.accounting import ACCOUNTINGS
 
 ROOT = Path(fusemax.__file__).parents[1]
-HEAVY = ("numpy", "pydantic", "lark", "ruamel.yaml", "sympy", "pandas", "numba", "matplotlib", "networkx", "scipy")
+HEAVY = ("numpy", "lark", "ruamel.yaml", "sympy", "pandas", "numba", "matplotlib", "networkx", "scipy")
 
 
 def pressed(line: str, folder: Path, *, modules: bool = False) -> list[str]:
