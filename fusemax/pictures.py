@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from einsum_cascades.errors import InputError, unknown
+from fusemax.tables import check_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,13 +56,25 @@ class Picture:
         """
         from fusemax.figures import style
 
-        place = Path(path)
-        if place.suffix not in ("", *(f".{suffix}" for suffix in style.FORMATS)):
-            raise InputError(
-                f"'{place}' is no figure's name", hint="give a name that ends in .png or .pdf; both are written"
-            )
         with style.style():
-            return style.save(self.figure, place.with_suffix(""))
+            return style.save(self.figure, checked_place(path).with_suffix(""))
+
+
+def checked_place(path: Path | str) -> Path:
+    """Return where a picture is to go, after a look at it: before long work.
+
+    Raises:
+        InputError: another suffix than .png or .pdf, or the place cannot be written.
+    """
+    from fusemax.figures import style
+
+    place = Path(path)
+    if place.suffix not in ("", *(f".{suffix}" for suffix in style.FORMATS)):
+        raise InputError(
+            f"'{place}' is no figure's name", hint="give a name that ends in .png or .pdf; both are written"
+        )
+    check_file(place)
+    return place
 
 
 def draw_published(name: str, tables: Mapping[str, DataFrame]) -> Picture:

@@ -108,6 +108,17 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"cannot write in '{shown[:200]}': {error.strerror}") from error
 
 
+def check_file(path: Path) -> None:
+    """Check, before long work, that a file can be written.
+
+    Raises:
+        InputError: a folder is in the way, or the place cannot be written.
+    """
+    check_folder(path.parent)
+    if path.is_dir():
+        raise InputError(f"'{path}' is a folder, not a file", hint="give the file's name as well")
+
+
 def write_table(df: DataFrame, path_stem: Path | str) -> tuple[Path, Path]:
     """Write a table as ``<path_stem>.csv`` and ``<path_stem>.parquet``; its index is not kept.
 

@@ -68,7 +68,8 @@ def load_architecture(name_or_path: str, overrides: Overrides = ()) -> Architect
 
 
 def _read(name_or_path: str) -> Node:
-    return named_files.load(named_files.find("architecture", str(name_or_path), _FOLDER), _FOLDER)
+    kind = "architecture"
+    return named_files.load(kind, named_files.find(kind, str(name_or_path), _FOLDER), _FOLDER)
 
 
 def _kind(node: Node) -> str:

@@ -53,6 +53,10 @@ def analyze(
     import fusemax.analysis
     from einsum_cascades.load import load_cascade
 
+    if plot is not None:
+        from fusemax.pictures import checked_place
+
+        checked_place(plot)
     found = load_cascade(cascade)
     workload = {"model": model, "hf_config": hf_config, "seq_len": seq_len, "kv_len": kv_len, "batch": batch}
     workload |= {"heads": heads, "head_dim": head_dim, "value_dim": value_dim}

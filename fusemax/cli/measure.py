@@ -101,12 +101,10 @@ def _check(runs: bool, compare: bool, against: Path | None, threads: int | None,
 
 def check_place(path: Path | None) -> None:
     """Check, before long work, that a file can be written."""
-    from fusemax.tables import check_folder
+    from fusemax.tables import check_file
 
     if path is not None:
-        check_folder(path.parent)
-        if path.is_dir():
-            raise InputError(f"'{path}' is a folder, not a file", hint="give the file's name as well")
+        check_file(path)
 
 
 def _cpu(name: str) -> Cpu:

@@ -37,8 +37,10 @@ def rewrite(
     """
     from einsum_cascades.load import load_cascade
     from einsum_cascades.rewrites import derive
-    from fusemax.tables import write_atomically
+    from fusemax.tables import check_file, write_atomically
 
+    if out is not None:
+        check_file(out)
     source = load_cascade(cascade)
     over = source.whole_rank(rank or default_rank(source))
     derivation = derive(source, over, allow_unstable=unstable)
