@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusemax.cli import options
-from fusemax.cli.output import quantity, show, write, write_json
+from fusemax.cli.output import quantity, show, table, write, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -119,10 +119,7 @@ def _show(analysis: Analysis) -> None:
 
 
 def _table(*headings: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    view = table()
     for number, heading in enumerate(headings):
         view.add_column(heading, justify="right" if number and heading.endswith(("bytes", "values", "M")) else "left")
     return view

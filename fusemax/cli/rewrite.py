@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusemax.cli import options
-from fusemax.cli.output import show, write, write_json
+from fusemax.cli.output import show, table, write, write_json
 
 if TYPE_CHECKING:
     from einsum_cascades.ir import Cascade
@@ -117,12 +117,9 @@ def as_dict(derivation: Derivation) -> dict[str, Any]:
 
 
 def _show(derivation: Derivation) -> None:
-    from rich import box
-    from rich.table import Table
-
     from einsum_cascades.rewrites import risks
 
-    view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    view = table()
     view.add_column("rewrite")
     view.add_column(f"passes over {derivation.rank}", justify="right")
     view.add_column("error", justify="right")

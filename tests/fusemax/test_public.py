@@ -47,6 +47,12 @@ def test_import_takes_no_time() -> None:
     assert min(took) < BUDGET_S
 
 
+def test_intensity_is_operations_over_what_comes_and_goes_once() -> None:
+    found = fusemax.analyze("attention-3-pass", sizes={"E": 2, "F": 3, "M": 4, "P": 5}, value_bytes=4)
+    moved = 2 * 5 + 2 * 4 + 3 * 4 + 3 * 5
+    assert found.intensity == (2 * 20 + 3 * 20 + 20 + 2 * 20 + 20 + 20) / (4 * moved)
+
+
 def test_results_make_a_table() -> None:
     found = {name: fusemax.analyze(name, sizes=SIZES) for name in ("attention-3-pass", "attention-1-pass")}
     table = fusemax.as_table(found, ["passes", "compulsory_bytes"])
