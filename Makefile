@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := einsum_cascades fusemax hw_models kernels mappers
 
-.PHONY: help install reproduce test slow bench check notebooks readme wheel clean
+.PHONY: help install reproduce test slow bench check notebooks readme wheel wheels clean
 
 help:
 	@echo "make reproduce   regenerate the published evaluation into results/"
@@ -23,6 +23,7 @@ help:
 	@echo "make notebooks   execute the notebooks in place"
 	@echo "make readme      run the commands of README.md anew, and its pictures"
 	@echo "make wheel       build the wheel into dist/"
+	@echo "make wheels      try the wheel in empty environments, on every Python from 3.11 to 3.13 that is here"
 	@echo "make clean       remove all that make has made"
 
 install: $(INSTALLED)
@@ -64,6 +65,9 @@ readme: reproduce
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m build --wheel
+
+wheels: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow -rs tests/test_packaging.py
 
 clean:
 	rm -rf $(VENV) build dist results *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache

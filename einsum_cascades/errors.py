@@ -61,10 +61,13 @@ class InputError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint that names the known names nearest to ``name``, or all of them when none is near."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name[:80], names, n=3, cutoff=0.5)
-    if close:
+    """Return a hint that names the known names nearest to ``name``, in any case, or all when none is near."""
+    names = sorted(set(known))
+    folded: dict[str, list[str]] = {}
+    for one in names:
+        folded.setdefault(one.casefold(), []).append(one)
+    near = difflib.get_close_matches(name[:80].casefold(), folded, n=3, cutoff=0.5)
+    if close := [one for match in near for one in folded[match]][:3]:
         return "did you mean " + " or ".join(f"'{c}'" for c in close) + "?"
     listed = names[:20] + ["..."] * (len(names) > 20)
     return "known names: " + ", ".join(listed) if names else ""

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from einsum_cascades.errors import unknown
 from einsum_cascades.graph import Loop, Plan, dependencies, execution_plan
-from einsum_cascades.interpreter import Array, Interpretation, bind_inputs
+from einsum_cascades.inputs import Array, bind_inputs
+from einsum_cascades.interpreter import Interpretation
 from einsum_cascades.ir import Access, Cascade, Const, Einsum, Expression, Extent, Index, Number, Size
 from einsum_cascades.operations import iterations
 from einsum_cascades.operators import OPERATORS

@@ -238,6 +238,7 @@ def _text(node: Node | None) -> str:
 
 def _parts(root: Node) -> tuple[dict[str, Node], dict[str, Node]]:
     """Return the top-level keys, and those that hold the Einsums."""
+    named_files.check_kind("cascade", root)
     top = root.mapping()
     if "einsum" in top:
         inner = top["einsum"].mapping(allowed=_EINSUM_KEYS, required=("declaration", "expressions"))

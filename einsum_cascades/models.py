@@ -112,7 +112,7 @@ def load_model(name_or_path: str) -> Model:
     path = named_files.find("model", str(name_or_path), _FOLDER)
     if path.suffix == ".json":
         return model_from_hf_config(path)
-    spec = check(ModelSpec, named_files.load(path, _FOLDER))
+    spec = check(ModelSpec, named_files.load("model", path, _FOLDER))
     return Model(spec.name, spec.heads, spec.head_dim, spec.model_dim, spec.ffn_dim, spec.batch, spec.citation or "")
 
 

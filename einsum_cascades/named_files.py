@@ -5,9 +5,17 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from einsum_cascades.errors import unknown
 from einsum_cascades.yaml_source import Node, parse_yaml, read_text
+
+KEYS: Final = {
+    "cascade": ("declaration", "expressions", "einsum"),
+    "architecture": ("array_2d", "array_1d", "dram", "frequency_hz", "kind"),
+    "model": ("heads", "head_dim", "model_dim"),
+}
+"""Keys by which files of each kind are told apart."""
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -35,13 +43,37 @@ def find(kind: str, name_or_path: str, folder: Path) -> Path:
     raise unknown(kind, name_or_path, known.values())
 
 
-def load(path: Path, folder: Path) -> Node:
+def load(kind: str, path: Path, folder: Path) -> Node:
     """Return the YAML tree of a file; those of ``folder``, which belong to the package, are read once.
 
     Raises:
-        InputError: the file cannot be read or is no YAML.
+        InputError: the file cannot be read, is no YAML, or describes a thing of another kind.
     """
-    return _packaged(path) if path.parent == folder else parse_yaml(read_text(path), str(path))
+    if path.parent == folder:
+        return _packaged(path)
+    node = parse_yaml(read_text(path), str(path))
+    check_kind(kind, node)
+    return node
+
+
+def check_kind(kind: str, node: Node) -> None:
+    """Refuse a text that has none of the keys of its kind, but one of another kind's.
+
+    Raises:
+        InputError: it is such a text.
+    """
+    if not isinstance(node.value, dict) or any(key in node.value for key in KEYS[kind]):
+        return
+    for other, keys in KEYS.items():
+        if found := next((key for key in keys if key in node.value), None):
+            raise node.keys[found].error(
+                f"expected {_article(kind)}, but this describes {_article(other)}",
+                f"{_article(kind)} has the keys {', '.join(KEYS[kind])}",
+            )
+
+
+def _article(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 @lru_cache(maxsize=256)

@@ -18,7 +18,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -173,32 +172,6 @@ def symbolic_total(cascade: Cascade, *, by: Key = "work_class") -> dict[str, sym
         for key, expression in table.items():
             result[key] = result[key] + expression if key in result else expression
     return result
-
-
-def arithmetic_intensity(cascade: Cascade, sizes: Mapping[str, int], *, value_bytes: int = 2) -> Fraction:
-    """Return operations per byte when each input is read once and each result written once.
-
-    It is the best case of a roofline model: no intermediate moves.
-
-    Args:
-        cascade: what runs; a multiply-accumulate counts as one operation.
-        sizes: rank sizes, as for `total`.
-        value_bytes: bytes per value.
-
-    Raises:
-        InputError: a rank has no size, or the cascade moves nothing.
-    """
-    complete = complete_sizes(cascade, sizes)
-    moved, views = 0, dict(cascade.views)
-    inputs = [tensor for tensor in cascade.inputs if views.get(tensor) not in cascade.ranks_of]
-    for tensor in (*inputs, *cascade.outputs):
-        missing = [rank for rank in cascade.ranks_of[tensor] if rank not in complete]
-        if missing:
-            raise InputError(f"rank {missing[0]} of {tensor} has no size", hint="give the size of every rank")
-        moved += math.prod(complete[rank] for rank in cascade.ranks_of[tensor])
-    if not moved:
-        raise InputError(f"cascade '{cascade.name}' has no inputs and no results, so it moves no bytes")
-    return Fraction(sum(total(cascade, complete).values()), moved * value_bytes)
 
 
 def complete_sizes(cascade: Cascade, sizes: Mapping[str, int]) -> dict[str, int]:

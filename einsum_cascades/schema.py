@@ -23,6 +23,9 @@ Rate = Annotated[float, Field(strict=True, ge=1, le=1e18, allow_inf_nan=False)]
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=2000)]
 
+OVERRIDE = "--set-arch"
+"""What the place of an override is called: the option that gives it."""
+
 _EXPECTED = {
     int: "a whole number from 1 to 2^50 is expected",
     float: "a number from {low} to {high} is expected",
@@ -108,7 +111,7 @@ def _overrides(overrides: Overrides) -> Iterator[tuple[str, str, Location]]:
         listed = [overrides] if isinstance(overrides, str) else overrides
         pairs = [(key.strip(), value.strip()) for key, _, value in (o.partition("=") for o in listed)]
     for key, value in pairs:
-        place = Location("<override>", 1, 1, f"{key}={value}"[:200], max(1, len(key)))
+        place = Location(OVERRIDE, 1, 1, f"{key}={value}"[:200], max(1, len(key)))
         if not key or not value:
             message = f"'{key[:60]}' is overridden without a value"
             raise InputError(message, location=place, hint="write KEY=VALUE")
@@ -164,6 +167,8 @@ def _input_error(
         return unknown(context["kind"], str(fault["input"]), context["known"], location=place)
     if fault["type"] == "literal_error":
         expected = f"{context['expected']} is expected"
+    if place.file == OVERRIDE and path[-1] == "bytes":
+        expected += ", or one with KiB, MiB or GiB, such as 8MiB"
     return InputError(f"{key or 'the text'} is {_shown(fault['input'])}", location=place, hint=expected)
 
 

@@ -64,7 +64,7 @@ def read_text(path: str | Path) -> str:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise InputError("this is a directory, expected a file", location=place)
+            raise InputError("this is a directory, expected a file", location=place, hint=_inside(path))
         if not stat.S_ISREG(status.st_mode):
             raise InputError("this is not a regular file", location=place)
         if status.st_size > MAX_BYTES:
@@ -82,6 +82,14 @@ def read_text(path: str | Path) -> str:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"the file cannot be read: {reason}", location=place) from None
+
+
+def _inside(folder: Path) -> str:
+    try:
+        found = sorted(str(p) for p in folder.iterdir() if p.suffix in (".yaml", ".yml", ".json"))
+    except OSError:
+        return ""
+    return f"give a file in it, such as {found[0]}" if found else "give the path of a file"
 
 
 def _siblings(path: Path) -> str:

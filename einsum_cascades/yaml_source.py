@@ -310,14 +310,21 @@ def _events(source: Source) -> Iterator[Event]:
         yield from YAML(typ="safe", pure=True).parse(source.text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise InputError(
-            f"this is not YAML: {short(error.problem or 'it cannot be read', 120)}",
-            location=source.location(mark.index) if mark else Location(source.file),
-            hint="text that holds ': ', '#', quotes or brackets must be put in quotes" if mark else "",
-        ) from None
+        problem = short(error.problem or "it cannot be read", 120)
+        place = source.location(mark.index) if mark else Location(source.file)
+        raise InputError(f"this is not YAML: {problem}", location=place, hint=_hint(problem, bool(mark))) from None
     except Exception as error:
         first = short(str(error).partition("\n")[0], 120)
         raise InputError(f"this is not YAML: {first}", location=Location(source.file)) from None
+
+
+def _hint(problem: str, marked: bool) -> str:
+    """What would be right, by what the YAML scanner ran into."""
+    if r"'\t'" in problem:
+        return "a tab stands here: indent with spaces"
+    if problem.startswith("expected <block end>"):
+        return "the keys of one mapping, and the dashes of one list, begin in the same column: look at the indentation"
+    return "text that holds ': ', '#', quotes or brackets must be put in quotes" if marked else ""
 
 
 def _build(source: Source) -> Node:

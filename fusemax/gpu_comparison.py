@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from statistics import fmean
 from typing import Any, Final
 
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.load import library_names, load_cascade
 from einsum_cascades.workload import Workload
-from fusemax.measurement import Compared
+from fusemax.measurement import Compared, accuracy_of
 from hw_models.gpu.cost import gpu_cost
 from hw_models.gpu.machine import Gpu
 from hw_models.load import architecture_names, load_machine
@@ -168,16 +167,4 @@ def summary(rows: Sequence[Compared]) -> dict[str, Any]:
     }
     for row in predicted:
         groups.setdefault(row.measured.kernel, []).append(row)
-    return {name: _errors(group) for name, group in groups.items() if group}
-
-
-def _errors(rows: Sequence[Compared]) -> dict[str, Any]:
-    errors = [abs((row.ratio or 0.0) - 1.0) for row in rows]
-    worst = max(range(len(rows)), key=lambda number: errors[number])
-    return {
-        "rows": len(rows),
-        "mean_absolute_error": fmean(errors),
-        "mean_ratio": fmean([row.ratio or 0.0 for row in rows]),
-        "largest_error": errors[worst],
-        "largest_error_at": rows[worst].measured.shape,
-    }
+    return {name: accuracy_of(group) for name, group in groups.items() if group}

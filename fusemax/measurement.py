@@ -123,6 +123,23 @@ def mean_absolute_error(rows: Sequence[Compared]) -> float | None:
     return fmean(found) if found else None
 
 
+def accuracy_of(rows: Sequence[Compared]) -> dict[str, Any]:
+    """Return the mean and the largest error of predictions, and the shape at which it is largest.
+
+    Args:
+        rows: at least one, all of them predicted.
+    """
+    off = [abs((row.ratio or 0.0) - 1.0) for row in rows]
+    worst = max(range(len(rows)), key=lambda number: off[number])
+    return {
+        "rows": len(rows),
+        "mean_absolute_error": fmean(off),
+        "mean_ratio": fmean([row.ratio or 0.0 for row in rows]),
+        "largest_error": off[worst],
+        "largest_error_at": rows[worst].measured.shape,
+    }
+
+
 def measure_cpu(
     threads: int | None, *, quick: bool = False, report: Callable[[str], None] = lambda text: None
 ) -> tuple[Cpu, tuple[Measurement, ...]]:

@@ -1,4 +1,4 @@
-"""Result tables on disk, as CSV and Parquet.
+"""Result tables, in memory and on disk as CSV and Parquet.
 
 The same table gives the same bytes: floats are written by their shortest form that reads back exactly,
 Parquet without library metadata. A file appears whole or not at all: it is written beside its place under
@@ -11,12 +11,12 @@ import csv
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import uuid4
 
-from einsum_cascades.errors import InputError, Location, nearest
+from einsum_cascades.errors import InputError, Location, nearest, unknown
 
 if TYPE_CHECKING:
     import pyarrow
@@ -29,6 +29,40 @@ _FLOAT = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|-?inf|nan
 _NUMERIC_NAME = re.compile(
     r".*_(bytes|s|j|mm2|um2|hz)|util_[12]d|fraction|seq_len|kv_len|pe_dim|published|ours|relative_error"
 )
+
+
+class Result(Protocol):
+    """What can be a row of a table: an evaluation, an analysis, a measurement beside its prediction."""
+
+    def as_dict(self) -> Mapping[str, Any]:
+        """Return plain data by column."""
+        ...
+
+
+Row = Result | Mapping[str, Any]
+
+
+def as_table(results: Iterable[Row] | Mapping[str, Row], columns: Sequence[str] = ()) -> DataFrame:
+    """Return results as a table, one row each.
+
+    Args:
+        results: any that have ``as_dict``, or plain rows; a mapping of them gives the rows its keys as labels.
+        columns: those to show, in order; all if none are named.
+
+    Raises:
+        InputError: no result has such a column.
+    """
+    import pandas as pd
+
+    labels = list(results) if isinstance(results, Mapping) else None
+    found = results.values() if isinstance(results, Mapping) else results
+    rows = [dict(row if isinstance(row, Mapping) else row.as_dict()) for row in found]
+    known = dict.fromkeys(column for row in rows for column in row)
+    for column in columns:
+        if column not in known:
+            raise unknown("column", column, known)
+    shown = [{column: row.get(column) for column in columns or known} for row in rows]
+    return pd.DataFrame(shown, index=None if labels is None else pd.Index(labels))
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -73,6 +107,17 @@ def check_folder(folder: Path) -> None:
                 raise InputError(f"'{shown[:60]}...' is too long a name", hint="choose another folder")
     except OSError as error:
         raise InputError(f"cannot write in '{shown[:200]}': {error.strerror}") from error
+
+
+def check_file(path: Path) -> None:
+    """Check, before long work, that a file can be written.
+
+    Raises:
+        InputError: a folder is in the way, or the place cannot be written.
+    """
+    check_folder(path.parent)
+    if path.is_dir():
+        raise InputError(f"'{path}' is a folder, not a file", hint="give the file's name as well")
 
 
 def write_table(df: DataFrame, path_stem: Path | str) -> tuple[Path, Path]:

@@ -81,7 +81,8 @@ def read_machine_file(name_or_path: str) -> Node:
     Raises:
         InputError: no such name or file, or no YAML.
     """
-    return named_files.load(named_files.find("architecture", str(name_or_path), _FOLDER), _FOLDER)
+    kind = "architecture"
+    return named_files.load(kind, named_files.find(kind, str(name_or_path), _FOLDER), _FOLDER)
 
 
 def _kind(node: Node) -> str:

@@ -70,6 +70,11 @@ _FITTING: Final[dict[str, Table[str, object]]] = {
 _S = TypeVar("_S")
 
 
+def mapper_names() -> tuple[str, ...]:
+    """Return the names of all strategies, for machines of any kind."""
+    return tuple(name for strategies in _FITTING.values() for name in strategies)
+
+
 def strategy_named(name: str) -> Strategy:
     """Return a strategy for spatial arrays by name.
 
@@ -106,4 +111,4 @@ def _named(name: str, table: Table[str, _S], kind: str) -> _S:
                 f"mapper '{name}' maps onto a {other}, and the machine is a {kind}",
                 hint=f"mappers that fit a {kind}: " + ", ".join(table),
             )
-    raise unknown("mapper", name, {known for strategies in _FITTING.values() for known in strategies})
+    raise unknown("mapper", name, mapper_names())

@@ -9,17 +9,21 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
-import venv
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fusemax.comparison import headline
+from fusemax.experiments import reproduce
+
 ROOT = Path(__file__).parent.parent
+PYTHONS = ("3.11", "3.12", "3.13")
 ROOMS = ("einsum_cascades", "hw_models", "kernels", "mappers", "fusemax")
 FLOOR = {room: floor for floor, room in enumerate(ROOMS, start=1)}
 EXTRAS = {
@@ -105,7 +109,6 @@ def declared(extra: str = "") -> set[str]:
     return {name.replace("-", "_") for name in names}
 
 
-
 @pytest.mark.parametrize("name", MODULES)
 def test_third_party_imports_are_declared(name: str) -> None:
     extras = [declared(extra) for extra, users in EXTRAS.items() if name.startswith(users)]
@@ -162,15 +165,40 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-class Installed:
-    """A new virtual environment that holds the wheel and what it declares, used from a folder of its own."""
+def interpreter(version: str) -> str:
+    """A Python of a version: the running one, one on the path, or one that pyenv or uv has installed.
 
-    def __init__(self, folder: Path, wheel: Path) -> None:
+    Skips the test if there is none; nothing is downloaded.
+    """
+    kept = [("pyenv", ["pyenv", "root"], "versions"), ("uv", [sys.executable, "-m", "uv", "python", "dir"], "")]
+    places = [sys.executable, shutil.which(f"python{version}") or ""]
+    for program, command, inside in kept:
+        if program == "uv" or shutil.which(program):
+            folder = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+            places += sorted(map(str, (Path(folder) / inside).glob(f"*{version}*/bin/python"))) if folder else []
+    ask = "import sys; print(f'{sys.version_info.major}.{sys.version_info.minor}')"
+    for place in filter(None, places):
+        answer = subprocess.run([place, "-c", ask], capture_output=True, text=True)
+        if answer.returncode == 0 and answer.stdout.strip() == version:
+            return place
+    return pytest.skip(f"there is no Python {version} on the path, nor one that pyenv or uv has installed")
+
+
+class Installed:
+    """A new virtual environment that holds the wheel and what it declares, used from a folder of its own.
+
+    uv fills it in seconds; where uv cannot, pip does.
+    """
+
+    def __init__(self, folder: Path, wheel: Path, python: str = sys.executable) -> None:
         self.bin = folder / "venv" / "bin"
         self.work = folder / "elsewhere"
         self.work.mkdir()
-        venv.create(folder / "venv", with_pip=True)
-        self.run("python", "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(wheel))
+        subprocess.run([python, "-m", "venv", str(folder / "venv")], check=True)
+        wanted = ["install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(wheel)]
+        uv = [sys.executable, "-m", "uv", "pip", *wanted, "--python", str(self.bin / "python"), "--no-progress"]
+        if subprocess.run(uv, stdin=subprocess.DEVNULL, capture_output=True).returncode != 0:
+            self.run("python", "-m", "pip", *wanted)
 
     def run(self, program: str, *arguments: str) -> str:
         """Run one of the environment's programs; return what it prints."""
@@ -248,15 +276,34 @@ def test_installed_evaluate(installed: Installed, cascade: str, arch: str, mappe
     assert found["energy_j"] > 0
 
 
+TABLES = {"attention.csv", "utilization_2d.csv", "end_to_end.csv", "pareto.csv", "comparison.csv"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("accounting", ["published", "physical"])
-def test_installed_reproduce(installed: Installed, accounting: str) -> None:
-    installed.run("fusemax", "reproduce", "--no-figures", "--out", accounting, "--accounting", accounting)
-    written = {path.name for path in (installed.work / accounting).rglob("*.csv")}
-    assert {
-        "attention.csv",
-        "utilization_2d.csv",
-        "end_to_end.csv",
-        "pareto.csv",
-        "comparison.csv",
-    } <= written
+def test_installed_reproduce_of_the_other_accounting(installed: Installed) -> None:
+    installed.run("fusemax", "reproduce", "--no-figures", "--out", "physical", "--accounting", "physical")
+    assert {*TABLES, "conclusions.csv"} <= {path.name for path in (installed.work / "physical").rglob("*.csv")}
+
+
+@pytest.fixture(scope="module")
+def headlines() -> dict[str, float]:
+    """The headline figures as the working tree computes them."""
+    return dict(headline(reproduce())[["metric", "ours"]].to_numpy())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", PYTHONS)
+def test_the_wheel_reproduces_the_headline_figures_on(
+    version: str, wheel: Path, headlines: dict[str, float], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The command's exit status is 1 if a published figure is missed; and the figures are the same everywhere."""
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    python = interpreter(version)
+    here = request.getfixturevalue("installed") if version == running else Installed(tmp_path, wheel, python)
+    assert here.run("python", "--version").startswith(f"Python {version}.")
+    found = json.loads(here.run("fusemax", "reproduce", "--no-figures", "--json", "--out", "headline"))
+    figures = {row["metric"]: row["ours"] for row in found["headline"]}
+    assert found["failures"] == []
+    assert figures["attention_speedup_binding_over_flat"] == pytest.approx(6.7226, abs=5e-5)
+    assert figures == pytest.approx(headlines, rel=1e-12)
+    assert {path.name for path in (here.work / "headline").glob("*.csv")} >= TABLES

@@ -1,11 +1,14 @@
-"""The README: what it shows is what the commands print, and what it links to is there."""
+"""The README: what it shows is what the commands print, its code runs, and what it links to is there."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from commands import parse
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -18,9 +21,37 @@ def test_links_lead_somewhere() -> None:
         assert (ROOT / link).exists(), link
 
 
+def blocks(language: str) -> list[str]:
+    """The text of every block of code in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+LINES = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_command_shown_without_output_is_there(line: str) -> None:
+    command = line.partition("#")[0].split()
+    if command[0] == "make":
+        assert re.search(rf"^{command[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    else:
+        assert parse(line)
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_code_runs(code: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_pictures_are_small() -> None:
-    for picture in (ROOT / "docs").glob("*.png"):
-        assert picture.stat().st_size < 150_000, picture
+    for picture in (ROOT / "notebooks" / "images").glob("*.png"):
+        assert picture.stat().st_size < 300_000, picture
 
 
 @pytest.mark.slow

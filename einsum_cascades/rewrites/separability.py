@@ -45,7 +45,6 @@ _MOST_NODES = 400
 _MOST_EXPANDED = 256
 
 ONE = Number(1.0)
-ZERO = Number(0.0)
 
 
 @dataclass(frozen=True, slots=True)

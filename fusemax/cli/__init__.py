@@ -14,6 +14,7 @@ import fusemax
 from fusemax.cli.analyze import analyze
 from fusemax.cli.cascades import cascades
 from fusemax.cli.evaluate import evaluate
+from fusemax.cli.examples import epilog
 from fusemax.cli.group import Commands
 from fusemax.cli.measure import measure
 from fusemax.cli.measure_gpu import gpu
@@ -27,15 +28,15 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     cls=Commands,
-    add_completion=False,
     no_args_is_help=True,
+    epilog=epilog(""),
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in (reproduce, evaluate, cascades, analyze, rewrite, sweep, report, validate):
-    app.command()(_command)
-measure.command()(gpu)
-app.add_typer(measure, name="measure")
+    app.command(epilog=epilog(_command.__name__))(_command)
+measure.command(epilog=epilog("measure gpu"))(gpu)
+app.add_typer(measure, name="measure", epilog=epilog("measure"))
 
 
 def _version(asked: bool) -> None:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from einsum_cascades.errors import InputError
 from fusemax.cli import options
-from fusemax.cli.output import quantity, show, write, write_json
+from fusemax.cli.output import quantity, show, table, write, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +21,7 @@ _CURVE_ROWS = 12
 
 
 def analyze(
-    cascade: Annotated[str, typer.Argument(metavar="CASCADE", help="Name in the library, or a file.")],
+    cascade: options.CascadeArgument,
     rank: Annotated[
         str | None,
         typer.Option("--rank", metavar="RANK", help="The rank whose passes count; the one with most if not given."),
@@ -49,12 +48,15 @@ def analyze(
 ) -> None:
     """Analyse a cascade: passes and why, live footprints, operations, lower bounds on traffic.
 
-    Without sizes the answer is symbolic. For example: fusemax analyze attention-3-pass --set M=4096 --set P=4096
-    --set E=64 --set F=64 --buffer 1MiB --curve
+    Without sizes the answer is symbolic.
     """
     import fusemax.analysis
     from einsum_cascades.load import load_cascade
 
+    if plot is not None:
+        from fusemax.pictures import checked_place
+
+        checked_place(plot)
     found = load_cascade(cascade)
     workload = {"model": model, "hf_config": hf_config, "seq_len": seq_len, "kv_len": kv_len, "batch": batch}
     workload |= {"heads": heads, "head_dim": head_dim, "value_dim": value_dim}
@@ -89,15 +91,9 @@ def _sizes(cascade: Cascade, workload: dict[str, Any], sizes: dict[str, int]) ->
 
 
 def _draw(analysis: Analysis, plot: Path) -> list[Path]:
-    from fusemax.figures import style
-    from fusemax.figures.curve import traffic_curve
+    from fusemax.pictures import draw_traffic
 
-    if plot.suffix not in ("", ".png", ".pdf"):
-        raise InputError(
-            f"'{plot}' is no figure's name", hint="give a name that ends in .png or .pdf; both are written"
-        )
-    with style.style():
-        return style.save(traffic_curve(analysis), plot.with_suffix(""))
+    return draw_traffic(analysis).save(plot)
 
 
 def _show(analysis: Analysis) -> None:
@@ -123,10 +119,7 @@ def _show(analysis: Analysis) -> None:
 
 
 def _table(*headings: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    view = table()
     for number, heading in enumerate(headings):
         view.add_column(heading, justify="right" if number and heading.endswith(("bytes", "values", "M")) else "left")
     return view

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from einsum_cascades.errors import InputError
-from fusemax.cli import options
-from fusemax.cli.output import show, write, write_json
+from fusemax.cli import completion, options
+from fusemax.cli.output import show, table, write, write_json
 
 if TYPE_CHECKING:
     from einsum_cascades.ir import Cascade
@@ -32,7 +32,12 @@ _REFERENCE = re.compile(
 
 def cascades(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME|FILE]", help="Print this cascade; without it, list the library.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME|FILE]",
+            help="Print this cascade; without it, list the library.",
+            autocompletion=completion.cascades,
+        ),
     ] = None,
     format: Annotated[Format | None, typer.Option("--format", help="How to print it.")] = None,
     json: options.Json = False,
@@ -105,11 +110,9 @@ def short_citation(citation: str) -> str:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    view = table()
     for heading in ("cascade", "passes", "Einsums"):
         view.add_column(heading, no_wrap=True)
     view.add_column("title and source")

@@ -65,11 +65,7 @@ def evaluate(
     set_arch: options.SetArch = None,
     json: options.Json = False,
 ) -> None:
-    """Evaluate a cascade on a machine: latency, energy, traffic, utilisation, area.
-
-    For example: fusemax evaluate --cascade attention-1-pass --arch fusemax-cloud
-    --mapper fusemax-interleaved --model BERT --seq-len 65536
-    """
+    """Evaluate a cascade on a machine: latency, energy, traffic, utilisation, area."""
     import fusemax.evaluation
 
     found = fusemax.evaluation.evaluate(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from einsum_cascades.errors import InputError
-from fusemax.cli import options
+from fusemax.cli import completion, options
+from fusemax.cli.examples import epilog
 from fusemax.cli.output import percent, quantity, show, write, write_json
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ Compare = Annotated[
 Against = Annotated[Path | None, typer.Option("--against", metavar="FILE", help="With --compare: a table of your own.")]
 
 
-@measure.command()
+@measure.command(epilog=epilog("measure cpu"))
 def cpu(
     threads: Annotated[
         int | None, typer.Option("--threads", parser=options.size, metavar="N", help="Threads; all by default.")
@@ -44,7 +45,12 @@ def cpu(
     against: Against = None,
     arch: Annotated[
         str | None,
-        typer.Option("--arch", metavar="NAME|FILE", help="Compare with this machine, not with the measured one."),
+        typer.Option(
+            "--arch",
+            metavar="NAME|FILE",
+            help="Compare with this machine, not with the measured one.",
+            autocompletion=completion.architectures,
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -95,12 +101,10 @@ def _check(runs: bool, compare: bool, against: Path | None, threads: int | None,
 
 def check_place(path: Path | None) -> None:
     """Check, before long work, that a file can be written."""
-    from fusemax.tables import check_folder
+    from fusemax.tables import check_file
 
     if path is not None:
-        check_folder(path.parent)
-        if path.is_dir():
-            raise InputError(f"'{path}' is a folder, not a file", hint="give the file's name as well")
+        check_file(path)
 
 
 def _cpu(name: str) -> Cpu:

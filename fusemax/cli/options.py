@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from einsum_cascades.errors import InputError, Location
+from fusemax.cli import completion
 
 _SIZE = re.compile(r"2\*\*(?P<exponent>[0-9]{1,3})|(?P<digits>-?[0-9](?:_?[0-9]){0,99})")
 _BYTES = re.compile(r"(?:2\*\*(?P<exponent>[0-9]{1,2})|(?P<digits>[0-9](?:_?[0-9]){0,30}))\s*(?P<unit>[KMG]iB|B)?")
@@ -43,14 +44,28 @@ def byte_count(text: str) -> int:
     return number * _UNITS[match["unit"] or ""]
 
 
-Cascade = Annotated[str, typer.Option("--cascade", metavar="NAME|FILE", help="The algorithm.")]
-Arch = Annotated[str, typer.Option("--arch", metavar="NAME|FILE", help="The machine.")]
-Mapper = Annotated[str, typer.Option("--mapper", metavar="NAME", help="The mapping strategy.")]
+Cascade = Annotated[
+    str,
+    typer.Option("--cascade", metavar="NAME|FILE", help="The algorithm.", autocompletion=completion.cascades),
+]
+CascadeArgument = Annotated[
+    str,
+    typer.Argument(metavar="CASCADE", help="Name in the library, or a file.", autocompletion=completion.cascades),
+]
+Arch = Annotated[
+    str,
+    typer.Option("--arch", metavar="NAME|FILE", help="The machine.", autocompletion=completion.architectures),
+]
+Mapper = Annotated[
+    str,
+    typer.Option("--mapper", metavar="NAME", help="The mapping strategy.", autocompletion=completion.mappers),
+]
 Accounting = Annotated[
     str,
     typer.Option(
         metavar="published|physical",
         help="Count as the published evaluation did, slips included, or as the hardware would.",
+        autocompletion=completion.accountings,
     ),
 ]
 SetArch = Annotated[
@@ -61,7 +76,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", metavar="NAME|FILE", help="A model, with --seq-len.", rich_help_panel=WORKLOAD),
+    typer.Option(
+        "--model",
+        metavar="NAME|FILE",
+        help="A model, with --seq-len.",
+        rich_help_panel=WORKLOAD,
+        autocompletion=completion.models,
+    ),
 ]
 HfConfig = Annotated[
     str | None,
@@ -111,7 +132,13 @@ Causal = Annotated[
 ]
 Dtype = Annotated[
     str | None,
-    typer.Option("--dtype", metavar="NAME", help="Type of the values.", rich_help_panel=WORKLOAD),
+    typer.Option(
+        "--dtype",
+        metavar="NAME",
+        help="Type of the values.",
+        rich_help_panel=WORKLOAD,
+        autocompletion=completion.dtypes,
+    ),
 ]
 
 

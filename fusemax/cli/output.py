@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
 _SMALL = ("", "m", "µ", "n", "p", "f")
@@ -28,6 +29,14 @@ def show(*views: RenderableType) -> None:
         for view in views:
             console.print(view)
     write("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def table() -> Table:
+    """Return an empty table as all commands print them: a line under the headings and none at the sides."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
 
 
 def write_json(data: Mapping[str, Any]) -> None:

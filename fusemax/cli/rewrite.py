@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusemax.cli import options
-from fusemax.cli.output import show, write, write_json
+from fusemax.cli.output import show, table, write, write_json
 
 if TYPE_CHECKING:
     from einsum_cascades.ir import Cascade
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def rewrite(
-    cascade: Annotated[str, typer.Argument(metavar="CASCADE", help="Name in the library, or a file.")],
+    cascade: options.CascadeArgument,
     rank: Annotated[
         str | None,
         typer.Option("--rank", metavar="RANK", help="The rank whose passes count; the one with most if not given."),
@@ -37,8 +37,10 @@ def rewrite(
     """
     from einsum_cascades.load import load_cascade
     from einsum_cascades.rewrites import derive
-    from fusemax.tables import write_atomically
+    from fusemax.tables import check_file, write_atomically
 
+    if out is not None:
+        check_file(out)
     source = load_cascade(cascade)
     over = source.whole_rank(rank or default_rank(source))
     derivation = derive(source, over, allow_unstable=unstable)
@@ -115,12 +117,9 @@ def as_dict(derivation: Derivation) -> dict[str, Any]:
 
 
 def _show(derivation: Derivation) -> None:
-    from rich import box
-    from rich.table import Table
-
     from einsum_cascades.rewrites import risks
 
-    view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    view = table()
     view.add_column("rewrite")
     view.add_column(f"passes over {derivation.rank}", justify="right")
     view.add_column("error", justify="right")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fusemax.cli import options
-from fusemax.cli.output import show, write, write_json
+from fusemax.cli import completion, options
+from fusemax.cli.output import show, table, write, write_json
 
 if TYPE_CHECKING:
     from kernels.validate import Check
@@ -19,7 +19,11 @@ FAILED = 1
 def validate(
     cascades: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME|FILE]...", help="Only kernels of these cascades; without any, of the library."),
+        typer.Argument(
+            metavar="[NAME|FILE]...",
+            help="Only kernels of these cascades; without any, of the library.",
+            autocompletion=completion.cascades,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the random inputs.")] = 0,
     json: options.Json = False,
@@ -72,10 +76,7 @@ def as_row(result: Check) -> dict[str, Any]:
 
 
 def _show(found: Sequence[Check]) -> None:
-    from rich import box
-    from rich.table import Table
-
-    view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    view = table()
     for heading in ("kernel", "cascade", "dtype", "shape", "causal"):
         view.add_column(heading, no_wrap=heading != "shape")
     for heading in ("error", "tolerance", "ok"):

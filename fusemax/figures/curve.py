@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fusemax.figures import style
 
@@ -11,30 +11,37 @@ if TYPE_CHECKING:
 
     from fusemax.analysis import Analysis
 
+COLOURS: Final = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE)
+LINE_IN: Final = 0.15
+DASHES: Final = ("solid", "dashed", "dotted")
 
-def traffic_curve(analysis: Analysis) -> Figure:
-    """Draw the curve, the compulsory traffic, and the buffer that was asked for, if one was.
+
+def traffic_curve(*analyses: Analysis) -> Figure:
+    """Draw the curve of each, the compulsory traffic, and the buffer that was asked for, if one was.
 
     Args:
-        analysis: one with a curve.
+        analyses: with a curve; of cascades that read and write the same, the compulsory traffic is one line.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(style.COLUMN_WIDTH_IN, 2.6), layout="constrained")
+    figure = Figure(figsize=(style.COLUMN_WIDTH_IN, 2.6 + LINE_IN * (len(analyses) + 1)), layout="constrained")
     axes = figure.subplots()
-    capacities = [point.buffer_bytes for point in analysis.curve]
-    axes.plot(
-        capacities,
-        [point.dram_bytes for point in analysis.curve],
-        color=style.BLUE,
-        linewidth=1.2,
-        label=f"{analysis.cascade.name}, {analysis.passes} pass{'es' * (analysis.passes != 1)} over {analysis.rank}",
-    )
-    axes.axhline(float(analysis.compulsory), label="each input and result once", **style.BASELINE_LINE)
-    if analysis.bound is not None:
+    for place, analysis in enumerate(analyses):
         axes.plot(
-            [analysis.bound.buffer_bytes],
-            [analysis.bound.dram_bytes],
+            [point.buffer_bytes for point in analysis.curve],
+            [point.dram_bytes for point in analysis.curve],
+            color=COLOURS[place % len(COLOURS)],
+            linestyle=DASHES[place // len(COLOURS) % len(DASHES)],
+            linewidth=1.2,
+            label=_label(analysis),
+        )
+    for number, least in enumerate(sorted({float(analysis.compulsory) for analysis in analyses})):
+        axes.axhline(least, label="" if number else "each input and result once", **style.BASELINE_LINE)
+    given = [analysis.bound for analysis in analyses if analysis.bound is not None]
+    if given:
+        axes.plot(
+            [bound.buffer_bytes for bound in given],
+            [bound.dram_bytes for bound in given],
             linestyle="none",
             marker="o",
             color=style.VERMILION,
@@ -43,5 +50,9 @@ def traffic_curve(analysis: Analysis) -> Figure:
         )
     axes.set(xscale="log", yscale="log", xlabel="Capacity on chip (bytes)", ylabel="Least off-chip traffic (bytes)")
     axes.grid()
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside upper left")
     return figure
+
+
+def _label(analysis: Analysis) -> str:
+    return f"{analysis.cascade.name}, {analysis.passes} pass{'es' * (analysis.passes != 1)} over {analysis.rank}"

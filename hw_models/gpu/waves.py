@@ -17,6 +17,8 @@ from typing import Final
 
 FOLLOWED: Final = 8192
 """Blocks that are followed one by one."""
+TICK: Final = 1e-9
+"""Ends of blocks that are nearer than this share of the longest block are at the same time: rounding decides no tie."""
 
 
 def grid_s(
@@ -76,12 +78,13 @@ def _dynamic(blocks: Sequence[float], sms: int, resident: int, speed: Callable[[
     running: list[list[float]] = [[] for _ in range(sms)]
     for number, seconds in zip(range(sms * resident), waiting, strict=False):
         running[number % sms].append(seconds)
-    ends = [(_next(left, speed), sm, sm) for sm, left in enumerate(running)]
+    tick = TICK * max(blocks, default=0.0) or 1.0
+    ends = [_end(_next(left, speed), tick, sm, sm) for sm, left in enumerate(running)]
     heapify(ends)
     changed = [0.0] * sms
     done, turn = 0.0, sms
     while ends[0][0] != float("inf"):
-        now, _, sm = ends[0]
+        _, _, sm, now = ends[0]
         done, turn = now, turn + 1
         progress = (now - changed[sm]) * speed(len(running[sm]))
         shortest = min(running[sm])
@@ -91,8 +94,13 @@ def _dynamic(blocks: Sequence[float], sms: int, resident: int, speed: Callable[[
         if following is not None:
             running[sm].append(following)
         changed[sm] = now
-        heapreplace(ends, (now + _next(running[sm], speed), turn, sm))
+        heapreplace(ends, _end(now + _next(running[sm], speed), tick, turn, sm))
     return done
+
+
+def _end(seconds: float, tick: float, turn: int, sm: int) -> tuple[float, int, int, float]:
+    """The next end on an SM: in ticks, so that those at the same time come by turn; and in seconds."""
+    return (seconds if seconds == float("inf") else round(seconds / tick)), turn, sm, seconds
 
 
 def _next(left: Sequence[float], speed: Callable[[int], float]) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from einsum_cascades.errors import InputError
-from einsum_cascades.interpreter import plain_ranks
+from einsum_cascades.inputs import plain_ranks
 from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Var
 
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einsum_cascades.errors import InputError, unknown
-from einsum_cascades.interpreter import MAX_VALUES, Array, Interpretation, bind_inputs
+from einsum_cascades.inputs import Array, bind_inputs
+from einsum_cascades.interpreter import MAX_VALUES, Interpretation
 from einsum_cascades.ir import Cascade
 from einsum_cascades.operations import complete_sizes, iterations
 from kernels.compiler.batch import batched, batched_inputs

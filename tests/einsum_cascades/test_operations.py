@@ -3,7 +3,6 @@
 import itertools
 import re
 from collections import Counter
-from fractions import Fraction
 
 import pytest
 import sympy
@@ -15,7 +14,6 @@ from einsum_cascades.ir import Apply
 from einsum_cascades.load import load_cascade, parse_cascade
 from einsum_cascades.operations import (
     Operation,
-    arithmetic_intensity,
     complete_sizes,
     count,
     iterations,
@@ -170,14 +168,6 @@ def test_families_and_iterations_complete_the_sizes():
     assert total(loop, {"N": 2}) == {"mac": 6}
 
 
-def test_arithmetic_intensity():
-    cascade = load_cascade("attention-3-pass")
-    sizes = {"E": 2, "F": 3, "M": 4, "P": 5}
-    moved = 2 * 5 + 2 * 4 + 3 * 4 + 3 * 5
-    done = sum(total(cascade, sizes).values())
-    assert arithmetic_intensity(cascade, sizes, value_bytes=4) == Fraction(done, 4 * moved)
-
-
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
@@ -194,8 +184,3 @@ def test_unusable_sizes(sizes, message):
     with pytest.raises(InputError) as caught:
         total(load_cascade("attention-1-pass"), sizes)
     assert any(part in str(caught.value) for part in message.split("|"))
-
-
-def test_intensity_of_nothing():
-    with pytest.raises(InputError, match="rank E of Q has no size"):
-        arithmetic_intensity(load_cascade("attention-3-pass"), {"M": 4})

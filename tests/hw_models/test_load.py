@@ -119,7 +119,7 @@ def test_an_override_may_add_a_unit() -> None:
 def test_unusable_overrides(override: str, message: str, caret: str) -> None:
     with pytest.raises(InputError) as caught:
         load_architecture("flat-cloud", [override])
-    assert str(caught.value).startswith("<override>:1:")
+    assert str(caught.value).startswith("--set-arch:1:")
     assert message in str(caught.value)
     assert caret in str(caught.value)
 

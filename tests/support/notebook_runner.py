@@ -27,7 +27,7 @@ warnings.simplefilter("error")
 warnings.filterwarnings("ignore", module="ipykernel")"""
 
 
-def execute(path: Path, timeout_s: int = 120) -> NotebookNode:
+def execute(path: Path, timeout_s: int = 60) -> NotebookNode:
     """Run every cell of a notebook in a new kernel in which warnings are errors.
 
     Args:
@@ -65,6 +65,7 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
             continue
         number += 1
         cell.execution_count = number
+        cell.outputs = joined(cell.outputs)
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = number
@@ -72,6 +73,17 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
             if len(data) > 1 and len(data.get("text/plain", "")) > LONGEST_PLAIN_TEXT:
                 del data["text/plain"]
     return notebook
+
+
+def joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Join what a cell prints: how it is cut into messages differs from run to run."""
+    found: list[NotebookNode] = []
+    for output in outputs:
+        if found and output.output_type == "stream" == found[-1].output_type and output.name == found[-1].name:
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def shown_text(notebook: NotebookNode) -> list[Any]:

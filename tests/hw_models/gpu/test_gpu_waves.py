@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from fractions import Fraction
 from math import ceil
@@ -95,3 +96,19 @@ def test_of_very_many_blocks_only_the_last_are_followed(snake: bool) -> None:
     found = grid_s([(1.0, number)], 1, 7, 1, perfectly, snake=snake)
     assert found == pytest.approx(number / 7, rel=1e-4)
     assert grid_s([(1.0, 2**40)], 2**40, 7, 2, equally, snake=False) == pytest.approx(2**80 / 7, rel=1e-6)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(1, 6)), min_size=1, max_size=8),
+    st.integers(1, 5),
+    st.integers(2, 3),
+    st.integers(0, 2**32),
+)
+def test_rounding_decides_no_tie(durations: list[tuple[int, int]], sms: int, resident: int, seed: int) -> None:
+    """The same blocks, their seconds off in the last digit as another order of a sum leaves them."""
+    noise = random.Random(seed)
+    exact = [(seconds / 7, count) for seconds, count in durations]
+    rounded = [(seconds * (1 + noise.choice((-1, 0, 1)) * 2e-16), count) for seconds, count in exact]
+    expected = grid_s(exact, 3, sms, resident, lambda n: 1 / n**0.7)
+    assert grid_s(rounded, 3, sms, resident, lambda n: 1 / n**0.7) == pytest.approx(expected, rel=1e-7)

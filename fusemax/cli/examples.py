@@ -1,0 +1,27 @@
+"""One example for each command, which its help shows at the end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+EXAMPLES: Final = {
+    "": "fusemax cascades",
+    "reproduce": "fusemax reproduce --out results",
+    "evaluate": "fusemax evaluate --cascade attention-1-pass --arch fusemax-cloud --mapper fusemax-interleaved "
+    "--model BERT --seq-len 65536",
+    "cascades": "fusemax cascades attention-1-pass --format latex",
+    "analyze": "fusemax analyze attention-3-pass --set M=4096 --set P=4096 --set E=64 --set F=64 --buffer 1MiB --curve",
+    "rewrite": "fusemax rewrite attention-3-pass --out one-pass.yaml",
+    "sweep": "fusemax sweep space.yaml --out space --workers 4",
+    "report": "fusemax report space --x area_mm2 --y latency_s",
+    "validate": "fusemax validate softmax-matmul",
+    "measure": "fusemax measure cpu --compare",
+    "measure cpu": "fusemax measure cpu --compare",
+    "measure gpu": "fusemax measure gpu --compare --plot rates.png",
+}
+"""By the words after ``fusemax``."""
+
+
+def epilog(command: str) -> str:
+    """Return the last line of a command's help; none for a command without an example."""
+    return f"Example: {EXAMPLES[command]}" if command in EXAMPLES else ""

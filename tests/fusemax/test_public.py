@@ -1,0 +1,119 @@
+"""The public interface: one list, documented, each name imported when it is used; and the pictures it draws."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fusemax
+from einsum_cascades.errors import InputError
+
+ROOT = Path(fusemax.__file__).parents[1]
+SIZES = {"E": 8, "F": 8, "M": 64, "P": 64}
+BUDGET_S = 0.5
+
+
+@pytest.mark.parametrize("name", fusemax.__all__)
+def test_a_public_name_is_there_and_documented(name: str) -> None:
+    found = getattr(fusemax, name)
+    assert f"``{name}``" in (fusemax.__doc__ or "")
+    assert not callable(found) or (found.__doc__ or "").strip()
+    assert not importlib.util.find_spec(f"fusemax.{name}"), "a module of that name would hide it"
+
+
+def test_the_list_is_whole_and_sorted() -> None:
+    assert sorted(fusemax.__all__) == dir(fusemax)
+    assert len(set(fusemax.__all__)) == len(fusemax.__all__)
+    documented = set(re.findall(r"``(\w+)``", fusemax.__doc__ or "")) - {"save"}
+    assert documented == set(fusemax.__all__)
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'analyse'"):
+        _ = fusemax.analyse
+
+
+def test_import_takes_no_time() -> None:
+    script = "import time; start = time.perf_counter(); import fusemax; print(time.perf_counter() - start)"
+    took = [
+        float(subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(took) < BUDGET_S
+
+
+def test_intensity_is_operations_over_what_comes_and_goes_once() -> None:
+    found = fusemax.analyze("attention-3-pass", sizes={"E": 2, "F": 3, "M": 4, "P": 5}, value_bytes=4)
+    moved = 2 * 5 + 2 * 4 + 3 * 4 + 3 * 5
+    assert found.intensity == (2 * 20 + 3 * 20 + 20 + 2 * 20 + 20 + 20) / (4 * moved)
+
+
+def test_results_make_a_table() -> None:
+    found = {name: fusemax.analyze(name, sizes=SIZES) for name in ("attention-3-pass", "attention-1-pass")}
+    table = fusemax.as_table(found, ["passes", "compulsory_bytes"])
+    assert list(table.index) == list(found)
+    assert list(table["passes"]) == [3, 1]
+    assert list(table.columns) == ["passes", "compulsory_bytes"]
+    assert len(fusemax.as_table(found.values())) == 2
+    assert list(fusemax.as_table([{"a": 1}, {"b": 2}])) == ["a", "b"]
+
+
+def test_a_column_that_no_result_has_is_refused() -> None:
+    with pytest.raises(InputError, match="did you mean 'passes'"):
+        fusemax.as_table([fusemax.analyze("attention-3-pass")], ["pases"])
+
+
+def test_predictions_are_those_that_the_commands_print() -> None:
+    from fusemax.measurement import errors
+
+    compared = fusemax.predict_measured("cpu")
+    table = fusemax.accuracy(compared)
+    assert dict(zip(table["kernel"], table["mean_absolute_error"], strict=True)) == pytest.approx(errors(compared))
+    assert table["rows"].sum() == sum(row.ratio is not None for row in compared)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kind": "tpu"}, "unknown kind of machine 'tpu'"),
+        ({"kind": "cpu", "arch": "h100"}, "not a CPU"),
+        ({"kind": "gpu", "arch": "cpu"}, "not a GPU"),
+        ({"kind": "cpu", "table": "nowhere.csv"}, "nowhere.csv"),
+    ],
+)
+def test_predictions_of_what_is_not_there_are_refused(arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        fusemax.predict_measured(**arguments)
+
+
+def test_pictures_are_shown_and_saved(tmp_path: Path) -> None:
+    curves = [fusemax.analyze(name, sizes=SIZES, curve=True) for name in ("attention-3-pass", "attention-1-pass")]
+    small = fusemax.analyze("attention-3-pass", sizes=SIZES, buffer_bytes=512, curve=True)
+    cpu = fusemax.predict_measured("cpu")
+    for number, picture in enumerate(
+        (fusemax.draw_traffic(*curves, small), fusemax.draw_accuracy(cpu), fusemax.draw_rates(cpu))
+    ):
+        assert isinstance(picture, fusemax.Picture)
+        assert picture._repr_png_().startswith(b"\x89PNG")
+        written = picture.save(tmp_path / f"{number}.png")
+        assert [path.name for path in written] == [f"{number}.png", f"{number}.pdf"]
+        assert all(path.stat().st_size > 1000 for path in written)
+
+
+def test_the_accuracy_picture_shows_every_prediction() -> None:
+    compared = fusemax.predict_measured("cpu")
+    (axes,) = fusemax.draw_accuracy(compared).figure.axes
+    points = sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == "o")  # type: ignore[arg-type]
+    assert points == sum(row.predicted_s is not None for row in compared)
+
+
+def test_a_published_figure_goes_by_its_start(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown figure 'figure-13'"):
+        fusemax.draw_published("figure-13", {})
+    with pytest.raises(InputError, match="unknown figure 'figure'"):
+        fusemax.draw_published("figure", {})
