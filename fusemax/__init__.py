@@ -13,7 +13,7 @@ Analysis and rewriting
 Machines, models, costs
     ``evaluate`` gives an ``Evaluation``: one cascade on one machine. ``load_machine``, ``load_architecture`` and
     ``load_model`` read what it takes, ``Workload`` holds sizes; ``architecture_names``, ``model_names`` and
-    ``mapper_names`` list what there is.
+    ``mapper_names`` list what there is. ``memory_cost`` prices a memory by size, width, ports and node.
 Kernels
     ``attention`` runs on this CPU; ``compile_cascade`` compiles any cascade, to a ``CompiledCascade``.
 Published evaluation
@@ -21,9 +21,12 @@ Published evaluation
     ``deviations`` set them beside the published figures, ``compare_accountings`` one accounting beside the other.
 Measurements
     ``predict_measured`` sets the model beside measurements, each a ``Compared``; ``accuracy`` sums them up.
+Sweeps
+    ``run_sweep`` evaluates a design space into a folder; ``study_path`` finds spaces that come with the package.
+    ``pareto_front`` finds the best points of a folder, or of any table of results.
 Tables and pictures
-    ``as_table`` makes a table of results. ``draw_published``, ``draw_traffic``, ``draw_rates`` and ``draw_accuracy``
-    return a ``Picture``, which a notebook shows and ``save`` writes.
+    ``as_table`` makes a table of results. ``draw_published``, ``draw_traffic``, ``draw_rates``, ``draw_accuracy`` and
+    ``draw_front`` return a ``Picture``, which a notebook shows and ``save`` writes.
 Errors
     ``InputError``: what is wrong, where, and what would be right.
 """
@@ -48,9 +51,12 @@ if TYPE_CHECKING:
     from fusemax.conclusions import conclusions as compare_accountings
     from fusemax.evaluation import Evaluation, evaluate
     from fusemax.experiments import CONFIGURATIONS, reproduce
+    from fusemax.fronts import pareto_front
     from fusemax.measurement import Compared
-    from fusemax.pictures import Picture, draw_accuracy, draw_published, draw_rates, draw_traffic
+    from fusemax.pictures import Picture, draw_accuracy, draw_front, draw_published, draw_rates, draw_traffic
     from fusemax.predicted import accuracy, predict_measured
+    from fusemax.studies import study_path
+    from fusemax.sweep.runner import run as run_sweep
     from fusemax.tables import as_table
     from hw_models.components import memory_cost
     from hw_models.load import architecture_names, load_architecture, load_machine
@@ -82,6 +88,7 @@ _HOMES = {
     "derive": "einsum_cascades.rewrites.search",
     "deviations": "fusemax.comparison",
     "draw_accuracy": "fusemax.pictures",
+    "draw_front": "fusemax.pictures",
     "draw_published": "fusemax.pictures",
     "draw_rates": "fusemax.pictures",
     "draw_traffic": "fusemax.pictures",
@@ -98,9 +105,12 @@ _HOMES = {
     "memory_cost": "hw_models.components",
     "model_names": "einsum_cascades.models",
     "overflow_risks": "einsum_cascades.rewrites.stability:risks",
+    "pareto_front": "fusemax.fronts",
     "parse_cascade": "einsum_cascades.load",
     "predict_measured": "fusemax.predicted",
     "reproduce": "fusemax.experiments",
+    "run_sweep": "fusemax.sweep.runner:run",
+    "study_path": "fusemax.studies",
 }
 """Where each public name lives: a module, and the name there if it is another."""
 
@@ -126,6 +136,7 @@ __all__ = [
     "derive",
     "deviations",
     "draw_accuracy",
+    "draw_front",
     "draw_published",
     "draw_rates",
     "draw_traffic",
@@ -142,9 +153,12 @@ __all__ = [
     "memory_cost",
     "model_names",
     "overflow_risks",
+    "pareto_front",
     "parse_cascade",
     "predict_measured",
     "reproduce",
+    "run_sweep",
+    "study_path",
 ]
 
 

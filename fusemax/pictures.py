@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from fusemax.analysis import Analysis
     from fusemax.measurement import Compared
+    from fusemax.report.make import Report
 
 SHOWN_DPI: Final = 100
 """Dots per inch in a notebook."""
@@ -126,6 +127,17 @@ def draw_accuracy(compared: Sequence[Compared]) -> Picture:
     from fusemax.figures.accuracy import predicted_against_measured
 
     return _drawn(predicted_against_measured, compared)
+
+
+def draw_front(report: Report) -> Picture:
+    """Draw all points and the front among them.
+
+    Args:
+        report: what ``fusemax.pareto_front`` returned.
+    """
+    from fusemax.report.make import draw
+
+    return _drawn(draw, report)
 
 
 def _drawn(draw: Callable[..., Figure], *data: Any) -> Picture:

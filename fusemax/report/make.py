@@ -21,6 +21,7 @@ from fusemax.report.sample import sample_rows
 from fusemax.tables import data_frame, format_csv, write_atomically
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
     from pyarrow import Table
 
@@ -84,27 +85,37 @@ def write_report(report: Report, folder: Path, formats: Sequence[str] = ("png", 
         InputError: the folder cannot be written, or plotly is not installed.
     """
     from fusemax.figures import style
-    from fusemax.figures.front import plot_front
 
-    table, choice = report.results.table, report.choice
-    colour = colour_column(table, choice.by)
     shown = _shown(report)
-    html = _page(report, shown, colour)
+    html = _page(report, shown, colour_column(report.results.table, report.choice.by))
     with style.style():
-        figure = plot_front(
-            table,
-            choice.x.column,
-            choice.y.column,
-            objectives=choice.objectives,
-            by=choice.by,
-            front=np.sort(report.front),
-            shown=shown,
-            colour=colour,
-        )
+        figure = draw(report, shown)
         paths = [folder / "pareto.csv", *style.save(figure, folder / "pareto", formats), folder / "report.html"]
     write_atomically(paths[0], format_csv(data_frame(report.best)).encode())
     write_atomically(paths[-1], html.encode())
     return paths
+
+
+def draw(report: Report, shown: NDArray[np.int64] | None = None) -> Figure:
+    """Draw the points and the front on the report's axes.
+
+    Args:
+        report: what was found.
+        shown: numbers of the rows to draw; as many as a page holds if not given.
+    """
+    from fusemax.figures.front import plot_front
+
+    table, choice = report.results.table, report.choice
+    return plot_front(
+        table,
+        choice.x.column,
+        choice.y.column,
+        objectives=choice.objectives,
+        by=choice.by,
+        front=np.sort(report.front),
+        shown=_shown(report) if shown is None else shown,
+        colour=colour_column(table, choice.by),
+    )
 
 
 def _shown(report: Report) -> NDArray[np.int64]:
