@@ -7,6 +7,7 @@ process writes the dataset, so that workers need no shared disk.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -72,10 +73,11 @@ def _client(distributed: Any, address: str) -> Any:
         return distributed.Client(**place, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise InputError(
-            f"no Dask scheduler answers at '{address}': {said}",
-            hint="give the address that 'dask scheduler' prints, such as tcp://127.0.0.1:8786",
-        ) from error
+    gc.collect()  # closes the client that was begun: done while the next one starts, Dask would wait for itself
+    raise InputError(
+        f"no Dask scheduler answers at '{address}': {said}",
+        hint="give the address that 'dask scheduler' prints, such as tcp://127.0.0.1:8786",
+    )
 
 
 def _check_versions(client: Any, address: str) -> None:
