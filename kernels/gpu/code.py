@@ -60,7 +60,7 @@ class Code:
     """What a skeleton is completed with.
 
     Attributes:
-        streams: one or two `StreamCode`, each wrapped as a compile-time constant.
+        streams: one or two `StreamCode`, wrapped as compile-time constants where kernels are compiled.
         longest_last: whether later queries see more keys.
         key: what tells it from others.
     """
@@ -73,6 +73,13 @@ class Code:
     def count(self) -> int:
         """Number of streams."""
         return len(self.streams)
+
+    @property
+    def only(self) -> StreamCode:
+        """The stream of a kernel for one."""
+        (stream,) = self.streams
+        found: StreamCode = getattr(stream, "value", stream)
+        return found
 
     @cached_property
     def cache_key(self) -> str:

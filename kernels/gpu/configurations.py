@@ -106,7 +106,7 @@ def width(size: int) -> int:
     return max(16, 1 << (size - 1).bit_length())
 
 
-def choose(cascade: str, shape: Shape, gpu: Gpu, *, aligned: bool = True) -> Configuration:
+def choose(cascade: str, shape: Shape, gpu: Gpu, *, aligned: bool = True, streams: int = 1) -> Configuration:
     """Return how a cascade runs on a shape.
 
     Args:
@@ -114,6 +114,7 @@ def choose(cascade: str, shape: Shape, gpu: Gpu, *, aligned: bool = True) -> Con
         shape: the sizes.
         gpu: where.
         aligned: whether bulk copies can read the tensors: no row lies on another.
+        streams: sets of weights that the 1-pass cascade runs one after another; keys are split for one only.
 
     Raises:
         InputError: the head size is too large for the kernels or for the GPU.
@@ -126,7 +127,7 @@ def choose(cascade: str, shape: Shape, gpu: Gpu, *, aligned: bool = True) -> Con
     few = shape.q_len <= FEW_QUERIES
     if few or shape.all_heads * ceil(shape.q_len / 128) <= gpu.multiprocessors // 2:
         chosen = _few_queries(shape, gpu) if few else _fitting("one_pass", shape, gpu)
-        splits = _splits(shape, gpu, chosen)
+        splits = _splits(shape, gpu, chosen) if streams == 1 else 1
         if splits > 1:
             return Configuration("split_keys", chosen.queries, chosen.keys, chosen.warps, chosen.stages, splits)
         if few:

@@ -52,6 +52,12 @@ def _conjuncts(condition: Call) -> list[Call]:
     """The conditions that all hold where a condition does."""
     if condition.operator in ("min", "mul") and all(isinstance(x, Call) and is_condition(x) for x in condition.operands):
         return [c for x in condition.operands if isinstance(x, Call) for c in _conjuncts(x)]
+    less = condition.operator in ("lt", "le")
+    if less or condition.operator in ("gt", "ge"):
+        small, large = condition.operands if less else condition.operands[::-1]
+        if isinstance(small, Call) and small.operator == "abs":
+            operator, inside = "lt" if condition.operator in ("lt", "gt") else "le", small.operands[0]
+            return [Call(operator, (inside, large)), Call(operator, (call("neg", inside), large))]
     return [condition]
 
 

@@ -14,6 +14,7 @@ that is floored, ``max(SD, 1)``, must be that of exponents less their maximum, w
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from einsum_cascades.errors import InputError
@@ -40,6 +41,7 @@ from kernels.gpu.generator.terms import (
     is_late,
     nodes,
     product,
+    replaced,
     summands,
     total,
 )
@@ -111,7 +113,8 @@ class _Recogniser:
     def _by_product(self, body: Term) -> list[Term]:
         """A sum of weights times values, as one sum for each product of queries and keys."""
         groups: dict[frozenset[Term], Sum] = {}
-        for key, number in summands(body).items():
+        several = len({x for x in nodes(body) if isinstance(x, Product)}) > 1
+        for key, number in (_expanded(body) if several else summands(body)).items():
             products = frozenset(x for x in nodes(key[1]) if isinstance(x, Product))
             groups[products] = added(groups.get(products, {}), {key: number})
         return [total(group) for group in groups.values()]
@@ -182,13 +185,9 @@ class _Recogniser:
     ) -> tuple[Weighing, float | None, Term | None, Term]:
         """What a sum of weighted values is divided by: weighing, floor, sink, and the factor that is left."""
         below = [x for x, n in rest.powers.items() if n == -1 and is_late(x)]
-        shift = {key: value for key, value in rest.exponent.items() if is_late(key[1])}
-        kept = Factors(
-            rest.number,
-            {x: n for x, n in rest.powers.items() if x not in below},
-            {key: value for key, value in rest.exponent.items() if key not in shift},
-        )
-        coefficient = product(kept)
+        shift = rest.exponent if any(is_late(x) for _, x in rest.exponent) else {}
+        powers = {x: n for x, n in rest.powers.items() if x not in below}
+        coefficient = product(Factors(rest.number, powers, {} if shift else rest.exponent))
         if is_late(coefficient) or len(below) > 1 or (shift and not below):
             raise self.refusal(self.unfolding.result(self.output), "has a factor that is folded over the keys")
         if not below:
@@ -298,22 +297,19 @@ def _expanded(term: Term) -> Sum:
 
 def _is_maximum(shift: Sum, weight: Term, fold: Fold) -> bool:
     """Whether exponents are shifted by their maximum over the keys, or that floored far below."""
-    late = [(key, value) for key, value in shift.items() if is_late(key[1])]
+    late = [key for key, value in shift.items() if is_late(key[1]) and value == -1.0 and key[0] == ONE]
     exponent = _exponent(weight)
-    if len(late) != 1 or late[0][1] != -1.0 or late[0][0][0] != ONE or exponent is None:
+    if len(late) != 1 or exponent is None:
         return False
-    inside, floor = _without_floor(late[0][0][1])
+    inside, floor = _without_floor(late[0][1])
     if floor is not None and floor > _LEAST_FLOOR:
         return False
-    return isinstance(inside, Fold) and inside == Fold("max", fold.ranks, exponent)
+    rest = {key: value for key, value in shift.items() if key != late[0]}
+    return inside == Fold("max", fold.ranks, total(added(summands(exponent), rest)))
 
 
 def _with_product(stream: Stream, matrix: Product) -> Stream:
     """A stream whose terms all name its product the same way."""
-    from dataclasses import replace
-
-    from kernels.gpu.generator.terms import replaced
-
     def oriented(term: Term) -> Term:
         return replaced(term, lambda x: matrix if isinstance(x, Product) else None)
 

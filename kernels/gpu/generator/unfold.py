@@ -4,7 +4,7 @@ Every tensor is replaced by what computes it. Partial folds of a rank that is cu
 rank, products are drawn into sums, and an iteration is solved in closed form:
 
     r[i+1] = max(r[i], a[i]), r[0] = -inf                    r[I] = max over i of a[i]
-    r[i+1] = a[i] + r[i] * exp(u[i] - u[i+1]), r[0] = 0      r[I] = sum over i of a[i] * exp(u[i+1] - u[I])
+    r[i+1] = a[i] + r[i] * g[i] / g[i+1], r[0] = 0           r[I] = sum over i of a[i] * g[i+1] / g[I]
 
 so that the 1-pass, 2-pass and 3-pass cascades of one attention all become the same term.
 
@@ -31,6 +31,7 @@ from einsum_cascades.ir import (
     Var,
 )
 from kernels.gpu.generator.terms import (
+    ONE,
     ZERO,
     Call,
     Factors,
@@ -225,7 +226,7 @@ class Unfolding:
         raise self._refusal(step, f"carries {tensor} in a way that has no closed form")
 
     def _solved_sum(self, term: Term, old: State, rank: str) -> Term | None:
-        """The last value of ``r[i+1] = a[i] + r[i] * exp(u[i] - u[i+1])``, or None where it is not of this form."""
+        """The last value of ``r[i+1] = a[i] + r[i] * g[i] / g[i+1]``, or None where it is not of this form."""
         new: Sum = {}
         kept: list[Term] = []
         for (scalar, x), number in summands(term).items():
@@ -238,15 +239,17 @@ class Unfolding:
         if len(kept) != 1:
             return None
         found = factors(kept[0])
-        if found.number != 1.0 or dict(found.powers) != {old: 1}:
+        if found.number != 1.0 or found.powers.get(old) != 1:
             return None
-        before = {key: value for key, value in found.exponent.items() if _shifts(key[1]) == {0}}
-        after = {key: value for key, value in found.exponent.items() if _shifts(key[1]) == {1}}
-        moved = summands(replaced(total(before), _advanced))
-        if len(before) + len(after) != len(found.exponent) or added(moved, after):
+        powers = {x: n for x, n in found.powers.items() if x != old}
+        before, after = (_at(Factors(1.0, powers, found.exponent), shift) for shift in (0, 1))
+        if len(before.powers) + len(after.powers) != len(powers) or not _are_all(found.exponent, before, after):
             return None
-        last = replaced(total(before), lambda x: self._last(x.tensor, rank) if isinstance(x, State) else None)
-        correction = call("exp", call("sub", total(moved), last))
+        moved = replaced(product(before), _advanced)
+        if call("mul", moved, product(after)) != ONE:
+            return None
+        last = replaced(product(before), lambda x: self._last(x.tensor, rank) if isinstance(x, State) else None)
+        correction = call("div", moved, last)
         return self.fold("add", self.parts((rank,)), call("mul", total(new), correction))
 
     def _refusal(self, einsum: Einsum | None, reason: str) -> InputError:
@@ -320,6 +323,16 @@ def _mentions(term: Term, tensor: str) -> bool:
 
 def _shifts(term: Term) -> set[int]:
     return {x.shift for x in nodes(term) if isinstance(x, State)}
+
+
+def _at(found: Factors, shift: int) -> Factors:
+    """The factors of a product that are of one place of an iteration."""
+    powers = {x: n for x, n in found.powers.items() if _shifts(x) == {shift}}
+    return Factors(1.0, powers, {key: value for key, value in found.exponent.items() if _shifts(key[1]) == {shift}})
+
+
+def _are_all(exponent: Sum, *parts: Factors) -> bool:
+    return len(exponent) == sum(len(part.exponent) for part in parts)
 
 
 def _advanced(term: Term) -> Term | None:
