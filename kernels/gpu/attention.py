@@ -8,7 +8,6 @@ from typing import Any
 
 from einsum_cascades.errors import InputError, unknown
 from kernels.gpu.configurations import Configuration
-from kernels.gpu.launch import LOG2_E
 from kernels.gpu.tensors import check_alike, check_tensor, output_for, torch_module
 
 CASCADES = ("attention-1-pass", "attention-2-pass", "attention-3-pass", "attention-3-pass-deferred")
@@ -55,12 +54,8 @@ def attention(
     for name, x in named.items():
         check_tensor(torch, name, x)
     check_alike(named, {"q": ("P", "E"), "k": ("M", "E"), "v": ("M", "F")})
-    fused = importlib.import_module("kernels.gpu.generator.fused")
     result = output_for(torch, out, q, v)
+    fused = importlib.import_module("kernels.gpu.generator.fused")
     if cascade == "attention-1-pass":
-        form = importlib.import_module("kernels.gpu.generator.form").simple(causal=bool(causal))
-        return fused.attend(form, {"Q": q, "K": k, "V": v}, {}, scale, result, configuration)
-    if scale <= 0:
-        q, scale = q * float((scale > 0) - (scale < 0)), abs(scale) or 1.0
-    fused.launched(cascade, (q, k, v), None, result, configuration, scale * LOG2_E, causal=bool(causal))
-    return result
+        return fused.attend(fused.plain(bool(causal)), {"Q": q, "K": k, "V": v}, {}, scale, result, configuration)
+    return fused.attend_in_passes(cascade, (q, k, v), bool(causal), scale, result, configuration)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kernels.gpu.configurations import Configuration, Gpu, Shape, width
@@ -37,6 +37,10 @@ class Work:
     code: Any = None
     args: tuple[Any, ...] = ()
     second: tuple[Any, Any] | None = None
+
+    def completed(self, code: Any, args: tuple[Any, ...]) -> Work:
+        """Return the work with what completes its kernel."""
+        return replace(self, code=code, args=args)
 
     @property
     def tensors(self) -> tuple[Any, Any, Any, Any]:
@@ -95,9 +99,7 @@ def _plain(torch: Any, module: Any, configuration: Configuration, shape: Shape, 
     sizes = (shape.heads, shape.q_len, shape.kv_len, blocks)
     grid = (blocks * shape.all_heads,)
     strides = _strides(*work.tensors)
-    module.kernel[grid](
-        *work.tensors, work.factor, *sizes, *strides, SCORE=score, CAUSAL=shape.causal, **constants
-    )
+    module.kernel[grid](*work.tensors, work.factor, *sizes, *strides, SCORE=score, CAUSAL=shape.causal, **constants)
 
 
 def _one_pass(torch: Any, module: Any, configuration: Configuration, shape: Shape, gpu: Gpu, work: Work) -> None:
@@ -122,13 +124,10 @@ def _split_keys(torch: Any, module: Any, configuration: Configuration, shape: Sh
     sizes = (shape.heads, shape.q_len, shape.kv_len, blocks)
     grid = (blocks * splits * shape.all_heads,)
     strides = _strides(q, k, v)
-    module.kernel[grid](
-        q, k, v, parts, work.factor, work.args, *sizes, *strides, splits, STREAM=stream, **constants
-    )
+    module.kernel[grid](q, k, v, parts, work.factor, work.args, *sizes, *strides, splits, STREAM=stream, **constants)
     widths = {"F": shape.value_dim, "WIDTH_F": constants["WIDTH_F"], "SPLITS": 1 << (splits - 1).bit_length()}
-    sizes = (shape.heads, shape.q_len, shape.kv_len)
     module.combine[(rows,)](
-        parts, out, work.factor, work.args, *sizes, *_strides(out), splits,
+        parts, out, work.factor, work.args, shape.heads, shape.q_len, shape.kv_len, *_strides(out), splits,
         STREAM=stream, BLOCK_M=configuration.queries, num_warps=4, **widths,
     )  # fmt: skip
 

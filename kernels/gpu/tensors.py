@@ -11,6 +11,7 @@ from typing import Any
 from einsum_cascades.errors import InputError
 from kernels.gpu.configurations import Gpu
 
+
 @lru_cache
 def gpu_of(device: Any) -> Gpu:
     """Return what a CUDA device has; of any other, which only Triton's interpreter runs on, a small GPU's figures."""

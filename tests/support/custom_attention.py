@@ -142,7 +142,9 @@ def with_values(case: Case, rng: np.random.Generator, shape: tuple[int, int, int
     for name, (length, size) in form.tensors.items():
         found[name] = rng.standard_normal((heads, sizes[length], sizes.get(size, head_dim)))
     for name, ranks in case.tensors.items():
-        found[name] = rng.standard_normal((heads, *(sizes[form.query_rank if r == "P" else form.key_rank] for r in ranks)))
+        found[name] = rng.standard_normal(
+            (heads, *(sizes[form.query_rank if r == "P" else form.key_rank] for r in ranks))
+        )
     return found | dict(case.scalars)
 
 

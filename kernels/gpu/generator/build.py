@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import linecache
 import os
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -13,7 +12,6 @@ from kernels.gpu.code import Code, StreamCode
 from kernels.gpu.generator.emit import Text
 
 
-@lru_cache(maxsize=1024)
 def built(text: Text, dialect: str) -> Code:
     """Return a text's functions.
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
 from einsum_cascades.errors import InputError, unknown
-from einsum_cascades.ir import Cascade
 from kernels.gpu.configurations import Configuration
-from kernels.gpu.generator.emit import emitted
-from kernels.gpu.generator.form import FusedAttention
-from kernels.gpu.generator.recognise import recognise
 from kernels.gpu.tensors import check_alike, check_tensor, output_for, torch_module
+
+if TYPE_CHECKING:
+    from einsum_cascades.ir import Cascade
+    from kernels.gpu.generator.form import FusedAttention
+    from kernels.gpu.generator.fused import Fused
 
 
 @dataclass(frozen=True)
@@ -25,16 +27,27 @@ class FusedKernel:
 
     form: FusedAttention
 
+    @cached_property
+    def fused(self) -> Fused:
+        """What follows from the form."""
+        from kernels.gpu.generator.fused import Fused
+
+        return Fused(self.form)
+
     @property
     def inputs(self) -> dict[str, tuple[str, ...]]:
         """The ranks of every input as a call takes it, by name: lengths before sizes, queries before keys."""
-        order = (self.form.query_rank, self.form.key_rank)
-        others = {x.tensor: tuple(rank for rank in order if rank in x.ranks) for x in self.form.inputs}
-        return {**self.form.tensors, **others}
+        return self.fused.ranks
 
     def source(self, dialect: str = "gluon") -> str:
-        """Return the text of the functions that complete the kernel, in ``gluon`` (Hopper) or ``triton``."""
-        return emitted(self.form, dialect).source
+        """Return the text of the functions that complete the kernel, in ``gluon`` (Hopper) or ``triton``.
+
+        Raises:
+            InputError: another dialect.
+        """
+        if dialect not in ("gluon", "triton"):
+            raise unknown("dialect", dialect, ("gluon", "triton"))
+        return self.fused.text(dialect, frozenset()).source
 
     def __call__(
         self,
@@ -62,41 +75,38 @@ class FusedKernel:
             InputError: an input is missing or unknown; shapes, types or devices disagree; a head size is over 256;
                 tensors need gradients; the scale is not finite; ``out`` cannot hold the result.
         """
-        from kernels.gpu.generator import fused
+        from kernels.gpu.generator.fused import as_input, attend, check_scale
 
-        fused.check_scale(scale)
+        fused = self.fused
+        check_scale(scale)
         torch = torch_module()
         self._check_names(inputs)
-        tensors = {name: inputs[name] for name in self.form.tensors}
+        tensors = {name: inputs[name] for name in fused.matrices}
         for name, x in tensors.items():
             check_tensor(torch, name, x)
-        check_alike(tensors, self._aliased())
-        queries = tensors[self.form.streams[0].product.left.tensor]
-        lengths = {self.form.query_rank: queries.shape[-2], self.form.key_rank: tensors[self.form.values].shape[-2]}
-        others = {
-            x.tensor: fused.as_input(x.tensor, inputs[x.tensor], ranks, tuple(lengths[r] for r in ranks), queries)
-            for x in self.form.inputs
-            for ranks in [self.inputs[x.tensor]]
-        }
-        result = output_for(torch, out, queries, tensors[self.form.values])
-        return fused.attend(self.form, tensors, others, scale, result, configuration)
+        check_alike(tensors, fused.aliased)
+        queries, values = tensors[fused.pairs[0][0]], tensors[self.form.values]
+        lengths = {self.form.query_rank: queries.shape[-2], self.form.key_rank: values.shape[-2]}
+        others = {}
+        for x in fused.others:
+            ranks = fused.ranks[x.tensor]
+            others[x.tensor] = as_input(
+                x.tensor, inputs[x.tensor], ranks, tuple(lengths[rank] for rank in ranks), queries
+            )
+        return attend(fused, tensors, others, scale, output_for(torch, out, queries, values), configuration)
 
     def _check_names(self, inputs: Mapping[str, Any]) -> None:
+        ranks = self.fused.ranks
         for name in inputs:
-            if name not in self.inputs:
-                raise unknown("input", str(name), self.inputs)
-        missing = [name for name in self.inputs if name not in inputs]
+            if name not in ranks:
+                raise unknown("input", str(name), ranks)
+        missing = [name for name in ranks if name not in inputs]
         if missing:
-            listed = ", ".join(f"{name} [{', '.join(['...', *ranks])}]" for name, ranks in self.inputs.items())
+            listed = ", ".join(f"{name} [{', '.join(['...', *own])}]" for name, own in ranks.items())
             raise InputError(f"input {missing[0]} is missing", hint=f"'{self.form.name}' reads {listed}")
 
-    def _aliased(self) -> dict[str, tuple[str, str]]:
-        """The ranks of queries, keys and values, with one name for the sizes that a kernel needs to be the same."""
-        over = [stream.product.over for stream in self.form.streams]
-        ranks = {name: tuple(over[0] if r in over else r for r in pair) for name, pair in self.form.tensors.items()}
-        return {name: (pair[0], pair[1]) for name, pair in ranks.items()}
 
-
+@lru_cache(maxsize=256)
 def compiled(cascade: Cascade) -> FusedKernel:
     """Return a cascade as a fused GPU kernel: any that is like attention, whatever its names and number of passes.
 
@@ -107,4 +117,6 @@ def compiled(cascade: Cascade) -> FusedKernel:
     Raises:
         InputError: it is not like attention; the message says which Einsum does not fit, and why.
     """
+    from kernels.gpu.generator.recognise import recognise
+
     return FusedKernel(recognise(cascade))

@@ -253,7 +253,9 @@ class _Writer:
         for bound in self.bounds:
             constant = f"args[{self.arguments.place(bound)}]"
             least, most = ("first", "last") if bound.slope >= 0 else ("last", "first")
-            smallest, largest = (f"{bound.slope} * {q} + {constant}" if bound.slope else constant for q in (least, most))
+            smallest, largest = (
+                f"{bound.slope} * {q} + {constant}" if bound.slope else constant for q in (least, most)
+            )
             if bound.upper:
                 highs.append(f"{gl}.maximum({largest} + 1, 0)")
                 every_highs.append(f"{gl}.maximum({smallest} + 1, 0)")
@@ -316,7 +318,9 @@ class _Writer:
         if not pieces:
             return _Piece("0.0")
         ordered = [[p for p in pieces if p.along == along] for along in ("mp", "m", "p", "")]
-        along = "mp" if ordered[0] or (ordered[1] and ordered[2]) else ("m" if ordered[1] else "p" if ordered[2] else "")
+        along = (
+            "mp" if ordered[0] or (ordered[1] and ordered[2]) else ("m" if ordered[1] else "p" if ordered[2] else "")
+        )
         inner = [*ordered[1], *ordered[3]] if ordered[1] else []
         if inner and along == "mp":
             merged = _Piece(" + ".join(p.text for p in inner), "m")
@@ -422,7 +426,9 @@ class _Writer:
         if operator in ("mul", "div", "exp"):
             return self._product(term)
         if operator == "sigmoid":
-            return self._applied("logistic", [self._sum(summands(term.operands[0]), -LOG2_E)])
+            return self._applied(
+                "paired_logistic" if self.softmax else "logistic", [self._sum(summands(term.operands[0]), -LOG2_E)]
+            )
         if is_condition(term):
             condition = self._condition(term)
             return _Piece(f"{gl}.where({condition.text}, 1.0, 0.0)", condition.along)
@@ -489,6 +495,26 @@ from triton.experimental.gluon import language as gl
 
 @gluon.jit
 def logistic(x):
+    """Return 1 / (1 + 2**x)."""
+    return gl.inline_asm_elementwise(
+        """
+        {
+        .reg .f32 a;
+        ex2.approx.ftz.f32 a, $1;
+        add.f32 a, a, 0f3F800000;
+        rcp.approx.ftz.f32 $0, a;
+        }
+        """,
+        "=f,f",
+        [x],
+        dtype=gl.float32,
+        is_pure=True,
+        pack=1,
+    )
+
+
+@gluon.jit
+def paired_logistic(x):
     """Return 1 / (1 + 2**x), two values with one reciprocal: 1 / a is b * (1 / (a * b))."""
     return gl.inline_asm_elementwise(
         """
@@ -523,6 +549,12 @@ import triton.language as tl
 def logistic(x):
     """Return 1 / (1 + 2**x)."""
     return 1.0 / (1.0 + tl.exp2(x))
+
+
+@triton.jit
+def paired_logistic(x):
+    """Return 1 / (1 + 2**x)."""
+    return logistic(x)
 
 
 '''

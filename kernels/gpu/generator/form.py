@@ -94,4 +94,6 @@ def simple(*, causal: bool) -> FusedAttention:
     product = Product(Input("Q", ("E", "P"), frozenset({"E", "P"})), Input("K", ("E", "M"), frozenset({"E", "M"})), "E")
     last = Call("add", (p, Call("sub", (Extent("M"), Extent("P")))))
     conditions = (Call("le", (m, last)),) if causal else ()
-    return FusedAttention("causal" if causal else "plain", (Stream(product, product, conditions),), "V", "AV", "P", "M", "F")
+    return FusedAttention(
+        "causal" if causal else "plain", (Stream(product, product, conditions),), "V", "AV", "P", "M", "F"
+    )

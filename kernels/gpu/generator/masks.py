@@ -50,7 +50,9 @@ def _condition(node: Call) -> Term:
 
 def _conjuncts(condition: Call) -> list[Call]:
     """The conditions that all hold where a condition does."""
-    if condition.operator in ("min", "mul") and all(isinstance(x, Call) and is_condition(x) for x in condition.operands):
+    if condition.operator in ("min", "mul") and all(
+        isinstance(x, Call) and is_condition(x) for x in condition.operands
+    ):
         return [c for x in condition.operands if isinstance(x, Call) for c in _conjuncts(x)]
     less = condition.operator in ("lt", "le")
     if less or condition.operator in ("gt", "ge"):

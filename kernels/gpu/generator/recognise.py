@@ -153,7 +153,8 @@ class _Recogniser:
         seen, conditions = without_masks(w)
         matrix = self._product(seen, conditions, fold, values)
         weighing, floor, sink, coefficient = self._normaliser(rest, w, seen, fold)
-        score = _exponent(seen) if weighing is Weighing.SOFTMAX else seen
+        exponent = _exponent(seen)
+        score = exponent if weighing is Weighing.SOFTMAX and exponent is not None else seen
         stream = Stream(matrix, score, conditions, weighing, floor, sink, coefficient)
         stream = _with_product(stream, matrix)
         return stream, values, self._ranks(matrix, values, fold)
@@ -201,7 +202,7 @@ class _Recogniser:
         inside, floor = _without_floor(below)
         unshifted = call("mul", inside, call("exp", call("sub", Number(0.0), total(shift)))) if shift else inside
         terms = dict(_expanded(unshifted))
-        (own,) = [key for key in terms if key[1] == Fold("add", fold.ranks, w)] or [None]
+        own = next((key for key in terms if key[1] == Fold("add", fold.ranks, w)), None)
         if own is None:
             raise self.refusal(below, "is no sum of the weights that it divides")
         times, scalar = terms.pop(own), own[0]
@@ -310,6 +311,7 @@ def _is_maximum(shift: Sum, weight: Term, fold: Fold) -> bool:
 
 def _with_product(stream: Stream, matrix: Product) -> Stream:
     """A stream whose terms all name its product the same way."""
+
     def oriented(term: Term) -> Term:
         return replaced(term, lambda x: matrix if isinstance(x, Product) else None)
 
