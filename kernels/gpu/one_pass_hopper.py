@@ -85,18 +85,9 @@ def _copy(descriptor, place, slot, barrier, LENGTH: gl.constexpr, D: gl.constexp
 
 @gluon.jit
 def _produce(
-    inputs,
-    buffers,
-    barriers,
-    schedule,
-    sizes,
-    args,
-    CONSUMERS: gl.constexpr,
-    BLOCK_N: gl.constexpr,
-    D: gl.constexpr,
-    STAGES: gl.constexpr,
-    CODE: gl.constexpr,
-):
+    inputs, buffers, barriers, schedule, sizes, args, CONSUMERS: gl.constexpr, BLOCK_N: gl.constexpr, D: gl.constexpr,
+    STAGES: gl.constexpr, CODE: gl.constexpr,
+):  # fmt: skip
     """Copy queries, keys and values of tile after tile, and tell the consumers which tile comes next."""
     q_descs, k_descs, v_desc = inputs
     q_slots, k_slots, v_slots = buffers[0], buffers[1], buffers[2]
@@ -150,10 +141,8 @@ def _scored(
         keep = (start + offsets < sizes[6])[None, :]
         if STREAM.hides:
             keep = keep & STREAM.visible(queries, start, offsets, values, sizes[6])
-        if STREAM.softmax:
-            scores = gl.where(keep, scores, -float("inf"))
-        else:
-            scores = gl.where(keep, scores, 0.0)
+        hidden: gl.constexpr = -float("inf") if STREAM.softmax else 0.0
+        scores = gl.where(keep, scores, hidden)
     return scores
 
 
@@ -175,24 +164,9 @@ def _weights(scores, rm, rd, c, STREAM: gl.constexpr):
 
 @gluon.jit
 def _sweep(
-    first,
-    last,
-    count,
-    q,
-    running,
-    buffers,
-    barriers,
-    queries,
-    values,
-    c,
-    sizes,
-    STREAM: gl.constexpr,
-    MASK: gl.constexpr,
-    BLOCK_N: gl.constexpr,
-    STAGES: gl.constexpr,
-    S: gl.constexpr,
-    A: gl.constexpr,
-):
+    first, last, count, q, running, buffers, barriers, queries, values, c, sizes, STREAM: gl.constexpr,
+    MASK: gl.constexpr, BLOCK_N: gl.constexpr, STAGES: gl.constexpr, S: gl.constexpr, A: gl.constexpr,
+):  # fmt: skip
     """Run key tiles ``first <= n < last`` with one consumer; SLN of the tile before is in ``running``.
 
     Tile n lies in slot ``(count + n) % STAGES``.
@@ -224,25 +198,9 @@ def _sweep(
 
 @gluon.jit
 def _attend(
-    w,
-    row,
-    tiles_of,
-    count,
-    q_turn,
-    values,
-    buffers,
-    barriers,
-    sizes,
-    args,
-    c,
-    BLOCK_N: gl.constexpr,
-    D: gl.constexpr,
-    STAGES: gl.constexpr,
-    STREAM: gl.constexpr,
-    S: gl.constexpr,
-    O: gl.constexpr,
-    A: gl.constexpr,
-):
+    w, row, tiles_of, count, q_turn, values, buffers, barriers, sizes, args, c, BLOCK_N: gl.constexpr,
+    D: gl.constexpr, STAGES: gl.constexpr, STREAM: gl.constexpr, S: gl.constexpr, O: gl.constexpr, A: gl.constexpr,
+):  # fmt: skip
     """Return AV of the 64 queries from ``row`` on, computed with one stream of keys; the next K slot is ``count``."""
     q_slots, k_slots, v_slots = buffers[0], buffers[1], buffers[2]
     q_full, q_empty, k_full, k_empty, v_full, v_empty = barriers
@@ -309,21 +267,9 @@ def _attend(
 
 @gluon.jit
 def _consume(
-    w,
-    out_desc,
-    kept,
-    buffers,
-    barriers,
-    schedule,
-    sizes,
-    args,
-    c,
-    CONSUMERS: gl.constexpr,
-    BLOCK_N: gl.constexpr,
-    D: gl.constexpr,
-    STAGES: gl.constexpr,
-    CODE: gl.constexpr,
-):
+    w, out_desc, kept, buffers, barriers, schedule, sizes, args, c, CONSUMERS: gl.constexpr, BLOCK_N: gl.constexpr,
+    D: gl.constexpr, STAGES: gl.constexpr, CODE: gl.constexpr,
+):  # fmt: skip
     """Attend with the 64 queries of consumer ``w`` of tile after tile, with one stream of keys after another.
 
     What the first stream gives is kept in memory, where the same threads read it back.
@@ -394,30 +340,10 @@ def _barriers(NUMBER: gl.constexpr, COUNT: gl.constexpr):
 
 @gluon.jit
 def kernel(
-    q_desc,
-    k_desc,
-    second_q_desc,
-    second_k_desc,
-    v_desc,
-    out_desc,
-    kept,
-    counter,
-    c,
-    args,
-    heads,
-    all_heads,
-    group,
-    query_blocks,
-    tiles,
-    q_len,
-    kv_len,
-    CONSUMERS: gl.constexpr,
-    BLOCK_N: gl.constexpr,
-    D: gl.constexpr,
-    STAGES: gl.constexpr,
-    CODE: gl.constexpr,
-    num_warps: gl.constexpr,
-):
+    q_desc, k_desc, second_q_desc, second_k_desc, v_desc, out_desc, kept, counter, c, args, heads, all_heads, group,
+    query_blocks, tiles, q_len, kv_len, CONSUMERS: gl.constexpr, BLOCK_N: gl.constexpr, D: gl.constexpr,
+    STAGES: gl.constexpr, CODE: gl.constexpr, num_warps: gl.constexpr,
+):  # fmt: skip
     """Attend with all heads.
 
     Args:

@@ -84,17 +84,15 @@ def seen(block, q_len, kv_len, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, CAU
 
 @triton.jit
 def scored(q, k, queries, start, values, kv_len, STREAM: tl.constexpr, MASK: tl.constexpr, BLOCK_N: tl.constexpr):
-    """Return scores or weights of a tile as a stream has them; with ``MASK`` keys past the end or not seen have none."""
+    """Return a tile's scores or weights; with ``MASK`` keys past the end or not seen have none."""
     offsets = tl.arange(0, BLOCK_N)
     scores = STREAM.score(tl.dot(q, tl.trans(k)), queries, start, offsets, values, kv_len)
     if MASK:
         keep = (start + offsets < kv_len)[None, :]
         if STREAM.hides:
             keep = keep & STREAM.visible(queries, start, offsets, values, kv_len)
-        if STREAM.softmax:
-            scores = tl.where(keep, scores, -float("inf"))
-        else:
-            scores = tl.where(keep, scores, 0.0)
+        hidden: tl.constexpr = -float("inf") if STREAM.softmax else 0.0
+        scores = tl.where(keep, scores, hidden)
     return scores
 
 

@@ -1,7 +1,7 @@
 """Conditions that bound the keys which a query sees: ``m <= a * p + c`` or ``m >= a * p + c``.
 
-From them follows, for a tile of queries, which keys any of them sees and which keys all of them see, so that whole tiles
-of keys are skipped, and others need no mask.
+From them follows, for a tile of queries, which keys any of them sees and which keys all of them see, so that whole
+tiles of keys are skipped, and others need no mask.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Runs of fused kernels: the arguments of their functions, the choice of a kernel, the launch.
 
-What a call works out is kept for the next with the same sizes and numbers: a kernel of a few queries takes microseconds.
+What a call works out is kept for the next with the same sizes and numbers: few queries take a kernel microseconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from kernels.gpu import launch
 from kernels.gpu.code import Code
 from kernels.gpu.configurations import Configuration, Shape, choose
 from kernels.gpu.generator.build import built
-from kernels.gpu.generator.emit import Scalar, Tensor, Text, emitted
+from kernels.gpu.generator.emit import Text, emitted
+from kernels.gpu.generator.expressions import Scalar, Size, Tensor
 from kernels.gpu.generator.form import FusedAttention, simple
 from kernels.gpu.generator.terms import Call, Input, Term
 from kernels.gpu.tensors import four_axes, gpu_of, padded, padded_size, torch_module
@@ -116,6 +117,8 @@ class Fused:
         for argument in text.arguments:
             if isinstance(argument, Scalar):
                 found.append(value(argument))
+            elif isinstance(argument, Size):
+                found.append(table[argument.rank])
             elif not isinstance(argument, Tensor):
                 found.append(argument.rounded(evaluated(argument.constant, table, given)))
         return 1.0 if text.factor is None else value(text.factor), tuple(found)

@@ -1,7 +1,7 @@
 """Masks: which keys a query sees, taken out of the scores.
 
-A mask may be written as a choice, ``where(seen, x, -inf)``, as a factor or as a comparison that weights are multiplied
-by. It is one where the weight is 0 wherever the condition does not hold, which is found by computing what is known then.
+A mask may be written as a choice, ``where(seen, x, -inf)``, or as a comparison that weights are multiplied by. It is
+one if the weight is 0 wherever the condition does not hold, which is found by computing what is known there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _choices(weight: Term) -> Iterator[tuple[Term, Call, float, Term]]:
             opposite = negated(condition)
             if isinstance(yes, Number) and opposite is not None:
                 yield node, opposite, yes.value, no
-        elif node.operator in COMPARISONS:
+        elif is_condition(node):
             yield node, node, 0.0, ONE
 
 

@@ -8,8 +8,8 @@ The result is written out (`kernels.gpu.generator.unfold`) and must be a sum of 
         sum over keys of w + exp(sink)               with w = exp(score)
 
 where w is elementwise on one matrix product of queries and keys. A softmax does not change when all its exponents are
-shifted, so whether and how a maximum is subtracted is no matter: the kernel subtracts a running maximum of its own. A sum
-that is floored, ``max(SD, 1)``, must be that of exponents less their maximum, which is at least 1 if any key is seen.
+shifted, so whether and how a maximum is subtracted is no matter: the kernel subtracts a running maximum of its own. A
+sum that is floored, ``max(SD, 1)``, must be of exponents less their maximum: it is at least 1 if any key is seen.
 """
 
 from __future__ import annotations

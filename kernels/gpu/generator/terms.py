@@ -1,7 +1,7 @@
 """Values of a cascade as terms over its inputs, in a form in which equal values are written alike.
 
-`call` keeps sums sorted and collected, ``s0 * x0 + s1 * x1``, with factors s that are the same everywhere; products too,
-``x0**n0 * x1**n1 * exp(sum)``: all exponentials of a product are one, so that ``exp(a - b) * exp(b - c)`` is
+`call` keeps sums sorted and collected, ``s0 * x0 + s1 * x1``, with factors s that are the same everywhere; products
+too, ``x0**n0 * x1**n1 * exp(sum)``: all exponentials of a product are one, so that ``exp(a - b) * exp(b - c)`` is
 ``exp(a - c)``. The arithmetic is that of real numbers: what overflows where is the business of who computes a term.
 """
 
@@ -270,6 +270,8 @@ def call(operator: str, *operands: Term) -> Term:
     if all(isinstance(x, Number) for x in operands):
         values = [x.value for x in operands if isinstance(x, Number)]
         return Number(float(OPERATORS[operator].numpy(*values)))
+    if operator == "where" and isinstance(operands[0], Number):
+        return operands[1] if operands[0].value != 0.0 else operands[2]
     if operator in ("max", "min", "eq"):
         operands = tuple(sorted(operands, key=repr))
     return _written(Call(operator, operands))

@@ -1,7 +1,7 @@
 """The result of a cascade written out over its inputs, whatever the number of its passes.
 
-Every tensor is replaced by what computes it. Partial folds of a rank that is cut into parts become one fold of the whole
-rank, products are drawn into sums, and an iteration is solved in closed form:
+Every tensor is replaced by what computes it. Partial folds of a rank that is cut into parts become one fold of the
+whole rank, products are drawn into sums, and an iteration is solved in closed form:
 
     r[i+1] = max(r[i], a[i]), r[0] = -inf                    r[I] = max over i of a[i]
     r[i+1] = a[i] + r[i] * g[i] / g[i+1], r[0] = 0           r[I] = sum over i of a[i] * g[i+1] / g[I]
@@ -178,6 +178,8 @@ class Unfolding:
             if not free(rest) & fold.ranks:
                 body = factors(call("mul", fold.body, rest))
                 return self._body(fold.ranks | ranks, body)
+        if not inside.powers and not inside.exponent:
+            return self._count(ranks)
         inputs = [x for x in inside.powers if isinstance(x, Input)]
         if not inside.exponent and len(inside.powers) == 2 and len(inputs) == 2 and set(inside.powers.values()) == {1}:
             left, right = sorted(inputs, key=lambda x: x.tensor)
@@ -185,6 +187,16 @@ class Unfolding:
             if common and left.free & right.free == ranks:
                 return Product(left, right, common[0])
         return Fold("add", ranks, product(inside))
+
+    def _count(self, ranks: Ranks) -> Term:
+        """The number of points of ranks; of all parts of a rank it is the whole rank's size."""
+        found: Term = ONE
+        for partition in self.cascade.partitions:
+            if set(partition.parts) <= ranks:
+                found, ranks = call("mul", found, Extent(partition.rank)), ranks - set(partition.parts)
+        for rank in sorted(ranks):
+            found = call("mul", found, Extent(rank))
+        return found
 
     # ------------------------------------------------------------ iterations
 
