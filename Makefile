@@ -58,6 +58,8 @@ notebooks: $(INSTALLED)
 readme: reproduce
 	cp results/figures/figure-07-attention-speedup.png notebooks/images/speedup.png
 	cp results/figures/figure-12-area-latency.png notebooks/images/area-latency.png
+	$(BIN)/fusemax measure gpu --compare --plot results/figures/gpu-rates.png > results/gpu-rates.txt
+	cp results/figures/gpu-rates.png notebooks/images/gpu-rates.png
 	$(BIN)/python tests/support/readme_runner.py
 
 wheel: $(INSTALLED)

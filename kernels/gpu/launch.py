@@ -13,7 +13,8 @@ from kernels.gpu.configurations import Configuration, Gpu, Shape, width
 LOG2_E = math.log2(math.e)
 ROW_VALUES = 16
 """Rows start at multiples of so many values: then Triton, which knows strides as multiples of 16 or not at all, loads
-16 bytes at a time, and bulk copies can read them."""
+16 bytes at a time, and bulk copies can read them. Where rows start at odd values, kernels that Triton 3.6 compiles for
+Hopper read shared memory outside of what it allocated (compute-sanitizer, sizes 33 and 17): such rows are copied."""
 
 
 @dataclass(frozen=True)

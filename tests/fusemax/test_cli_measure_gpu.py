@@ -21,11 +21,12 @@ from hw_models.gpu.machine import Gpu
 from hw_models.load import load_machine
 from kernels.measure.gpu_micro import Figure
 from kernels.measure.shapes import Shape
-from kernels.measure.table import COLUMNS, Measurement, format_table, read_table
+from kernels.measure.table import COLUMNS, FOLDER, Measurement, format_table, read_table
 
 runner = CliRunner(env={"COLUMNS": "160", "NO_COLOR": "1"})
 SHAPE = Shape(1, 16, 4096, 4096, 128)
 BACKENDS = ("flash", "cudnn", "efficient", "math")
+PASSES = ("1-pass", "2-pass", "3-pass-deferred", "3-pass")
 
 
 def row(kernel: str = "attention-1-pass", shape: Shape = SHAPE, seconds: float = 1e-3) -> Measurement:
@@ -88,6 +89,40 @@ def test_a_table_of_ones_own(table: Path) -> None:
     shown = run("--compare", "--against", table).stdout
     assert "mean absolute error of this package's kernels" in shown
     assert "mean absolute error of PyTorch's backends" in shown
+
+
+def test_compare_alone_reads_what_was_recorded() -> None:
+    """The errors are worked out again from the tables; a table that is there must be compared."""
+    data = numbers("--compare")
+    tables = [read_table(path) for path in sorted(FOLDER.glob("?[0-9]00.csv"))]
+    assert len(data["rows"]) == sum(map(len, tables)) > 0
+    for rows in tables:
+        gpu = fusemax.gpu_comparison.gpu_of_device(rows[0].device)
+        predicted = [fusemax.gpu_comparison.predicted_s(r.cascade or r.kernel, r.shape, gpu) or 0.0 for r in rows]
+        errors = {r: abs(s / r.median_s - 1) for r, s in zip(rows, predicted, strict=True)}
+        ours = [error for row, error in errors.items() if row.cascade]
+        theirs = [error for row, error in errors.items() if row.kernel in ("flash", "cudnn", "math")]
+        groups = data["devices"][rows[0].device]
+        assert groups["own"]["mean_absolute_error"] == pytest.approx(sum(ours) / len(ours))
+        assert groups["own"]["largest_error"] == pytest.approx(max(ours))
+        assert groups["others"]["mean_absolute_error"] == pytest.approx(sum(theirs) / len(theirs))
+
+
+def test_the_recorded_grid_holds_what_is_claimed_of_it() -> None:
+    """Of every recorded GPU: errors of the model, rates of the 1-pass kernel, and the order of passes in time."""
+    for device, groups in numbers("--compare")["devices"].items():
+        assert groups["own"]["mean_absolute_error"] <= (0.10 if "H200" in device else 0.12)
+        assert groups["others"]["mean_absolute_error"] <= 0.15
+    for path in FOLDER.glob("?[0-9]00.csv"):
+        seconds = {(r.kernel, r.shape): r.median_s for r in read_table(path)}
+        for shape in {s for k, s in seconds if k == "attention-1-pass" and s[2] == s[3]}:
+            length, head_dim, causal = shape[3:]
+            one, two, deferred, three = (seconds[f"attention-{name}", shape] for name in PASSES)
+            if length >= 16384:
+                assert one < min(two, deferred) <= max(two, deferred) < three
+            if head_dim == 128 and not causal and 2048 <= length <= 16384 and shape[1] == 16:
+                assert one <= seconds["flash", shape] / 1.3
+                assert one <= seconds["cudnn", shape] / 0.8
 
 
 def test_a_prediction_that_is_measured_has_no_error(tmp_path: Path) -> None:
