@@ -1,8 +1,8 @@
 """What a kernel skeleton is completed with: functions on a tile of scores, of one or two streams of queries and keys.
 
 A skeleton knows how tiles of queries, keys and values come and go, and how running maxima, sums and numerators are
-kept; what a score is, which keys a query sees and how a result is scaled comes from here. The functions are compiled by
-Triton or Gluon, inside the skeleton; the same ones for both dialects would not do.
+kept; what a score is, which keys a query sees and how a result is scaled comes from here. The functions are Gluon's for
+the Hopper kernel and Triton's for the portable ones, and are compiled inside the skeleton.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 
 from einsum_cascades.errors import InputError
@@ -106,6 +107,7 @@ def width(size: int) -> int:
     return max(16, 1 << (size - 1).bit_length())
 
 
+@lru_cache(maxsize=1024)
 def choose(cascade: str, shape: Shape, gpu: Gpu, *, aligned: bool = True, streams: int = 1) -> Configuration:
     """Return how a cascade runs on a shape.
 

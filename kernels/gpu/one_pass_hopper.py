@@ -37,6 +37,7 @@ ROWS: gl.constexpr = gl.constexpr(64)
 """Queries of one consumer: the rows of one matrix instruction of four warps."""
 FLOOR: gl.constexpr = gl.constexpr(-1.0e30)
 """The least running maximum: finite, so that a masked score minus it is minus infinity and not NaN."""
+_BOX = gl.NVMMASharedLayout(128, 16, rank=4)
 
 
 def descriptor(x: Any, length: int, size: int) -> Any:
@@ -49,8 +50,7 @@ def descriptor(x: Any, length: int, size: int) -> Any:
     """
     row = -(-x.shape[-1] // 8) * 8
     strides = [stride if n > 1 else row for stride, n in zip(x.stride()[:-1], x.shape[:-1], strict=True)]
-    layout = gl.NVMMASharedLayout(128, 16, rank=4)
-    return TensorDescriptor(x, list(x.shape), [*strides, 1], [1, 1, length, size], layout)
+    return TensorDescriptor(x, list(x.shape), [*strides, 1], [1, 1, length, size], _BOX)
 
 
 @gluon.jit

@@ -238,28 +238,25 @@ def _inputs(shape: Shape) -> list[tuple[Any, ...]]:
 
 def against_flex(rows: Sequence[Measurement]) -> dict[str, float]:
     """Return, by cascade, the geometric mean over shapes of FlexAttention's time over the generated kernel's."""
-    times = {(row.cascade, row.shape, row.kernel): row.median_s for row in rows}
+    times = {(row.device, row.cascade, row.shape, row.kernel): row.median_s for row in rows}
     ratios: dict[str, list[float]] = {}
-    for (cascade, shape, kernel), seconds in times.items():
-        if kernel == "flex":
-            ratios.setdefault(cascade, []).append(seconds / times[cascade, shape, "generated"])
+    for (device, cascade, shape, kernel), seconds in times.items():
+        own = times.get((device, cascade, shape, "generated"))
+        if kernel == "flex" and own is not None:
+            ratios.setdefault(cascade, []).append(seconds / own)
     return {cascade: _geometric_mean(values) for cascade, values in ratios.items()}
 
 
 def against_plain(rows: Sequence[Measurement]) -> dict[str, float]:
     """Return, by cascade that FlexAttention cannot express, its rate for the same products over the plain kernel's."""
-    times = {(row.cascade, row.shape): row.median_s for row in rows if row.kernel == "generated"}
-    found = {}
-    for variant in VARIANTS:
-        shapes = [shape for cascade, shape in times if cascade == variant.cascade]
-        if not variant.flexible and shapes:
-            plain = [times[VARIANTS[0].cascade, shape] for shape in shapes]
-            ratios = [
-                variant.pairs * seconds / times[variant.cascade, shape]
-                for seconds, shape in zip(plain, shapes, strict=True)
-            ]
-            found[variant.cascade] = _geometric_mean(ratios)
-    return found
+    times = {(row.device, row.cascade, row.shape): row.median_s for row in rows if row.kernel == "generated"}
+    pairs = {variant.cascade: variant.pairs for variant in VARIANTS if not variant.flexible}
+    ratios: dict[str, list[float]] = {}
+    for (device, cascade, shape), seconds in times.items():
+        plain = times.get((device, VARIANTS[0].cascade, shape))
+        if cascade in pairs and plain is not None:
+            ratios.setdefault(cascade, []).append(pairs[cascade] * plain / seconds)
+    return {cascade: _geometric_mean(values) for cascade, values in ratios.items()}
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

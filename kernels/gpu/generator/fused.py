@@ -57,6 +57,11 @@ class Fused:
         return tuple(x.tensor for x in self.others if not x.ranks)
 
     @cached_property
+    def reads_scores(self) -> bool:
+        """Whether an input has a value for every score; the portable kernels read such inputs faster."""
+        return any(len(x.ranks) > 1 for x in self.others)
+
+    @cached_property
     def aliased(self) -> dict[str, tuple[str, str]]:
         """The ranks of queries, keys and values, with one name for the sizes that a kernel needs to be the same."""
         over = [stream.product.over for stream in self.form.streams]
@@ -138,7 +143,7 @@ class Fused:
             if not isinstance(argument, Tensor):
                 found.append(next(waiting))
                 continue
-            x = given[argument.tensor]
+            x = _readable(given[argument.tensor], len(argument.ranks))
             x = x.expand(*leading, *x.shape[x.ndim - len(argument.ranks) :])
             x = x[(None,) * (2 - len(leading))] if len(leading) < 2 else x.reshape(-1, *x.shape[len(leading) - 1 :])
             found += [x, *x.stride()]
@@ -180,7 +185,7 @@ def attend(
         q, more = q * sign, [(a * sign, b) for a, b in more]
     shape, work, target = prepared((q, k, v), more, result, abs(factor) or 1.0)
     if configuration is None:
-        configuration = _chosen("attention-1-pass", shape, work, 1 + len(more))
+        configuration = _chosen("attention-1-pass", shape, work, 1 + len(more), portable=fused.reads_scores)
     dialect = "gluon" if configuration.kernel == "one_pass_hopper" else "triton"
     _, values = fused.numbers(dialect, varying, sizes, others, scale)
     code, args = fused.code(dialect, varying), fused.arguments(dialect, varying, values, others, leading)
@@ -202,13 +207,13 @@ def attend_in_passes(
         q = q * float((scale > 0.0) - (scale < 0.0))
     shape, work, target = prepared((q, k, v), [], result, launch.LOG2_E * (abs(scale) or 1.0), causal=causal)
     if configuration is None:
-        configuration = _chosen(cascade, shape, work, 1)
+        configuration = _chosen(cascade, shape, work, 1, portable=False)
     launch.run(configuration, shape, gpu_of(q.device), work)
     return copied(target, result)
 
 
-def _chosen(cascade: str, shape: Shape, work: launch.Work, streams: int) -> Configuration:
-    aligned = all(map(launch.is_dense, (*work.tensors, *work.others)))
+def _chosen(cascade: str, shape: Shape, work: launch.Work, streams: int, *, portable: bool) -> Configuration:
+    aligned = not portable and all(map(launch.is_dense, (*work.tensors, *work.others)))
     return choose(cascade, shape, gpu_of(work.q.device), aligned=aligned, streams=streams)
 
 
@@ -233,6 +238,15 @@ def copied(target: Any, result: Any) -> Any:
     if target.data_ptr() != result.data_ptr():
         result.copy_(target[..., : result.shape[-1]].reshape(result.shape))
     return result
+
+
+def _readable(x: Any, ranks: int) -> Any:
+    """Return an input whose rows, if it has a value for every score, start where loads of many values can."""
+    if ranks < 2 or x.element_size() >= 4 or launch.is_aligned(x[(None,) * max(0, 4 - x.ndim)].flatten(0, -4)):
+        return x
+    copy = torch_module().zeros((*x.shape[:-1], padded_size(x)), dtype=x.dtype, device=x.device)[..., : x.shape[-1]]
+    copy[...] = x
+    return copy
 
 
 # ---------------------------------------------------------------- inputs

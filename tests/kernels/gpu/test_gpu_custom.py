@@ -128,3 +128,25 @@ def test_long_windows_and_many_tiles() -> None:
         inputs = given(case, (9, 2000, 2000, 64, 64), seed=13) | {"W": window}
         wanted = expected(case, numpy_of(inputs), 0.125)
         assert error(compiled(case.cascade)(inputs, scale=0.125), wanted) < TOLERANCE
+
+
+@pytest.mark.parametrize("more", [0, 1, 16])
+def test_bounds_that_triton_compiles_in(more: int) -> None:
+    for name in ("attention-causal", "attention-sliding-window"):
+        case = next(case for case in CASES if case.name == name)
+        inputs = given(case, (1, 256, 256 + more, 64, 64), seed=15)
+        assert error(compiled(case.cascade)(inputs, scale=0.125), expected(case, numpy_of(inputs), 0.125)) < TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.bool, torch.int64], ids=str)
+def test_inputs_of_any_type_and_alignment(dtype: Any) -> None:
+    for name in ("biased", "padded", "documents"):
+        case = next(case for case in CASES if case.name == name)
+        inputs = given(case, (2, 131, 203, 64, 64), seed=17)
+        for tensor in case.tensors:
+            inputs[tensor] = (3 * inputs[tensor]).to(dtype)[:1]
+        everywhere = {n: x.expand(2, *x.shape[1:]) if isinstance(x, torch.Tensor) else x for n, x in inputs.items()}
+        wanted = expected(case, numpy_of(everywhere), 0.125)
+        assert error(compiled(case.cascade)(inputs, scale=0.125), wanted) < TOLERANCE
+        stacked = {n: x[None].expand(3, *x.shape) if n not in case.tensors else x for n, x in inputs.items()}
+        assert error(compiled(case.cascade)(stacked, scale=0.125)[2], wanted) < TOLERANCE

@@ -68,9 +68,7 @@ def run(fused: Fused, inputs: dict[str, Any], scale: float) -> Any:
             found = []
             for start in range(0, kv_len, BLOCK_N):
                 offsets = np.arange(min(BLOCK_N, kv_len - start)).view(Tile)
-                keep = np.broadcast_to(
-                    visible(queries, start, offsets, prepared, kv_len), (len(queries), len(offsets))
-                )
+                keep = np.broadcast_to(visible(queries, start, offsets, prepared, kv_len), (len(queries), len(offsets)))
                 if start + BLOCK_N <= low or start >= high:
                     assert not keep.any()
                 if every_low <= start and start + BLOCK_N <= every_high:
@@ -108,7 +106,9 @@ sides = st.tuples(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    pairs=st.lists(st.tuples(sides, st.sampled_from(["<", "<=", ">", ">=", "=="]), st.booleans()), min_size=1, max_size=3)
+    pairs=st.lists(
+        st.tuples(sides, st.sampled_from(["<", "<=", ">", ">=", "=="]), st.booleans()), min_size=1, max_size=3
+    )
 )
 def test_tiles_are_skipped_and_left_unmasked_rightly(pairs: list[Any]) -> None:
     terms = []
@@ -119,7 +119,10 @@ def test_tiles_are_skipped_and_left_unmasked_rightly(pairs: list[Any]) -> None:
     for term in terms[1:]:
         condition = f"min({condition}, {term})"
     case = Case(softmax("bounded", f"where({condition}, QK[m, p], -inf)", ", W: []"), {"W": 1.75})
-    inputs = {n: x if np.isscalar(x) else x[0] for n, x in with_values(case, np.random.default_rng(1), (1, 10, 11, 2, 2)).items()}
+    inputs = {
+        n: x if np.isscalar(x) else x[0]
+        for n, x in with_values(case, np.random.default_rng(1), (1, 10, 11, 2, 2)).items()
+    }
     wanted = expected(case, {n: x if np.isscalar(x) else x[None] for n, x in inputs.items()}, 1.0)[0]
     with np.errstate(all="ignore"):
         assert np.allclose(run(Fused(recognise(case.cascade)), inputs, 1.0), wanted)

@@ -1,4 +1,4 @@
-"""Generated functions in the portable kernels under Triton's interpreter, which runs without a GPU, in float64's light."""
+"""Generated functions in the portable kernels under Triton's interpreter, which runs without a GPU."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ for case in CASES:
     kernel = compiled(case.cascade)
     for shape in ((2, 37, 56, 16, 16), (2, 40, 21, 12, 24)):
         inputs = with_values(case, np.random.default_rng(1), shape)
-        given = {n: x if np.isscalar(x) else torch.from_numpy(x).to(torch.float16 if n in kernel.form.tensors else torch.float32) for n, x in inputs.items()}
+        types = {n: torch.float16 if n in kernel.form.tensors else torch.float32 for n in inputs}
+        given = {n: x if np.isscalar(x) else torch.from_numpy(x).to(types[n]) for n, x in inputs.items()}
         wanted = expected(case, {n: x if np.isscalar(x) else x.double().numpy() for n, x in given.items()}, 0.4)
         for chosen in (Configuration("one_pass", 16, 16, 4, 1), Configuration("split_keys", 16, 16, 4, 1, 3)):
             if chosen.splits == 1 or len(kernel.form.streams) == 1:

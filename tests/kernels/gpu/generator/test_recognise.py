@@ -145,20 +145,32 @@ MATRICES = "Q: [E, P], K: [E, M], V: [F, M], S: [M, P], A: [M, P], D: [P], O: [F
     ("expressions", "declared", "message"),
     [
         (
-            ["S[m, p] = Q[e, p] * K[e, m]", "A[m, p] = exp(S[m, p])", "D[p] = A[m, p] * A[m, p]"]
-            + ["O[f, p] = A[m, p] * V[f, m] / D[p]"],
+            [
+                "S[m, p] = Q[e, p] * K[e, m]",
+                "A[m, p] = exp(S[m, p])",
+                "D[p] = A[m, p] * A[m, p]",
+                "O[f, p] = A[m, p] * V[f, m] / D[p]",
+            ],
             MATRICES,
             "D is no sum of the weights that it divides",
         ),
         (
-            ["S[m, p] = Q[e, p] * K[e, m]", "A[m, p] = exp(S[m, p])", "D[p] = A[m, p]"]
-            + ["O[f, p] = A[m, p] * V[f, m] / max(D[p], 1)"],
+            [
+                "S[m, p] = Q[e, p] * K[e, m]",
+                "A[m, p] = exp(S[m, p])",
+                "D[p] = A[m, p]",
+                "O[f, p] = A[m, p] * V[f, m] / max(D[p], 1)",
+            ],
             MATRICES,
             "floors a sum that may be smaller although keys are seen",
         ),
         (
-            ["S[m, p] = Q[e, p] * K[e, m]", "A[m, p] = S[m, p] - D[p]", "'D[p] = S[m, p] :: reduce(m) max'"]
-            + ["O[f, p] = max(A[m, p], -1) * V[f, m]"],
+            [
+                "S[m, p] = Q[e, p] * K[e, m]",
+                "A[m, p] = S[m, p] - D[p]",
+                "'D[p] = S[m, p] :: reduce(m) max'",
+                "O[f, p] = max(A[m, p], -1) * V[f, m]",
+            ],
             MATRICES,
             "D is what is folded that the weights of the keys are computed with elementwise",
         ),
@@ -168,8 +180,7 @@ MATRICES = "Q: [E, P], K: [E, M], V: [F, M], S: [M, P], A: [M, P], D: [P], O: [F
             "nothing in it is a matrix product of two inputs",
         ),
         (
-            ["S[m, p] = Q[e, p] * K[e, m]", "A[m, p] = T[e, p] * L[e, m]"]
-            + ["O[f, p] = S[m, p] * A[m, p] * V[f, m]"],
+            ["S[m, p] = Q[e, p] * K[e, m]", "A[m, p] = T[e, p] * L[e, m]", "O[f, p] = S[m, p] * A[m, p] * V[f, m]"],
             MATRICES + ", T: [E, P], L: [E, M]",
             "computes one weight from several matrix products, K\\*Q and L\\*T",
         ),
