@@ -56,10 +56,9 @@ class Fused:
         """Inputs without ranks."""
         return tuple(x.tensor for x in self.others if not x.ranks)
 
-    @cached_property
-    def reads_scores(self) -> bool:
-        """Whether an input has a value for every score; the portable kernels read such inputs faster."""
-        return any(len(x.ranks) > 1 for x in self.others)
+    def score_bytes(self, given: Mapping[str, Any]) -> int:
+        """Return the bytes of the inputs that are read for every score."""
+        return sum(int(given[x.tensor].element_size()) for x in self.others if len(x.ranks) > 1)
 
     @cached_property
     def aliased(self) -> dict[str, tuple[str, str]]:
@@ -185,7 +184,7 @@ def attend(
         q, more = q * sign, [(a * sign, b) for a, b in more]
     shape, work, target = prepared((q, k, v), more, result, abs(factor) or 1.0)
     if configuration is None:
-        configuration = _chosen("attention-1-pass", shape, work, 1 + len(more), portable=fused.reads_scores)
+        configuration = _chosen("attention-1-pass", shape, work, 1 + len(more), fused.score_bytes(others))
     dialect = "gluon" if configuration.kernel == "one_pass_hopper" else "triton"
     _, values = fused.numbers(dialect, varying, sizes, others, scale)
     code, args = fused.code(dialect, varying), fused.arguments(dialect, varying, values, others, leading)
@@ -207,14 +206,15 @@ def attend_in_passes(
         q = q * float((scale > 0.0) - (scale < 0.0))
     shape, work, target = prepared((q, k, v), [], result, launch.LOG2_E * (abs(scale) or 1.0), causal=causal)
     if configuration is None:
-        configuration = _chosen(cascade, shape, work, 1, portable=False)
+        configuration = _chosen(cascade, shape, work, 1, 0)
     launch.run(configuration, shape, gpu_of(q.device), work)
     return copied(target, result)
 
 
-def _chosen(cascade: str, shape: Shape, work: launch.Work, streams: int, *, portable: bool) -> Configuration:
-    aligned = not portable and all(map(launch.is_dense, (*work.tensors, *work.others)))
-    return choose(cascade, shape, gpu_of(work.q.device), aligned=aligned, streams=streams)
+def _chosen(cascade: str, shape: Shape, work: launch.Work, streams: int, score_bytes: int) -> Configuration:
+    aligned = all(map(launch.is_dense, (*work.tensors, *work.others)))
+    gpu = gpu_of(work.q.device)
+    return choose(cascade, shape, gpu, aligned=aligned, streams=streams, score_bytes=score_bytes)
 
 
 def prepared(
