@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from typing import Final
 
+import numpy as np
+
 from einsum_cascades.errors import InputError
 from einsum_cascades.nodes import Extent, Number
 from einsum_cascades.operators import OPERATORS
@@ -269,7 +271,8 @@ def call(operator: str, *operands: Term) -> Term:
     """Return an operator applied to terms that `call` wrote, written as equal values are."""
     if all(isinstance(x, Number) for x in operands):
         values = [x.value for x in operands if isinstance(x, Number)]
-        return Number(float(OPERATORS[operator].numpy(*values)))
+        with np.errstate(all="ignore"):
+            return Number(float(OPERATORS[operator].numpy(*values)))
     if operator == "where" and isinstance(operands[0], Number):
         return operands[1] if operands[0].value != 0.0 else operands[2]
     if operator in ("max", "min", "eq"):

@@ -220,7 +220,8 @@ class Unfolding:
         steps = [e for e in self.cascade.body if e.name == tensor]
         first = [e for e in self.cascade.init if e.name == tensor]
         stops = [s for s in self.cascade.stop if s.rank == rank]
-        if len(steps) != 1 or len(first) != 1 or len(stops) != 1 or stops[0].bound != Size(rank):
+        whole = len(stops) == 1 and stops[0].bound == Size(rank)
+        if not whole or len(steps) != 1 or len(first) != 1 or not _is_from_the_start(first[0], steps[0], rank):
             raise self._refusal(steps[0] if steps else None, f"carries {tensor} in a way that has no closed form")
         step = steps[0]
         begin = self._term(first[0].expression, first[0])
@@ -279,6 +280,12 @@ HINT = "a kernel takes a matrix product, elementwise and running reductions over
 def _is_place(subscript: Subscript) -> bool:
     """Whether a subscript tells one iteration from others."""
     return isinstance(subscript, Const | Size) or (isinstance(subscript, Var) and subscript.shift != 0)
+
+
+def _is_from_the_start(first: Einsum, step: Einsum, rank: str) -> bool:
+    """Whether an iteration starts with value 0 of a rank, and goes on one by one."""
+    pairs = list(zip(first.output.subscripts, step.output.subscripts, strict=True))
+    return [(a, b) for a, b in pairs if a != b] == [(Const(0), Var(rank, 1))]
 
 
 def _split(found: Factors, ranks: Ranks) -> tuple[Term, Factors]:

@@ -218,3 +218,20 @@ def test_positions_in_tiles_are_positions() -> None:
     streams = [recognise(c).streams[0] for c in (cascade, plain)]
     first, second = (unnamed(FusedAttention("", (s,), "V", "O", "P", "M", "F")) for s in streams)
     assert first == second
+
+
+def test_values_that_are_the_keys() -> None:
+    expressions = (
+        *("S[m, p] = Q[e, p] * K[e, m]", "A[m, p] = exp(S[m, p])", "D[p] = A[m, p]"),
+        "O[e, p] = A[m, p] / D[p] * K[e, m]",
+    )
+    declared = "Q: [E, P], K: [E, M], S: [M, P], A: [M, P], D: [P], O: [E, P]"
+    form = recognise(cascade_of("".join(f"\n  - {line}" for line in expressions), declared))
+    assert form.tensors == {"Q": ("P", "E"), "K": ("M", "E")}
+    assert form.values == "K"
+
+
+def test_iterations_that_do_not_start_at_the_first_tile() -> None:
+    text = str(load_cascade("attention-1-pass"))
+    with pytest.raises(InputError, match="in a way that has no closed form"):
+        recognise(parse_cascade(text.replace("RD[0, p] = 0", "RD[0, p] = 1").replace("RD[0,p] = 0", "RD[0,p] = 1")))
