@@ -7,8 +7,8 @@ a running maximum where there is a softmax, whatever the passes of the cascade a
     mean:     SD = sum(S), SNV = sum(S · V), SNV / SD         plain:  SNV
 
 Conditions ``m <= a · p + c`` and ``m >= a · p + c`` bound the keys that a query sees: tiles of keys beyond them are
-left out, and those that a bound crosses are masked. A bound that depends on an input other than sizes, such as a window's
-width, is not known here and bounds nothing; under any other condition all tiles are masked.
+left out, and those that a bound crosses are masked. A bound that depends on an input other than sizes, such as the
+width of a window, is not known here and bounds nothing; under any other condition all tiles are masked.
 """
 
 from __future__ import annotations
