@@ -1,8 +1,9 @@
 """Which instructions of a GPU's lanes an operator of the table becomes, in 32-bit arithmetic.
 
 Powers of e are powers of two of a scaled argument, whose scaling joins the subtraction before it in one fused
-multiply-addition; a division is a reciprocal and a multiplication. Source: NVIDIA, "CUDA C++ Programming Guide",
-arithmetic instructions: throughput of native instructions, and how the compiler builds others from them.
+multiply-addition; a division is a reciprocal and a multiplication, a sigmoid a hyperbolic tangent of half its argument.
+Source: NVIDIA, "CUDA C++ Programming Guide", arithmetic instructions: throughput of native instructions, and how the
+compiler builds others from them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ INSTRUCTIONS: Final = {
     "log": Instructions(special=1, fma=1),
     "sqrt": Instructions(special=1, fma=1),
     "tanh": Instructions(special=1),
-    "sigmoid": Instructions(special=2, fma=2),
+    "sigmoid": Instructions(special=1, fma=2),
     "abs": Instructions(alu=1),
     "lt": Instructions(alu=1),
     "le": Instructions(alu=1),
