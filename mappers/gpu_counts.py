@@ -227,7 +227,8 @@ class GpuCounter:
 
 
 def _loop(einsum: str, instructions: Instructions, *, reduces: bool = False) -> Loop:
-    return Loop(einsum, *instructions, reduces=reduces)
+    special, fma, alu = map(int, instructions)
+    return Loop(einsum, special, fma, alu, reduces=reduces)
 
 
 def _joined(loops: Iterator[Loop]) -> Iterator[Loop]:

@@ -118,7 +118,9 @@ def filling_splits(instances: int, queries: int, keys: int, sms: int) -> int:
     return max(1, min(sms // (instances * -(-queries // 128)), -(-keys // 128)))
 
 
-def own(cascade: str, instances: int, sizes: tuple[int, int, int, int], gpu: Gpu, *, causal: bool) -> GpuKernel:
+def own(
+    cascade: str, instances: int, sizes: tuple[int, int, int, int], gpu: Gpu, *, causal: bool, streams: int = 1
+) -> GpuKernel:
     """Return the kernel of this package that runs a cascade on (P, M, E, F), as ``kernels.gpu`` chooses it."""
     has_groups = gpu.tensor.warpgroup_flops_per_s is not None
     queries, keys, head_dim, value_dim = sizes
@@ -126,7 +128,7 @@ def own(cascade: str, instances: int, sizes: tuple[int, int, int, int], gpu: Gpu
         1, instances, queries, keys, min(head_dim, MOST_HEAD_DIM), min(value_dim, MOST_HEAD_DIM), causal
     )
     machine = configurations.Gpu(90 if has_groups else 80, gpu.sms, gpu.shared_bytes, gpu.l2.bytes, has_groups)
-    chosen = configurations.choose(cascade, shape, machine)
+    chosen = configurations.choose(cascade, shape, machine, streams=streams)
     if chosen.kernel == "one_pass_hopper":
         return GpuKernel(
             *("one_pass_hopper", chosen.queries, chosen.keys, chosen.queries // 64, 240, chosen.stages),

@@ -24,6 +24,7 @@ from einsum_cascades.workload import Workload
 from hw_models.gpu.activity import Block, GpuActivity, Kernel, Loop, Transfer, Trip
 from hw_models.gpu.machine import Gpu
 from mappers.gpu_counts import SUM_BYTES, GpuCounter
+from mappers.gpu_generated import Visible, generated_of
 from mappers.gpu_kernels import GpuKernel, own
 from mappers.gpu_mapping import GpuMapping
 from mappers.gpu_program import GpuProgram, gpu_program_of
@@ -64,21 +65,29 @@ def gpu_tiles(
     Raises:
         InputError: the cascade has nothing to tile, a rank has no size, or a mask that it cannot have.
     """
+    generated = generated_of(cascade) if kernel is None else None
+    cascade = generated.cascade if generated else cascade
     program = gpu_program_of(cascade)
     if causal and not program.has_scores:
         raise InputError(f"cascade '{cascade.name}' has no scores to mask", hint="leave --causal out: every key counts")
     roles = program.program.roles
     queries, keys = workload.size(roles.column), workload.size(roles.source)
+    visible = generated.visible(dict(workload.sizes)) if generated else Visible()
+    if causal:
+        visible = visible.also(Visible.causal(queries, keys))
     if kernel is None:
-        kernel = own(
-            cascade.name, workload.instances, (queries, keys, *widths(cascade, program, workload)), gpu, causal=causal
-        )
+        name, number = ("attention-1-pass", len(generated.streams)) if generated else (cascade.name, 1)
+        sizes = queries, keys, *widths(cascade, program, workload)
+        kernel = own(name, workload.instances, sizes, gpu, causal=causal, streams=number)
     number = -(-queries // kernel.queries)
     counter = GpuCounter(cascade, program, workload, gpu, kernel, sharers=number)
     resident = resident_blocks(counter)
     splits = kernel.splits if program.splittable else 1
-    spans = tuple(query_spans(queries, keys, kernel, causal=causal, splits=splits))
-    found = [_fused(counter, spans, resident, splits)]
+    spans = tuple(query_spans(queries, keys, kernel, visible, splits=splits))
+    streams = tuple(
+        replace(counter, cascade=one, program=gpu_program_of(one)) for one in (generated.streams if generated else ())
+    )
+    found = [_fused(counter, streams or (counter,), spans, resident, splits)]
     if splits > 1:
         found.append(_combine(counter, splits))
     tiles = (
@@ -120,18 +129,18 @@ def resident_blocks(counter: GpuCounter) -> int:
 
 
 def query_spans(
-    queries: int, keys: int, kernel: GpuKernel, *, causal: bool, splits: int = 1
+    queries: int, keys: int, kernel: GpuKernel, visible: Visible, *, splits: int = 1
 ) -> Iterator[tuple[Span, int]]:
     """Yield (span, how many in a row) of one instance's blocks, in the order in which they start."""
     number = -(-queries // kernel.queries)
-    merged = -(-number // DISTINCT) if causal else number
+    merged = -(-number // DISTINCT) if visible.bounds else number
     starts = range(0, number, max(1, merged))
     spans = []
     for start in starts:
         end = min(start + merged, number)
-        spans.append((_span(start, end, queries, keys, kernel, causal=causal, splits=splits), end - start))
-    if not causal and queries % kernel.queries:
-        whole, last = _span(0, 1, queries, keys, kernel, causal=False, splits=splits), spans[-1][0]
+        spans.append((_span(start, end, queries, keys, kernel, visible, splits=splits), end - start))
+    if not visible.bounds and queries % kernel.queries:
+        whole, last = _span(0, 1, queries, keys, kernel, visible, splits=splits), spans[-1][0]
         spans = [(whole, number - 1), (last._replace(queries=queries % kernel.queries), 1)]
     if kernel.longest_first:
         spans.reverse()
@@ -139,32 +148,41 @@ def query_spans(
         yield span, splits * sum(count for _, count in group)
 
 
-def _span(start: int, end: int, queries: int, keys: int, kernel: GpuKernel, *, causal: bool, splits: int) -> Span:
-    """The span of the tiles of queries from ``start`` to ``end``, as each of them is on average."""
+def _span(start: int, end: int, queries: int, keys: int, kernel: GpuKernel, visible: Visible, *, splits: int) -> Span:
+    """The span of the tiles of queries from ``start`` to ``end``, as the first and the last of them are on average."""
     there = min(kernel.queries, queries - start * kernel.queries)
-    if not causal:
-        full, rest = divmod(keys, kernel.keys)
-        seen = keys
-    else:
-        first = [min(keys, max(0, p * kernel.queries + keys - queries + 1)) for p in (start, end - 1)]
-        last = [min(keys, max(0, (p + 1) * kernel.queries + keys - queries)) for p in (start, end - 1)]
-        full = sum(x // kernel.keys for x in first) // 2
-        seen = sum(last) // 2
-        rest = max(0, -(-seen // kernel.keys) - full)
-    masked = rest if causal else int(bool(rest))
+    ends = [_seen(number, keys, kernel, visible) for number in (start, end - 1)]
+    full, tiles, seen = (sum(pair) // 2 for pair in zip(*ends, strict=True))
+    masked = max(0, tiles - full)
     if splits > 1:
         tiles = -(-(full + masked) // splits)
         return Span(there, max(0, tiles - bool(masked)), int(bool(masked)), -(-seen // splits))
     return Span(there, full, masked, seen)
 
 
-def _fused(counter: GpuCounter, spans: tuple[tuple[Span, int], ...], resident: int, splits: int) -> Kernel:
+def _seen(number: int, keys: int, kernel: GpuKernel, visible: Visible) -> tuple[int, int, int]:
+    """Tiles of keys that all queries of a tile see whole, tiles that any sees, and the keys from first to last seen."""
+    (low, high), (later, further) = (visible.seen(number * kernel.queries + n, keys) for n in (0, kernel.queries - 1))
+    first, last = min(low, later), max(high, further)
+    begun, ended = first // kernel.keys, -(-last // kernel.keys)
+    whole = max(0, min(high, further) // kernel.keys - -(-max(low, later) // kernel.keys))
+    return (0 if visible.masked else whole), ended - begun, last - first
+
+
+def _fused(
+    counter: GpuCounter,
+    streams: tuple[GpuCounter, ...],
+    spans: tuple[tuple[Span, int], ...],
+    resident: int,
+    splits: int,
+) -> Kernel:
+    """The kernel; ``streams`` count what its blocks run one after another."""
     kernel, instances = counter.kernel, counter.workload.instances
     together = 1
     if kernel.heads_together:
         shared = sum(counter.tile_bytes(one) for one in counter.program.passes[:1]) * -(-counter.keys // kernel.keys)
         together = max(1, min(instances, kernel.heads_together // max(1, shared)))
-    blocks = tuple((_block(counter, span, splits), count) for span, count in spans)
+    blocks = tuple((_block(streams, span, splits), count) for span, count in spans)
     sections, rest = divmod(instances, together)
     return Kernel(
         name=kernel.name,
@@ -185,8 +203,16 @@ def _fused(counter: GpuCounter, spans: tuple[tuple[Span, int], ...], resident: i
     )
 
 
-def _block(counter: GpuCounter, span: Span, splits: int) -> Block:
-    trips: list[Trip] = []
+def _block(streams: tuple[GpuCounter, ...], span: Span, splits: int) -> Block:
+    trips = [trip for counter in streams for trip in _trips(counter, span)]
+    closing = streams[-1].closing(span.queries)
+    if splits > 1:
+        wider = SUM_BYTES // streams[-1].gpu.value_bytes
+        closing = Trip(transfers=tuple(t._replace(bytes=t.bytes * wider) for t in closing.transfers))
+    return Block((*trips, closing))
+
+
+def _trips(counter: GpuCounter, span: Span) -> Iterator[Trip]:
     for index, one in enumerate(counter.program.passes):
         found = [
             counter.trip(one, span.queries, counter.kernel.keys, masked=masked, times=times)
@@ -197,16 +223,11 @@ def _block(counter: GpuCounter, span: Span, splits: int) -> Block:
             continue
         opening = counter.opening(span.queries) if index == 0 else ()
         first = found[0]
-        trips.append(replace(first, awaited=opening, first=True, times=1))
+        yield replace(first, awaited=opening, first=True, times=1)
         if first.times > 1:
-            trips.append(replace(first, times=first.times - 1))
-        trips += found[1:]
-        trips.append(counter.after(one, span.queries))
-    closing = counter.closing(span.queries)
-    if splits > 1:
-        wider = SUM_BYTES // counter.gpu.value_bytes
-        closing = Trip(transfers=tuple(t._replace(bytes=t.bytes * wider) for t in closing.transfers))
-    return Block((*trips, closing))
+            yield replace(first, times=first.times - 1)
+        yield from found[1:]
+        yield counter.after(one, span.queries)
 
 
 def _hbm_bytes(counter: GpuCounter, spans: tuple[tuple[Span, int], ...], resident: int) -> int:

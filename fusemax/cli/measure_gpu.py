@@ -11,6 +11,7 @@ import typer
 from einsum_cascades.errors import InputError
 from fusemax.cli import options
 from fusemax.cli.measure import Against, Compare, Out, check_place, report
+from fusemax.cli.measure_gpu_custom import measured_custom
 from fusemax.cli.output import percent, quantity, show, write, write_json
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def gpu(
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Draw measured and predicted rates against length (PNG and PDF)."),
     ] = None,
+    custom: Annotated[
+        bool,
+        typer.Option("--custom", help="Instead: kernels generated from cascades beside PyTorch's FlexAttention."),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Measure attention kernels on this machine's GPU, and set the model beside them.
@@ -51,11 +56,21 @@ def gpu(
     Every kernel is checked against float64 first; PyTorch's backends are timed
     in the same run. With --compare alone nothing runs and no GPU is needed:
     the recorded measurements of all GPUs are compared, or those of --against.
+    With --custom, kernels generated from the library's cascades are checked
+    and timed beside FlexAttention; recorded times need no GPU there either.
     """
     runs = not compare or any(path is not None for path in (out, micro_out, arch_out))
     _check(runs, compare, against, quick)
     for path in (out, micro_out, arch_out, plot):
         check_place(path)
+    if custom:
+        if any(option is not None for option in (micro_out, arch_out, arch, plot)):
+            raise InputError(
+                "--custom goes with --quick, --out, --compare, --against and --json alone",
+                hint="measure the machine without it",
+            )
+        measured_custom(runs, quick, out, against, json)
+        return
     machine = _gpu(arch) if arch else None
     if micro_out is not None or arch_out is not None:
         machine = _microbenchmarks(micro_out, arch_out, machine)

@@ -1,25 +1,28 @@
 """Which instructions of a GPU's lanes an operator of the table becomes, in 32-bit arithmetic.
 
 Powers of e are powers of two of a scaled argument, whose scaling joins the subtraction before it in one fused
-multiply-addition; a division is a reciprocal and a multiplication. Source: NVIDIA, "CUDA C++ Programming Guide",
-arithmetic instructions: throughput of native instructions, and how the compiler builds others from them.
+multiply-addition; a division is a reciprocal and a multiplication. A sigmoid is 1 / (1 + 2**x), and a hyperbolic
+tangent such a one, two of which share a reciprocal.
+Source: NVIDIA, "CUDA C++ Programming Guide", arithmetic instructions: throughput of native instructions, and how the
+compiler builds others from them.
 """
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Final, NamedTuple
 
 
 class Instructions(NamedTuple):
     """Instructions of each pipe of a lane (``machine.Vector``)."""
 
-    special: int = 0
-    fma: int = 0
-    alu: int = 0
+    special: int | float = 0
+    fma: int | float = 0
+    alu: int | float = 0
 
     def times(self, number: int) -> Instructions:
-        """So many of them."""
-        return Instructions(self.special * number, self.fma * number, self.alu * number)
+        """So many of them, whole instructions."""
+        return Instructions(ceil(self.special * number), ceil(self.fma * number), ceil(self.alu * number))
 
     def plus(self, other: Instructions) -> Instructions:
         """Both."""
@@ -38,8 +41,8 @@ INSTRUCTIONS: Final = {
     "exp": Instructions(special=1),
     "log": Instructions(special=1, fma=1),
     "sqrt": Instructions(special=1, fma=1),
-    "tanh": Instructions(special=1),
-    "sigmoid": Instructions(special=2, fma=2),
+    "tanh": Instructions(special=1.5, fma=1.5, alu=1),
+    "sigmoid": Instructions(special=2, fma=1),
     "abs": Instructions(alu=1),
     "lt": Instructions(alu=1),
     "le": Instructions(alu=1),

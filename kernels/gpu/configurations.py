@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 
 from einsum_cascades.errors import InputError
@@ -78,9 +79,10 @@ class Configuration:
     stages: int
     splits: int = 1
 
-    def shared_bytes(self, head_width: int, value_width: int) -> int:
-        """Return what tiles of 16-bit values take of the shared memory."""
-        return 2 * (self.queries * head_width + self.stages * self.keys * (head_width + value_width))
+    def shared_bytes(self, head_width: int, value_width: int, score_bytes: int = 0) -> int:
+        """Return what tiles of 16-bit values take of the shared memory, and those read with bytes for every score."""
+        tiles = 2 * (self.queries * head_width + self.stages * self.keys * (head_width + value_width))
+        return tiles + self.stages * self.queries * self.keys * score_bytes
 
 
 _MODULES = {
@@ -106,7 +108,10 @@ def width(size: int) -> int:
     return max(16, 1 << (size - 1).bit_length())
 
 
-def choose(cascade: str, shape: Shape, gpu: Gpu, *, aligned: bool = True) -> Configuration:
+@lru_cache(maxsize=1024)
+def choose(
+    cascade: str, shape: Shape, gpu: Gpu, *, aligned: bool = True, streams: int = 1, score_bytes: int = 0
+) -> Configuration:
     """Return how a cascade runs on a shape.
 
     Args:
@@ -114,6 +119,8 @@ def choose(cascade: str, shape: Shape, gpu: Gpu, *, aligned: bool = True) -> Con
         shape: the sizes.
         gpu: where.
         aligned: whether bulk copies can read the tensors: no row lies on another.
+        streams: sets of weights that the 1-pass cascade runs one after another; keys are split for one only.
+        score_bytes: bytes read for every score, such as of biases; the portable kernels do that faster.
 
     Raises:
         InputError: the head size is too large for the kernels or for the GPU.
@@ -122,38 +129,38 @@ def choose(cascade: str, shape: Shape, gpu: Gpu, *, aligned: bool = True) -> Con
     if largest > MOST_HEAD_DIM:
         raise InputError(f"head size {largest} is too large", hint=f"the kernels take up to {MOST_HEAD_DIM}")
     if cascade != "attention-1-pass":
-        return _fitting(_MODULES.get(cascade, cascade), shape, gpu)
+        return _fitting(_MODULES.get(cascade, cascade), shape, gpu, score_bytes)
     few = shape.q_len <= FEW_QUERIES
     if few or shape.all_heads * ceil(shape.q_len / 128) <= gpu.multiprocessors // 2:
-        chosen = _few_queries(shape, gpu) if few else _fitting("one_pass", shape, gpu)
-        splits = _splits(shape, gpu, chosen)
+        chosen = _few_queries(shape, gpu, score_bytes) if few else _fitting("one_pass", shape, gpu, score_bytes)
+        splits = _splits(shape, gpu, chosen) if streams == 1 else 1
         if splits > 1:
             return Configuration("split_keys", chosen.queries, chosen.keys, chosen.warps, chosen.stages, splits)
         if few:
             return chosen
-    if gpu.capability == 90 and gpu.bulk_copies and aligned and largest <= 128:
+    if gpu.capability == 90 and gpu.bulk_copies and aligned and not score_bytes and largest <= 128:
         queries, keys, stages = _HOPPER[64 if largest <= 64 else 128]
         return Configuration("one_pass_hopper", queries, keys, 4, stages)
-    return _fitting("one_pass", shape, gpu)
+    return _fitting("one_pass", shape, gpu, score_bytes)
 
 
-def _fitting(kernel: str, shape: Shape, gpu: Gpu) -> Configuration:
+def _fitting(kernel: str, shape: Shape, gpu: Gpu, score_bytes: int) -> Configuration:
     """The first configuration of a portable kernel that fits."""
     widths = width(shape.head_dim), width(shape.value_dim)
     listed = _TILES[max(64, *widths)]
-    return _first([Configuration(kernel, *tiles) for tiles in listed], shape, gpu)
+    return _first([Configuration(kernel, *tiles) for tiles in listed], shape, gpu, score_bytes)
 
 
-def _few_queries(shape: Shape, gpu: Gpu) -> Configuration:
+def _few_queries(shape: Shape, gpu: Gpu, score_bytes: int) -> Configuration:
     """The first configuration of the portable kernel for few queries that fits."""
     queries = min(64, width(shape.q_len))
-    return _first([Configuration("one_pass", queries, *tiles) for tiles in _FEW], shape, gpu)
+    return _first([Configuration("one_pass", queries, *tiles) for tiles in _FEW], shape, gpu, score_bytes)
 
 
-def _first(listed: Sequence[Configuration], shape: Shape, gpu: Gpu) -> Configuration:
+def _first(listed: Sequence[Configuration], shape: Shape, gpu: Gpu, score_bytes: int) -> Configuration:
     widths = width(shape.head_dim), width(shape.value_dim)
     for configuration in listed:
-        if configuration.shared_bytes(*widths) <= gpu.shared_bytes:
+        if configuration.shared_bytes(*widths, score_bytes) <= gpu.shared_bytes:
             return configuration
     raise InputError(
         f"tiles of head size {max(shape.head_dim, shape.value_dim)} do not fit in shared memory",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kernels.gpu.configurations import Configuration, Gpu, Shape, width
@@ -16,21 +17,49 @@ ROW_VALUES = 16
 Hopper read shared memory outside of what it allocated (compute-sanitizer, sizes 33 and 17): such rows are copied."""
 
 
-def run(configuration: Configuration, shape: Shape, gpu: Gpu, tensors: tuple[Any, ...], scale: float) -> None:
-    """Attend as a configuration says.
+@dataclass(frozen=True)
+class Work:
+    """What a kernel attends with.
 
-    Args:
-        configuration: kernel and tiles.
-        shape: the sizes that the tensors have.
-        gpu: where the tensors are.
-        tensors: q, k, v and out, [batch, heads, length, size]; ``out`` is written.
-        scale: factor of the scores, above zero.
+    Attributes:
+        q, k, v: tensors [batch, heads, length, size].
+        out: such a tensor, written.
+        factor: factor of the scores, above zero, in powers of two.
+        code: what completes a skeleton of the 1-pass cascade (`kernels.gpu.code.Code`); None for the other kernels.
+        args: what that reads.
+        second: queries and keys of a second stream.
     """
+
+    q: Any
+    k: Any
+    v: Any
+    out: Any
+    factor: float
+    code: Any = None
+    args: tuple[Any, ...] = ()
+    second: tuple[Any, Any] | None = None
+
+    def completed(self, code: Any, args: tuple[Any, ...]) -> Work:
+        """Return the work with what completes its kernel."""
+        return replace(self, code=code, args=args)
+
+    @property
+    def tensors(self) -> tuple[Any, Any, Any, Any]:
+        """Queries, keys, values and result."""
+        return self.q, self.k, self.v, self.out
+
+    @property
+    def others(self) -> tuple[Any, Any]:
+        """Queries and keys of the second stream; of the first, which nothing reads, where there is none."""
+        return self.second or (self.q, self.k)
+
+
+def run(configuration: Configuration, shape: Shape, gpu: Gpu, work: Work) -> None:
+    """Attend as a configuration says, on tensors of a shape."""
     module = importlib.import_module(f"kernels.gpu.{configuration.kernel}")
     torch: Any = importlib.import_module("torch")
-    q = tensors[0]
-    with torch.cuda.device(q.device) if q.device.type == "cuda" else nullcontext():
-        _LAUNCHES.get(configuration.kernel, _plain)(torch, module, configuration, shape, gpu, tensors, scale * LOG2_E)
+    with torch.cuda.device(work.q.device) if work.q.device.type == "cuda" else nullcontext():
+        _LAUNCHES.get(configuration.kernel, _plain)(torch, module, configuration, shape, gpu, work)
 
 
 def is_aligned(x: Any) -> bool:
@@ -54,7 +83,6 @@ def _sizes(configuration: Configuration, shape: Shape) -> tuple[dict[str, Any], 
         "WIDTH_F": width(shape.value_dim),
         "BLOCK_M": configuration.queries,
         "BLOCK_N": configuration.keys,
-        "CAUSAL": shape.causal,
         "num_warps": configuration.warps,
         "num_stages": configuration.stages,
     }
@@ -65,68 +93,75 @@ def _strides(*tensors: Any) -> list[int]:
     return [stride for x in tensors for stride in x.stride()[:3]]
 
 
-def _plain(
-    torch: Any, module: Any, configuration: Configuration, shape: Shape, gpu: Gpu, tensors: tuple[Any, ...], c: float
-) -> None:
+def _plain(torch: Any, module: Any, configuration: Configuration, shape: Shape, gpu: Gpu, work: Work) -> None:
     """One block for each tile of queries."""
     constants, blocks = _sizes(configuration, shape)
     score = importlib.import_module("kernels.gpu.tile_operations").plain
     sizes = (shape.heads, shape.q_len, shape.kv_len, blocks)
-    module.kernel[(blocks * shape.all_heads,)](*tensors, c, *sizes, *_strides(*tensors), SCORE=score, **constants)
+    grid = (blocks * shape.all_heads,)
+    strides = _strides(*work.tensors)
+    module.kernel[grid](*work.tensors, work.factor, *sizes, *strides, SCORE=score, CAUSAL=shape.causal, **constants)
 
 
-def _split_keys(
-    torch: Any, module: Any, configuration: Configuration, shape: Shape, gpu: Gpu, tensors: tuple[Any, ...], c: float
-) -> None:
+def _one_pass(torch: Any, module: Any, configuration: Configuration, shape: Shape, gpu: Gpu, work: Work) -> None:
+    """One block for each tile of queries."""
+    constants, blocks = _sizes(configuration, shape)
+    sizes = (shape.heads, shape.q_len, shape.kv_len, blocks)
+    grid = (blocks * shape.all_heads,)
+    strides = _strides(*work.tensors, *work.others)
+    module.kernel[grid](
+        *work.tensors, *work.others, work.factor, work.args, *sizes, *strides, CODE=work.code, **constants
+    )
+
+
+def _split_keys(torch: Any, module: Any, configuration: Configuration, shape: Shape, gpu: Gpu, work: Work) -> None:
     """One block for each tile of queries and part of the keys, then one for each row."""
     constants, blocks = _sizes(configuration, shape)
-    score = importlib.import_module("kernels.gpu.tile_operations").plain
-    key_tiles = -(-shape.kv_len // configuration.keys)
-    part = -(-key_tiles // configuration.splits)
-    splits = -(-key_tiles // part)
-    q, k, v, out = tensors
+    stream = work.code.only
+    splits = min(configuration.splits, -(-shape.kv_len // configuration.keys))
+    q, k, v, out = work.tensors
     rows = shape.all_heads * shape.q_len
     parts = torch.empty(rows * splits * (constants["WIDTH_F"] + 2), dtype=torch.float32, device=q.device)
     sizes = (shape.heads, shape.q_len, shape.kv_len, blocks)
     grid = (blocks * splits * shape.all_heads,)
-    places = (splits, part * configuration.keys)
-    module.kernel[grid](q, k, v, parts, c, *sizes, *_strides(q, k, v), *places, SCORE=score, **constants)
+    strides = _strides(q, k, v)
+    module.kernel[grid](q, k, v, parts, work.factor, work.args, *sizes, *strides, splits, STREAM=stream, **constants)
     widths = {"F": shape.value_dim, "WIDTH_F": constants["WIDTH_F"], "SPLITS": 1 << (splits - 1).bit_length()}
-    module.combine[(rows,)](parts, out, c, shape.heads, shape.q_len, *_strides(out), splits, **widths, num_warps=4)
+    module.combine[(rows,)](
+        parts, out, work.factor, work.args, shape.heads, shape.q_len, shape.kv_len, *_strides(out), splits,
+        STREAM=stream, BLOCK_M=configuration.queries, num_warps=4, **widths,
+    )  # fmt: skip
 
 
-def _hopper(
-    torch: Any, module: Any, configuration: Configuration, shape: Shape, gpu: Gpu, tensors: tuple[Any, ...], c: float
-) -> None:
+def _hopper(torch: Any, module: Any, configuration: Configuration, shape: Shape, gpu: Gpu, work: Work) -> None:
     """One block for each multiprocessor, which takes tile after tile."""
     size = 64 if max(shape.head_dim, shape.value_dim) <= 64 else 128
     rows = int(module.ROWS.value)
-    consumers = configuration.queries // rows
     lengths = (rows, configuration.keys, configuration.keys, rows)
-    descriptors = [module.descriptor(x, length, size) for x, length in zip(tensors, lengths, strict=True)]
+    pairs = zip(work.tensors, lengths, strict=True)
+    q, k, v, out = (module.descriptor(x, length, size) for x, length in pairs)
+    second = (q, k)
+    if work.second is not None:
+        second = tuple(module.descriptor(x, n, size) for x, n in zip(work.second, lengths[:2], strict=True))
     blocks = -(-shape.q_len // configuration.queries)
     tiles = blocks * shape.all_heads
+    programs = min(gpu.multiprocessors, tiles)
+    counter = torch.zeros(1, dtype=torch.int32, device=work.q.device)
+    kept = counter.view(torch.float32)
+    if work.second is not None:
+        kept = torch.empty(programs * configuration.queries * size, dtype=torch.float32, device=work.q.device)
     head_bytes = 2 * shape.kv_len * (shape.head_dim + shape.value_dim)
-    group = max(1, min(shape.all_heads, gpu.l2_bytes // 2 // head_bytes)) if shape.causal else 1
-    module.kernel[(min(gpu.multiprocessors, tiles),)](
-        *descriptors,
-        torch.zeros(1, dtype=torch.int32, device=tensors[0].device),
-        c,
-        shape.heads,
-        shape.all_heads,
-        group,
-        blocks,
-        tiles,
-        shape.q_len,
-        shape.kv_len,
-        CONSUMERS=consumers,
+    group = max(1, min(shape.all_heads, gpu.l2_bytes // 2 // head_bytes)) if work.code.longest_last else 1
+    sizes = (shape.heads, shape.all_heads, group, blocks, tiles, shape.q_len, shape.kv_len)
+    module.kernel[(programs,)](
+        q, k, *second, v, out, kept, counter, work.factor, work.args, *sizes,
+        CONSUMERS=configuration.queries // rows,
         BLOCK_N=configuration.keys,
         D=size,
         STAGES=configuration.stages,
-        CAUSAL=shape.causal,
-        SCORE=module.plain,
+        CODE=work.code,
         num_warps=configuration.warps,
-    )
+    )  # fmt: skip
 
 
-_LAUNCHES = {"split_keys": _split_keys, "one_pass_hopper": _hopper}
+_LAUNCHES = {"one_pass": _one_pass, "split_keys": _split_keys, "one_pass_hopper": _hopper}

@@ -15,23 +15,22 @@ from __future__ import annotations
 import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]
 import triton.language as tl  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
-from kernels.gpu.one_pass import sweep
-from kernels.gpu.tile_operations import FLOOR, load, seen, start_of, store
+from kernels.gpu.one_pass import sweeps
+from kernels.gpu.tile_operations import FLOOR, key_tiles, load, start_of, store
 
 
 @triton.jit
 def kernel(
-    q, k, v, parts, c, heads, q_len, kv_len, query_blocks,
-    q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row, splits, part_keys,
+    q, k, v, parts, c, args, heads, q_len, kv_len, query_blocks,
+    q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row, splits,
     E: tl.constexpr, F: tl.constexpr, WIDTH_E: tl.constexpr, WIDTH_F: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, SCORE: tl.constexpr, CAUSAL: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, STREAM: tl.constexpr,
 ):  # fmt: skip
-    """Attend with one tile of queries to one part of the keys.
+    """Attend with one tile of queries to one part of the keys that it sees.
 
     Args beyond those of `kernels.gpu.one_pass.kernel`:
         parts: float32, [heads, splits, q_len, WIDTH_F + 2]: RNV, RM and RD of each row.
         splits: parts of the keys.
-        part_keys: keys of each but the last, a multiple of BLOCK_N.
     """
     block = tl.program_id(0) % query_blocks
     split = tl.program_id(0) // query_blocks % splits
@@ -41,20 +40,16 @@ def kernel(
     v += start_of(head, heads, v_batch, v_head)
     queries = block * BLOCK_M + tl.arange(0, BLOCK_M)
     tile_q = load(q, q_row, block * BLOCK_M, q_len, E, WIDTH_E, BLOCK_M, True)
-    full, last = seen(block, q_len, kv_len, BLOCK_M, BLOCK_N, CAUSAL)
-    first = split * part_keys
-    last = tl.minimum(last, first + part_keys)
-    full = tl.maximum(tl.minimum(full, last // BLOCK_N * BLOCK_N), first)
-    rm = tl.full([BLOCK_M], FLOOR, tl.float32)
-    rd = tl.zeros([BLOCK_M], tl.float32)
-    rnv = tl.zeros([BLOCK_M, WIDTH_F], tl.float32)
-    running = sweep(
-        first, full, (rm, rd, rnv), tile_q, k, v, k_row, v_row, queries, head, c, q_len, kv_len,
-        E, F, WIDTH_E, WIDTH_F, BLOCK_N, SCORE, False, CAUSAL,
-    )  # fmt: skip
-    rm, rd, rnv = sweep(
-        full, last, running, tile_q, k, v, k_row, v_row, queries, head, c, q_len, kv_len,
-        E, F, WIDTH_E, WIDTH_F, BLOCK_N, SCORE, True, CAUSAL,
+    begin, full, full_end, end = key_tiles(block, q_len, kv_len, args, STREAM, BLOCK_M, BLOCK_N)
+    part_keys = tl.cdiv(tl.cdiv(end - begin, BLOCK_N), splits) * BLOCK_N
+    begin += split * part_keys
+    end = tl.minimum(end, begin + part_keys)
+    full = tl.maximum(tl.minimum(full, end), begin)
+    full_end = tl.maximum(tl.minimum(full_end, end // BLOCK_N * BLOCK_N), full)
+    values = STREAM.prepare(args, head // heads, head % heads, block * BLOCK_M)
+    rm, rd, rnv = sweeps(
+        begin, full, full_end, end, tile_q, k, v, k_row, v_row, queries, values, c, kv_len,
+        E, F, WIDTH_E, WIDTH_F, BLOCK_M, BLOCK_N, STREAM,
     )  # fmt: skip
     parts += (head * splits + split).to(tl.int64) * q_len * (WIDTH_F + 2)
     store(parts, WIDTH_F + 2, block * BLOCK_M, q_len, rnv, WIDTH_F, WIDTH_F, BLOCK_M)
@@ -64,8 +59,8 @@ def kernel(
 
 @triton.jit
 def combine(
-    parts, out, c, heads, q_len, out_batch, out_head, out_row, splits,
-    F: tl.constexpr, WIDTH_F: tl.constexpr, SPLITS: tl.constexpr,
+    parts, out, c, args, heads, q_len, kv_len, out_batch, out_head, out_row, splits,
+    F: tl.constexpr, WIDTH_F: tl.constexpr, SPLITS: tl.constexpr, BLOCK_M: tl.constexpr, STREAM: tl.constexpr,
 ):  # fmt: skip
     """Combine the parts of one row; ``SPLITS`` is ``splits`` rounded up to a power of two."""
     query = tl.program_id(0) % q_len
@@ -76,8 +71,12 @@ def combine(
     rm = tl.load(rows + WIDTH_F, mask=split < splits, other=FLOOR)
     rd = tl.load(rows + WIDTH_F + 1, mask=split < splits, other=0.0)
     rnv = tl.load(rows[:, None] + column[None, :], mask=(split < splits)[:, None], other=0.0)
-    prm = tl.exp2((rm - tl.max(rm, 0)) * c)
-    sd = tl.sum(rd * prm, 0)
-    av = tl.sum(rnv * prm[:, None], 0) * tl.where(sd > 0.0, 1.0 / sd, 0.0)
+    gm = tl.max(rm, 0)
+    if STREAM.softmax:
+        prm = tl.exp2((rm - gm) * c)
+        rd = rd * prm
+        rnv = rnv * prm[:, None]
+    values = STREAM.prepare(args, head // heads, head % heads, query // BLOCK_M * BLOCK_M)
+    av = tl.sum(rnv, 0) * STREAM.factor(gm * c, tl.sum(rd, 0), query, values, kv_len)
     out += start_of(head, heads, out_batch, out_head) + query.to(tl.int64) * out_row
     tl.store(out + column, av.to(out.dtype.element_ty), mask=column < F)

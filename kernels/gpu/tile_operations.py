@@ -80,3 +80,32 @@ def seen(block, q_len, kv_len, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, CAU
         every = tl.minimum(kv_len, tl.maximum(block * BLOCK_M + kv_len - q_len + 1, 0))
         last = tl.minimum(kv_len, tl.maximum((block + 1) * BLOCK_M + kv_len - q_len, 0))
     return every // BLOCK_N * BLOCK_N, last
+
+
+@triton.jit
+def scored(q, k, queries, start, values, kv_len, STREAM: tl.constexpr, MASK: tl.constexpr, BLOCK_N: tl.constexpr):
+    """Return a tile's scores or weights; with ``MASK`` keys past the end or not seen have none."""
+    offsets = tl.arange(0, BLOCK_N)
+    scores = STREAM.score(tl.dot(q, tl.trans(k)), queries, start, offsets, values, kv_len)
+    if MASK:
+        keep = (start + offsets < kv_len)[None, :]
+        if STREAM.hides:
+            keep = keep & STREAM.visible(queries, start, offsets, values, kv_len)
+        hidden: tl.constexpr = -float("inf") if STREAM.softmax else 0.0
+        scores = tl.where(keep, scores, hidden)
+    return scores
+
+
+@triton.jit
+def key_tiles(block, q_len, kv_len, args, STREAM: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
+    """Return where keys, in whole tiles, begin and end that any query of a block sees, and that all of them see.
+
+    The four, in order along the keys: any from, all from, all below, any below.
+    """
+    first = block * BLOCK_M
+    low, high, every_low, every_high = STREAM.span(first, first + BLOCK_M - 1, q_len, kv_len, args)
+    begin = low // BLOCK_N * BLOCK_N
+    end = tl.maximum(high, begin)
+    full_end = tl.maximum(tl.minimum(every_high // BLOCK_N * BLOCK_N, end), begin)
+    full = tl.minimum(tl.cdiv(every_low, BLOCK_N) * BLOCK_N, full_end)
+    return begin, tl.maximum(full, begin), full_end, end

@@ -15,8 +15,8 @@ from typing import Any, Final
 from kernels.measure.environment import software
 from kernels.measure.timing import Timing
 
-_WAIT_CYCLES: Final = 600_000
-"""What the GPU waits before a timed call, in cycles: about 0.3 ms, in which the CPU launches the call."""
+_WAIT_CYCLES: Final = 2_000_000
+"""What the GPU waits before a timed call, in cycles: about 1 ms, in which the CPU launches the call."""
 _WARM_UP_S: Final = 0.2
 """Seconds that the GPU works before anything is timed."""
 _WARM_UP_CALLS: Final = 3

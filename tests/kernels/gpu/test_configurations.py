@@ -54,6 +54,22 @@ def test_every_choice_fits_the_gpu(head_dim: int, value_dim: int, q_len: int, kv
         assert chosen.splits == 1 or chosen.kernel == "split_keys"
 
 
+def test_scores_read_with_bytes_of_their_own_take_room() -> None:
+    for score_bytes in (2, 4, 8):
+        for size in (64, 128, 256):
+            shape = replace(LONG, head_dim=size, value_dim=size)
+            chosen = choose("attention-1-pass", shape, HOPPER, score_bytes=score_bytes)
+            assert chosen.kernel == "one_pass"
+            room = chosen.stages * chosen.queries * chosen.keys * score_bytes
+            assert chosen.shared_bytes(size, size) + room == chosen.shared_bytes(size, size, score_bytes)
+            assert chosen.shared_bytes(size, size, score_bytes) <= HOPPER.shared_bytes
+
+
+def test_two_streams_are_not_split() -> None:
+    shape = Shape(1, 16, 1, 2**17, 128, 128)
+    assert choose("attention-1-pass", shape, HOPPER, streams=2).splits == 1
+
+
 def test_widths_hold_what_they_pad() -> None:
     for size in range(1, 257):
         assert size <= width(size) < max(17, 2 * size)

@@ -11,8 +11,9 @@ torch: Any = pytest.importorskip("torch")
 if not torch.cuda.is_available():
     pytest.skip("there is no GPU", allow_module_level=True)
 
-from kernels.gpu.attention import CASCADES, attention, gpu_of  # noqa: E402
+from kernels.gpu import CASCADES, attention  # noqa: E402
 from kernels.gpu.configurations import Configuration  # noqa: E402
+from kernels.gpu.tensors import gpu_of  # noqa: E402
 
 TOLERANCE = 1e-2
 SHAPES = (
