@@ -147,7 +147,8 @@ def _watcher(*, quiet: bool) -> Any:
 def _plan_text(plan: Plan) -> str:
     done = f", {plan.done:,} of them done before; the rest takes" if plan.done else "; they take"
     hands = f"{plan.workers} worker{'s' * (plan.workers != 1)}"
-    return f"{plan.points:,} points{done} about {duration(plan.estimate_s)} on {hands}"
+    about = f"about {duration(plan.estimate_s)}" if plan.estimate_s >= 1 else "under a second"
+    return f"{plan.points:,} points{done} {about} on {hands}"
 
 
 def duration(seconds: float) -> str:

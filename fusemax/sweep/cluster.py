@@ -7,9 +7,11 @@ process writes the dataset, so that workers need no shared disk.
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,21 +65,40 @@ def _distributed() -> Any:
 
 
 def _client(distributed: Any, address: str) -> Any:
-    filed = Path(address).suffix == ".json"
-    place = {"scheduler_file": address} if filed else {"address": address}
+    """Connect to a scheduler that is known to answer: a client that cannot connect may wait for ever.
+
+    Raises:
+        InputError: there is none.
+    """
     try:
-        if not address.strip():
-            raise ValueError("there is no address")  # with none, Dask would start a cluster of its own
-        if filed:
-            Path(address).open().close()  # for a file that is not there, Dask would wait
-        return distributed.Client(**place, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
-        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    gc.collect()  # closes the client that was begun: done while the next one starts, Dask would wait for itself
+        place = _address_in(Path(address)) if Path(address).suffix == ".json" else address
+        with ThreadPoolExecutor(1) as aside:  # this thread may have an event loop that runs, as in a notebook
+            kind = aside.submit(asyncio.run, _kind(distributed, place)).result()
+        if kind != "Scheduler":
+            raise ValueError(f"this is a {kind.lower()}")
+        return distributed.Client(place, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        said = str(error).splitlines()[0][:200] if str(error) else f"nothing within {CONNECT_S:g} s"
+    gc.collect()  # ends a half-made client here: later, it could wait for a lock that Dask holds at that moment
     raise InputError(
         f"no Dask scheduler answers at '{address}': {said}",
         hint="give the address that 'dask scheduler' prints, such as tcp://127.0.0.1:8786",
     )
+
+
+def _address_in(file: Path) -> str:
+    """Return the address that a scheduler file holds."""
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return str(found["address"])
+
+
+async def _kind(distributed: Any, address: str) -> str:
+    """Ask what listens at an address what it is."""
+    if not address.strip():
+        raise ValueError("there is no address")
+    arguments = distributed.Security().get_connection_args("client")
+    async with asyncio.timeout(CONNECT_S), distributed.rpc(address, connection_args=arguments) as remote:
+        return str((await remote.identity())["type"])
 
 
 def _check_versions(client: Any, address: str) -> None:

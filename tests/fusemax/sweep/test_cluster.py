@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -167,11 +168,29 @@ def test_other_version_on_the_cluster_is_refused(
     assert worker.poll() is None
 
 
+@pytest.mark.slow
+def test_address_of_a_worker_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.worker()
+    log = next(cluster.folder.glob("worker-*.log")).read_text()
+    address = re.findall(r"Start worker at:\s*(tcp://[\d.]+:\d+)", log)[0]
+    with pytest.raises(InputError, match="this is a worker"):
+        run(SmallSweep(500), tmp_path / "out", scheduler=address, evaluate=evaluate)
+
+
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "http://127.0.0.1:1", "no-such.json", ""])
 def test_wrong_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setattr("fusemax.sweep.cluster.CONNECT_S", 0.5)
     with pytest.raises(InputError, match="no Dask scheduler answers"):
         run(SmallSweep(500), tmp_path / "out", scheduler=address, evaluate=evaluate)
+
+
+def test_what_listens_and_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fusemax.sweep.cluster.CONNECT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        for _ in range(3):
+            with pytest.raises(InputError, match=r"no Dask scheduler answers at .*: nothing within 0\.5 s"):
+                run(SmallSweep(500), tmp_path / "out", scheduler=address, evaluate=evaluate)
 
 
 def test_without_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
