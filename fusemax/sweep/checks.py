@@ -73,7 +73,7 @@ def _check_machine(name: str, file: Node, axes: tuple[Axis, ...], nodes: dict[st
         for value in dict.fromkeys(ends):
             shown = str(value).lower() if isinstance(value, bool) else str(value)
             try:
-                check(schema_of(file), file, ample | {axis.name: shown})
+                check(schema_of(file), file, {axis.name: shown} | ample)
             except InputError as error:
                 raise InputError(error.message, location=nodes[axis.name].location, hint=error.hint) from None
 

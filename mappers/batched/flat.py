@@ -27,7 +27,7 @@ from mappers.batched.nest import Tally
 from mappers.batched.phases import add_vector_phase, structures
 from mappers.batched.subsets import pick
 from mappers.batched.totals import Sums
-from mappers.batched.values import WORD, Values
+from mappers.batched.values import Values
 from mappers.contraction import INSTANCES, Product, product_of
 from mappers.flat import is_tabulated, published_choices
 from mappers.flat_nest import STATIONARY, FlatChoice, FlatProblem
@@ -76,15 +76,12 @@ def flat_batch(
         InputError: the cascade has no contraction to fuse, or a rank has no size.
     """
     sizes = _sizes(cascade, size, instances, architecture)
-    wide = np.any(np.asarray(flat_bound(cascade, size, instances, architecture)) >= WORD)
-    whole: Any = object if wide else np.int64
-    sums, fits = Sums(count, whole), np.zeros(count, bool)
-    live = np.zeros(count, whole)
+    sums, fits, live = Sums(count), np.zeros(count, bool), np.zeros(count, np.int64)
     for points, first in structures(cascade, sizes, count):
         some = pick(sizes, points) if len(points) < count else sizes
         there = pick(architecture, points) if len(points) < count else architecture
         problem = _problem(cascade, some, first, there, accounting)
-        for chosen in _choices(problem, len(points), whole, from_table=from_table):
+        for chosen in _choices(problem, len(points), from_table=from_table):
             fits[points[chosen.points]] = True
             live[points[chosen.points]] = _live_bytes(problem, chosen)
             _add(problem, chosen, sums, points)
@@ -139,19 +136,19 @@ def _problem(
     return FlatProblem(cascade, architecture, accounting, architecture.value_bytes, roles, sizes, products)
 
 
-def _choices(problem: FlatProblem, count: int, whole: Any, *, from_table: bool) -> Iterator[_Chosen]:
+def _choices(problem: FlatProblem, count: int, *, from_table: bool) -> Iterator[_Chosen]:
     rest = np.arange(count)
     if from_table and is_tabulated(problem):
         for choice, points in _tabulated(problem, count):
             tensors = {o.tensor for p in problem.products for o in p.operands}
             on_chip = {t: np.full(len(points), t in choice.on_chip) for t in tensors}
             stationary = [np.full(len(points), STATIONARY.index(s)) for s in choice.stationary]
-            yield _Chosen(points, np.full(len(points), choice.fused, whole), stationary, on_chip, choice.spilled)
+            yield _Chosen(points, np.full(len(points), choice.fused), stationary, on_chip, choice.spilled)
             rest = np.setdiff1d(rest, points, assume_unique=True)
     if not len(rest):
         return
     some = problem if len(rest) == count else _at(problem, rest)
-    found = search_many(some, {b: _beside(some, b) for b in (True, False)}, len(rest), whole)
+    found = search_many(some, {b: _beside(some, b) for b in (True, False)}, len(rest))
     there = np.flatnonzero(found.found)
     between = found.between[there]
     on_chip = dict.fromkeys(problem.intermediates, between)

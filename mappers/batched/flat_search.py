@@ -106,9 +106,9 @@ class _Best:
     between: Array
 
     @classmethod
-    def none(cls, count: int, whole: Any) -> _Best:
+    def none(cls, count: int) -> _Best:
         """Nothing found yet."""
-        return cls(np.full(count, np.inf), np.zeros(count, whole), np.ones(count, whole), np.zeros(count, bool))
+        return cls(np.full(count, np.inf), np.zeros(count, np.int64), np.ones(count, np.int64), np.zeros(count, bool))
 
     def beaten(self, points: Array, latency: Any, traffic: Any) -> Array:
         """Whether figures are better than the best at some points."""
@@ -117,16 +117,15 @@ class _Best:
         return found
 
 
-def search_many(problem: FlatProblem, beside: dict[bool, Beside], count: int, whole: Any) -> Choices:
+def search_many(problem: FlatProblem, beside: dict[bool, Beside], count: int) -> Choices:
     """Return the best choice that fits the buffer at each point.
 
     Args:
         problem: of arrays over the points; all have the same structure.
         beside: what else the latency depends on, by whether phases hand tensors on in the buffer.
         count: number of points.
-        whole: type of whole numbers.
     """
-    best = _Best.none(count, whole)
+    best = _Best.none(count)
     array = problem.architecture.array_2d
     size = problem.sizes[problem.roles.column]
     columns = least(size, array.columns)
@@ -138,7 +137,7 @@ def search_many(problem: FlatProblem, beside: dict[bool, Beside], count: int, wh
         points = points[tiles[points, turn] > 0]
         if not len(points):
             break
-        fused = np.asarray(pick(columns, points) * tiles[points, turn].astype(whole))
+        fused = np.asarray(pick(columns, points) * tiles[points, turn])
         tile = FusedTile(_at(problem, points, count), fused)
         going = np.zeros(len(points), bool)
         for between in (True, False):

@@ -21,11 +21,10 @@ class Sums:
 
     Args:
         count: number of points.
-        whole: type of whole numbers, ``int64`` or ``object``.
     """
 
-    def __init__(self, count: int, whole: Any) -> None:
-        self._shape: tuple[int, Any] = count, whole
+    def __init__(self, count: int) -> None:
+        self._count = count
         self.reads: dict[str, Array] = {memory: self._zero() for memory in MEMORIES}
         self.writes: dict[str, Array] = {memory: self._zero() for memory in MEMORIES}
         self.operations: dict[tuple[ArrayName, WorkClass], Array] = {}
@@ -34,7 +33,7 @@ class Sums:
         self.moved: Array = self._zero()
 
     def _zero(self) -> Array:
-        return np.zeros(*self._shape)
+        return np.zeros(self._count, np.int64)
 
     def add(self, tally: Tally, points: Any) -> None:
         """Add a tally's sums at some points."""
