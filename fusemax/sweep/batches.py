@@ -18,8 +18,10 @@ from fusemax.sweep.pointwise import LARGEST, Choice
 from fusemax.sweep.results import Results
 from hw_models.batched import BOUNDS
 from mappers.batched.batch import Batch
-from mappers.batched.flat import flat_batch, flat_bound
+from mappers.batched.flat import flat_batch
 from mappers.batched.fused import fused_batch, fused_bound
+from mappers.batched.phases import phase_bound
+from mappers.batched.unfused import unfused_batch
 from mappers.batched.values import WORD
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -46,8 +48,9 @@ def _fused(*, interleaved: bool) -> Batched:
 
 
 BATCHED: Final[dict[str, Batched]] = {
-    "flat": Batched(partial(flat_batch, from_table=True), flat_bound, 131072),
-    "flat-searched": Batched(partial(flat_batch, from_table=False), flat_bound, 131072),
+    "unfused": Batched(unfused_batch, phase_bound, 65536),
+    "flat": Batched(partial(flat_batch, from_table=True), phase_bound, 131072),
+    "flat-searched": Batched(partial(flat_batch, from_table=False), phase_bound, 131072),
     "fusemax-serial": _fused(interleaved=False),
     "fusemax-interleaved": _fused(interleaved=True),
 }
@@ -105,18 +108,22 @@ def evaluate_batch(points: Points, where: Array, results: Results) -> None:
     batch = run(choice.cascade, points.size, points.instances, architecture, choice.accounting, count)
     row_fits = np.broadcast_to(points.spatial.row_fits, (count,))
     there = batch.fits & row_fits
-    costs: dict[str, Any] = dict(batch.costs)
-    costs["bound"] = Names(np.broadcast_to(np.asarray(costs["bound"]), (count,)), BOUNDS)
-    for column in ("dram_bytes", "buffer_bytes"):
-        within = np.broadcast_to(np.asarray(costs[column] <= LARGEST), (count,))
-        for_others = there & ~within
-        if for_others.any():
-            results.fail(where[for_others], f"{column} passes 2^63 - 1")
-            there = there & within
-    results.fill(where[there], {name: _chosen(value, there) for name, value in costs.items()})
+    if there.any():
+        _fill(batch.costs, there, where, results)
     _refuse(batch.refusal, batch.capacity, row_fits & ~batch.fits, where, results)
     buffer = architecture.global_buffer.bytes
     _refuse(lambda n: f"the global buffer has {n} bytes, less than one row", buffer, ~row_fits, where, results)
+
+
+def _fill(costs: Mapping[str, Any], there: Array, where: Array, results: Results) -> None:
+    """Set the costs of the points that have them, if the columns of the table hold them."""
+    for column in ("dram_bytes", "buffer_bytes"):
+        within = np.broadcast_to(np.asarray(costs[column] <= LARGEST), there.shape)
+        if (beyond := there & ~within).any():
+            results.fail(where[beyond], f"{column} passes 2^63 - 1")
+            there = there & within
+    bound = Names(np.broadcast_to(np.asarray(costs["bound"]), there.shape), BOUNDS)
+    results.fill(where[there], {name: _chosen(value, there) for name, value in {**costs, "bound": bound}.items()})
 
 
 def _chosen(value: Any, there: Array) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,14 +23,14 @@ from hw_models.batched import Number, batch_cost
 from mappers.batched.batch import Batch, Size
 from mappers.batched.flat_search import Beside, free_tensors, held_flags, search_many
 from mappers.batched.nest import Tally
-from mappers.batched.phases import add_vector_phase, structures
+from mappers.batched.phases import add_vector_phase, all_sizes, structures
 from mappers.batched.subsets import pick
 from mappers.batched.totals import Sums
 from mappers.batched.values import Values
 from mappers.contraction import INSTANCES, Product, product_of
 from mappers.flat import is_tabulated, published_choices
 from mappers.flat_nest import STATIONARY, FlatChoice, FlatProblem
-from mappers.phases import phase_cycles, phase_groups, sizes_of_ranks
+from mappers.phases import phase_cycles, phase_groups
 from mappers.roles import find_roles
 from mappers.rows import row_sections
 from mappers.vector import VectorPhase
@@ -75,7 +74,7 @@ def flat_batch(
     Raises:
         InputError: the cascade has no contraction to fuse, or a rank has no size.
     """
-    sizes = _sizes(cascade, size, instances, architecture)
+    sizes = all_sizes(cascade, size, instances, architecture)
     sums, fits, live = Sums(count), np.zeros(count, bool), np.zeros(count, np.int64)
     for points, first in structures(cascade, sizes, count):
         some = pick(sizes, points) if len(points) < count else sizes
@@ -88,36 +87,6 @@ def flat_batch(
     passes = max(k for k, _ in row_sections(cascade)[1].values())
     totals = sums.totals(architecture.value_bytes, live, passes)
     return Batch(batch_cost(totals, architecture, accounting), fits, architecture.global_buffer.bytes, "FLAT")
-
-
-def flat_bound(cascade: Cascade, size: Size, instances: Number, architecture: Architecture) -> Any:
-    """Return a bound on every count at each point, as floats.
-
-    Raises:
-        InputError: a rank has no size.
-    """
-    sizes = _sizes(cascade, size, instances, architecture)
-    array = architecture.array_2d
-    found: Any = 0.0
-    for einsum in (*cascade.body, *cascade.final):
-        padded = [np.asarray(sizes[INSTANCES], float)]
-        for rank in einsum.ranks:
-            length = np.asarray(sizes[rank], float)
-            sides = [np.asarray(n, float) for n in (array.columns, array.rows, architecture.array_1d.pes)]
-            tiles = [np.ceil(length / side) * np.minimum(length, side) for side in sides]
-            padded.append(np.maximum.reduce(np.broadcast_arrays(length, *tiles)))
-        units = [unit for a in (array, architecture.array_1d) for _, unit in a.units]
-        often = [np.asarray(n, float) for u in units for n in (2 * u.actions, u.cycles)]
-        often.append(np.asarray(2.0 * (len(einsum.inputs) + 2)))
-        found = found + prod(padded, start=1.0) * np.maximum.reduce(np.broadcast_arrays(*often)) * 2
-    return found
-
-
-def _sizes(cascade: Cascade, size: Size, instances: Number, architecture: Architecture) -> dict[str, Any]:
-    sizes: dict[str, Any] = {INSTANCES: instances, **sizes_of_ranks(cascade, size, architecture)}
-    for partition in cascade.partitions:
-        sizes[partition.rank] = size(partition.rank)
-    return sizes
 
 
 def _problem(

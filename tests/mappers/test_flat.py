@@ -17,7 +17,7 @@ from hw_models.accounting import PUBLISHED
 from hw_models.cost import cost
 from hw_models.load import load_architecture
 from mappers.activity import activity_of
-from mappers.flat import published_choices, flat, flat_searched, tabulated
+from mappers.flat import flat, flat_searched, published_choices, tabulated
 from mappers.flat_nest import STATIONARY, FlatChoice, FlatProblem
 from mappers.flat_search import search
 

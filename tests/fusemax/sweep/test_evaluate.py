@@ -20,6 +20,7 @@ from fusemax.sweep.evaluate import evaluate_points
 from fusemax.sweep.names import CHOICES, COSTS, WORKLOAD
 from fusemax.sweep.spec import Sweep, parse_sweep
 from fusemax.workloads import settable_ranks
+from mappers.strategies import STRATEGIES
 
 EXACT = ("dram_bytes", "buffer_bytes", "passes", "bound")
 FUSED = ("fusemax-serial", "fusemax-interleaved")
@@ -132,6 +133,33 @@ def test_fused_batches_are_the_engine(text: str) -> None:
 @given(sweeps(FLAT, 6))
 def test_flat_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
+    check(sweep, evaluate_points(sweep, 0, sweep.points))
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(sweeps(("unfused",), 3))
+def test_unfused_batches_are_the_engine(text: str) -> None:
+    sweep = parse_sweep(text)
+    check(sweep, evaluate_points(sweep, 0, sweep.points))
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(1, 3000), st.integers(1, 128), st.integers(2**14, 2**22), st.integers(0, 2**40))
+def test_unfused_choices_between_two_rates(seq_len: int, head_dim: int, capacity: int, seed: int) -> None:
+    """The outcome at every ratio of the rates is that of a search at that ratio."""
+    sweep = parse_sweep(f"""axes:
+  cascade: attention-3-pass
+  arch: flat-edge
+  mapper: unfused
+  accounting: physical
+  heads: 4
+  head_dim: {head_dim}
+  seq_len: {seq_len}
+  global_buffer.bytes: {capacity}
+  frequency_hz: {{log_range: [1e7, 1e10]}}
+  dram.bandwidth_bytes_per_s: {{log_range: [1e8, 1e14]}}
+samples: {{random: 24, seed: {seed}}}
+""")
     check(sweep, evaluate_points(sweep, 0, sweep.points))
 
 
@@ -285,4 +313,4 @@ def test_counts_beyond_the_columns() -> None:
 
 
 def test_what_is_batched() -> None:
-    assert set(BATCHED) == {*FUSED, *FLAT}
+    assert set(BATCHED) == set(STRATEGIES)

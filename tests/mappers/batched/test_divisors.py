@@ -12,14 +12,14 @@ from mappers.capacity import largest_divisor, tile_counts
 NUMBERS = st.integers(1, 5000) | st.integers(1, 2**20) | st.sampled_from([2**24, 2**24 + 1, 2**30, 3**18])
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(NUMBERS, st.integers(1, 2**17)), min_size=1, max_size=40))
 def test_largest_divisors(pairs: list[tuple[int, int]]) -> None:
     numbers, bounds = (np.asarray(column) for column in zip(*pairs, strict=True))
     assert largest_divisors(numbers, bounds).tolist() == [largest_divisor(n, b) for n, b in pairs]
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(NUMBERS, min_size=1, max_size=40))
 def test_tile_counts(numbers: list[int]) -> None:
     found = tile_count_rows(np.asarray(numbers))
