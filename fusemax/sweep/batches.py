@@ -49,8 +49,8 @@ def _fused(*, interleaved: bool) -> Batched:
 
 BATCHED: Final[dict[str, Batched]] = {
     "unfused": Batched(unfused_batch, phase_bound, 65536),
-    "flat": Batched(partial(flat_batch, from_table=True), phase_bound, 131072),
-    "flat-searched": Batched(partial(flat_batch, from_table=False), phase_bound, 131072),
+    "flat": Batched(partial(flat_batch, from_table=True), phase_bound, 65536),
+    "flat-searched": Batched(partial(flat_batch, from_table=False), phase_bound, 65536),
     "fusemax-serial": _fused(interleaved=False),
     "fusemax-interleaved": _fused(interleaved=True),
 }

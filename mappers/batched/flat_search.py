@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product as combinations_of
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,10 @@ from mappers.mapping import NestShape
 from mappers.phases import phase_cycles
 
 Array: TypeAlias = npt.NDArray[Any]
+
+
+_TOGETHER: Final = ([0], [1], [2, 3], [4, 5, 6, 7], list(range(8, MOST_TILES)))
+"""Fused tiles that are compared at once, by their place from the largest on: ever fewer points come so far."""
 
 
 @dataclass(frozen=True)
@@ -98,23 +102,43 @@ def held_flags(count: int) -> list[tuple[bool, ...]]:
 
 @dataclass
 class _Best:
-    """The least latency and traffic so far at each point, and where they were found."""
+    """The least latency and traffic so far at each point, and where they were found.
+
+    Attributes:
+        order: place of the fused tile, and of whether phases hand tensors on, in the order of the search.
+    """
 
     latency: Array
     traffic: Array
+    order: Array
     fused: Array
-    between: Array
 
     @classmethod
     def none(cls, count: int) -> _Best:
         """Nothing found yet."""
-        return cls(np.full(count, np.inf), np.zeros(count, np.int64), np.ones(count, np.int64), np.zeros(count, bool))
+        zeros = [np.zeros(count, np.int64) for _ in range(3)]
+        return cls(np.full(count, np.inf), *zeros)
 
-    def beaten(self, points: Array, latency: Any, traffic: Any) -> Array:
-        """Whether figures are better than the best at some points."""
+    def beaten(self, points: Array, latency: Any, traffic: Any, order: Array) -> Array:
+        """Whether figures are better than the best at some points, or as good and earlier in the order."""
         reached = self.latency[points]
-        found: Array = (latency < reached) | ((latency == reached) & (traffic < self.traffic[points]))
+        found = latency < reached
+        tied = np.flatnonzero(latency == reached)
+        if len(tied):
+            there, moved = points[tied], np.broadcast_to(traffic, found.shape)[tied]
+            least_moved = self.traffic[there]
+            earlier = (moved == least_moved) & (order[tied] < self.order[there])
+            found[tied] = (moved < least_moved) | earlier
         return found
+
+    def update(self, points: Array, latency: Array, traffic: Array, order: Array, fused: Array) -> None:
+        """Take over the figures that are better; a point may occur several times."""
+        rows = np.flatnonzero(self.beaten(points, latency, traffic, order))
+        rows = rows[np.lexsort((order[rows], traffic[rows], latency[rows], points[rows]))]
+        rows = rows[np.diff(points[rows], prepend=-1) != 0]
+        there = points[rows]
+        self.latency[there], self.traffic[there] = latency[rows], traffic[rows]
+        self.order[there], self.fused[there] = order[rows], fused[rows]
 
 
 def search_many(problem: FlatProblem, beside: dict[bool, Beside], count: int) -> Choices:
@@ -132,35 +156,48 @@ def search_many(problem: FlatProblem, beside: dict[bool, Beside], count: int) ->
     tiles = tile_count_rows(np.broadcast_to(np.asarray(-(-size // columns)), (count,)).astype(np.int64))
     smallest = FusedTile(problem, np.broadcast_to(np.asarray(columns), (count,)))
     ever = {between: smallest.ever_held(between) for between in (True, False)}
-    points = np.arange(count)
-    for turn in range(MOST_TILES):
-        points = points[tiles[points, turn] > 0]
+    active = np.ones(count, bool)
+    for turns in _TOGETHER:
+        turn, points = np.nonzero((tiles[:, turns].T > 0) & active)
         if not len(points):
             break
-        fused = np.asarray(pick(columns, points) * tiles[points, turn])
-        tile = FusedTile(_at(problem, points, count), fused)
+        tile = FusedTile(
+            _at(problem, points, count), np.asarray(pick(columns, points) * tiles[points, turns[0] + turn])
+        )
         going = np.zeros(len(points), bool)
-        for between in (True, False):
+        for place, between in enumerate((True, False)):
             held = {tensor: flags[points] for tensor, flags in ever[between].items()}
-            going |= _improve(tile, between, held, beside[between].at(points), best, points)
-        points = points[going]
+            order = 2 * (turns[0] + turn) + place
+            going |= _improve(tile, between, held, beside[between].at(points), best, points, order)
+        last = turn == len(turns) - 1
+        active = np.zeros(count, bool)
+        active[points[last]] = going[last]
     options = [np.zeros(count, np.int64) for _ in problem.products]
+    found = np.isfinite(best.latency)
+    between_phases = best.order % 2 == 0
     for between in (True, False):
-        points = np.flatnonzero(np.isfinite(best.latency) & (best.between == between))
+        points = np.flatnonzero(found & (between_phases == between))
         if len(points):
             tile = FusedTile(_at(problem, points, count), best.fused[points])
             _settle(tile, between, beside[between].at(points), best, points, options)
-    return Choices(np.isfinite(best.latency), best.fused, best.between, options)
+    return Choices(found, np.where(found, best.fused, 1), between_phases, options)
 
 
 def _at(problem: FlatProblem, points: Array, count: int) -> FlatProblem:
-    if len(points) == count:
+    """The problem at some of the points, of which one may occur several times."""
+    if len(points) == count and np.array_equal(points, np.arange(count)):
         return problem
     return replace(problem, sizes=pick(problem.sizes, points), architecture=pick(problem.architecture, points))
 
 
 def _improve(
-    tile: FusedTile, between: bool, ever: dict[str, Array], beside: Beside, best: _Best, points: Array
+    tile: FusedTile,
+    between: bool,
+    ever: dict[str, Array],
+    beside: Beside,
+    best: _Best,
+    points: Array,
+    order: Array,
 ) -> Array:
     """Compare the largest sets of held tensors with the best so far; return where smaller tiles may be better still."""
     width = beside.value_bytes
@@ -168,7 +205,7 @@ def _improve(
     fewest = sum(cycles.min(axis=0) for cycles in tile.cycles)
     least_moved = [np.where(ever[t], tile.fewest(t, True), tile.fewest(t, False)) for t in tile.free]
     traffic = (fixed + sum(least_moved)) * width
-    going = best.beaten(points, beside.latency_s(fewest, traffic), traffic) & ever[""]
+    going = best.beaten(points, beside.latency_s(fewest, traffic), traffic, order) & ever[""]
     if not going.any():
         return going
     fits = tile.fitting(between)
@@ -176,39 +213,32 @@ def _improve(
         largest = fits[held] & going
         for tensor in tile.free:
             if tensor not in held:
-                largest = largest & ~fits[held | {tensor}]
+                largest &= ~fits[held | {tensor}]
         some = np.flatnonzero(largest)
         if not len(some):
             continue
         traffic = (at(fixed, some) + sum(at(tile.fewest(t, t in held), some) for t in tile.free)) * width
         latency = beside.at(some).latency_s(at(fewest, some), traffic)
-        some = some[best.beaten(points[some], latency, traffic)]
+        some = some[best.beaten(points[some], latency, traffic, order[some])]
         if len(some):
-            _try(tile, held, between, beside.at(some), some, best, points)
+            latency, traffic = _fastest(tile, held, between, beside.at(some), some)
+            best.update(points[some], latency, traffic, order[some], tile.fused[some])
     return going
 
 
-def _try(
-    tile: FusedTile,
-    held: frozenset[str],
-    between: bool,
-    beside: Beside,
-    some: Array,
-    best: _Best,
-    points: Array,
-) -> None:
-    """Find the stationary operands with the least latency and traffic for a set of held tensors."""
-    where = points[some]
+def _fastest(tile: FusedTile, held: frozenset[str], between: bool, beside: Beside, some: Array) -> tuple[Array, Array]:
+    """The least latency, and with it the least traffic, of all stationary operands for a set of held tensors."""
     cycles = [c[:, some] for c in tile.cycles]
     moved = [tile.moved(place, held, between, some) for place in range(len(cycles))]
+    least_latency = np.full(len(some), np.inf)
+    least_traffic = np.zeros(len(some), np.int64)
     for way in combinations_of(range(len(STATIONARY)), repeat=len(cycles)):
         traffic = (beside.values + sum(m[s] for m, s in zip(moved, way, strict=True))) * beside.value_bytes
         latency = beside.latency_s(sum(c[s] for c, s in zip(cycles, way, strict=True)), traffic)
-        better = best.beaten(where, latency, traffic)
-        if better.any():
-            there = where[better]
-            best.latency[there], best.traffic[there] = latency[better], traffic[better]
-            best.fused[there], best.between[there] = tile.fused[some][better], between
+        better = (latency < least_latency) | ((latency == least_latency) & (traffic < least_traffic))
+        np.copyto(least_latency, latency, where=better)
+        np.copyto(least_traffic, traffic, where=better)
+    return least_latency, least_traffic
 
 
 def _settle(tile: FusedTile, between: bool, beside: Beside, best: _Best, points: Array, options: list[Array]) -> None:
@@ -241,6 +271,7 @@ def _settle(tile: FusedTile, between: bool, beside: Beside, best: _Best, points:
             for each, s, h in zip(kept, way, chosen, strict=True):
                 there = there[each.of(s, h, there)]
             order[there] = place
+    assert (order < np.iinfo(np.int64).max).all(), "the latency and traffic that were found belong to no choice"
     for found, many in zip(reversed(options), reversed(sets), strict=True):
         order, found[points] = np.divmod(order, len(STATIONARY) * many)
 
