@@ -104,7 +104,9 @@ def _check_workloads(sweep: Sweep, by_name: dict[str, Axis], axes: Node) -> None
                     found.size(rank)
             except InputError as error:
                 hint = error.hint.replace("--set ", "the axis ").replace("--", "")
-                raise InputError(_as_axis(error.message), location=axes.location, hint=hint) from None
+                message = _as_axis(error.message)
+                place = next((k.location for name, k in axes.keys.items() if f"'{name}'" in message), axes.location)
+                raise InputError(message, location=place, hint=hint) from None
 
 
 def _as_axis(message: str) -> str:
