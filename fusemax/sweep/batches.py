@@ -14,7 +14,7 @@ from einsum_cascades.errors import InputError
 from fusemax.evaluation import check_dtype
 from fusemax.sweep.conditions import Names
 from fusemax.sweep.machines import SpatialGroup
-from fusemax.sweep.pointwise import LARGEST, Choice
+from fusemax.sweep.pointwise import Choice
 from fusemax.sweep.results import Results
 from hw_models.batched import BOUNDS
 from mappers.batched.batch import Batch
@@ -106,24 +106,12 @@ def evaluate_batch(points: Points, where: Array, results: Results) -> None:
         check_dtype(choice.dtype, architecture)
     run = BATCHED[choice.mapper].run
     batch = run(choice.cascade, points.size, points.instances, architecture, choice.accounting, count)
-    row_fits = np.broadcast_to(points.spatial.row_fits, (count,))
-    there = batch.fits & row_fits
-    if there.any():
-        _fill(batch.costs, there, where, results)
-    _refuse(batch.refusal, batch.capacity, row_fits & ~batch.fits, where, results)
-    buffer = architecture.global_buffer.bytes
-    _refuse(lambda n: f"the global buffer has {n} bytes, less than one row", buffer, ~row_fits, where, results)
-
-
-def _fill(costs: Mapping[str, Any], there: Array, where: Array, results: Results) -> None:
-    """Set the costs of the points that have them, if the columns of the table hold them."""
-    for column in ("dram_bytes", "buffer_bytes"):
-        within = np.broadcast_to(np.asarray(costs[column] <= LARGEST), there.shape)
-        if (beyond := there & ~within).any():
-            results.fail(where[beyond], f"{column} passes 2^63 - 1")
-            there = there & within
-    bound = Names(np.broadcast_to(np.asarray(costs["bound"]), there.shape), BOUNDS)
-    results.fill(where[there], {name: _chosen(value, there) for name, value in {**costs, "bound": bound}.items()})
+    if batch.fits.any():
+        bound = Names(np.broadcast_to(np.asarray(batch.costs["bound"]), (count,)), BOUNDS)
+        costs = {name: _chosen(value, batch.fits) for name, value in {**batch.costs, "bound": bound}.items()}
+        results.fill(where[batch.fits], costs)
+    if not batch.fits.all():
+        refuse(batch.refusal, batch.capacity, ~batch.fits, where, results)
 
 
 def _chosen(value: Any, there: Array) -> Any:
@@ -132,10 +120,8 @@ def _chosen(value: Any, there: Array) -> Any:
     return value[there] if isinstance(value, np.ndarray) and value.ndim else value
 
 
-def _refuse(reason: Callable[[int], str], capacity: Any, refused: Array, where: Array, results: Results) -> None:
+def refuse(reason: Callable[[int], str], capacity: Any, refused: Array, where: Array, results: Results) -> None:
     """Say of each point refused which capacity was too small."""
-    if not refused.any():
-        return
     capacities = np.broadcast_to(np.asarray(capacity), refused.shape)[refused]
     distinct, which = np.unique(capacities, return_inverse=True)
     codes = np.asarray([results.code("status", reason(int(c))) for c in distinct], np.int32)

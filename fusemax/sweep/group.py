@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.yaml_source import Node
-from fusemax.sweep.batches import BATCHED, Points, evaluate_batch
+from fusemax.sweep.batches import BATCHED, Points, evaluate_batch, refuse
 from fusemax.sweep.conditions import Column
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys, schema_of
@@ -118,6 +118,9 @@ class Group:
             return
         for first in range(0, len(points), batched.block):
             block = points[first : first + batched.block]
+            block = self._with_a_row(block, where, results)
+            if not len(block):
+                continue
             try:
                 wide = self._points(block, floats=True).wide()
                 if wide.any():
@@ -127,6 +130,22 @@ class Group:
                     evaluate_batch(self._points(block), where[block], results)
             except InputError as error:
                 results.fail(where[block], error.message)
+
+    def _with_a_row(self, points: Array, where: Array, results: Results) -> Array:
+        """Leave out points whose buffer has no room for a row, and say so of them."""
+        spatial = self._points(points).spatial
+        fits = np.broadcast_to(spatial.row_fits, points.shape)
+        if fits.all():
+            return points
+        refuse(
+            lambda n: f"the global buffer has {n} bytes, less than one row",
+            spatial.architecture.global_buffer.bytes,
+            ~fits,
+            where[points],
+            results,
+        )
+        found: Array = points[fits]
+        return found
 
     def _points(self, points: Array, *, floats: bool = False) -> Points:
         """Return some of the points; with floats for whole numbers, which may be too large for 64 bits."""

@@ -122,7 +122,7 @@ class _Best:
     def beaten(self, points: Array, latency: Any, traffic: Any, order: Array) -> Array:
         """Whether figures are better than the best at some points, or as good and earlier in the order."""
         reached = self.latency[points]
-        found = latency < reached
+        found: Array = latency < reached
         tied = np.flatnonzero(latency == reached)
         if len(tied):
             there, moved = points[tied], np.broadcast_to(traffic, found.shape)[tied]

@@ -172,7 +172,7 @@ def test_more_fused_batches_are_the_engine(text: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(FLAT, 12))
 def test_more_flat_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
