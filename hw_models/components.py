@@ -153,42 +153,60 @@ def memory_costs(kind: str, width_bits: Any, capacity_bytes: Any) -> MemoryCost:
     """
     import numpy as np
 
-    curves = _curves()
-    if kind not in curves:
-        raise unknown("kind of memory", kind, curves)
+    if kind not in _curves():
+        raise unknown("kind of memory", kind, _curves())
+    known, grid, starts, table = _stacked(kind)
     given = [np.asarray(x).astype(np.int64) for x in (width_bits, capacity_bytes)]
     widths, capacities = np.broadcast_arrays(*given)
-    known = np.asarray([*curves[kind]])
     x = np.log(capacities)
-    tables = [_many_along(np.asarray(xs), np.asarray(rows), x) for xs, rows in curves[kind].values()]
+    place, weight, beyond = [], [], []
+    for xs in grid:
+        right = np.clip(np.searchsorted(xs, x), 1, len(xs) - 1)
+        place.append(right)
+        weight.append((x - xs[right - 1]) / (xs[right] - xs[right - 1]))
+        beyond.append((x < xs[0]) | (x > xs[-1]))
+
+    def along(curve: Any) -> tuple[Any, Any]:
+        """Interpolate along a curve at each memory: logarithms of the costs, and whether it is outside."""
+        which, start = starts[0][curve], starts[1][curve]
+        right, t, outside = (
+            parts[0] if len(grid) == 1 else np.choose(which, parts) for parts in (place, weight, beyond)
+        )
+        low, high = table[start + right - 1], table[start + right]
+        return low + t[..., None] * (high - low), outside
+
     if len(known) == 1:
         if bad := [w for w in np.unique(widths).tolist() if w != known[0]]:
             memory(kind, bad[0], 1)
-        logs, outside = tables[0]
+        logs, outside = along(np.zeros(widths.shape, np.int64))
     else:
         right = np.clip(np.searchsorted(known, widths), 1, len(known) - 1)
         stops = np.log(known)
         t = (np.log(widths) - stops[right - 1]) / (stops[right] - stops[right - 1])
-        costs, beyond = np.stack([c for c, _ in tables]), np.stack([o for _, o in tables])
-        place = np.arange(widths.size).reshape(widths.shape)
-        low, high = costs[right - 1, :, place], costs[right, :, place]
-        logs = np.moveaxis(low + t[..., None] * (high - low), -1, 0)
-        exact = (widths == known[right]) | (widths == known[right - 1])
-        at = np.where(widths == known[right], right, right - 1)
-        outside = (widths < known[0]) | (widths > known[-1])
-        outside |= np.where(exact, beyond[at, place], beyond[right - 1, place] | beyond[right, place])
-    read, write, leak, area = np.exp(logs)
+        (low, under), (high, over) = along(right - 1), along(right)
+        logs = low + t[..., None] * (high - low)
+        outside = (t < 0) | (t > 1) | (under & (t < 1)) | (over & (t > 0))
+    read, write, leak, area = np.moveaxis(np.exp(logs), -1, 0)
     return MemoryCost(read, write, leak, area, outside)
 
 
-def _many_along(xs: Any, rows: Any, x: Any) -> tuple[Any, Any]:
-    """Interpolate as ``_along`` does, at many places: logarithms of the four costs, one row each."""
+@cache
+def _stacked(kind: str) -> tuple[Any, list[Any], tuple[Any, Any], Any]:
+    """Widths of a kind, its different grids of capacities, the grid and first row of each width, and all rows."""
     import numpy as np
 
-    right = np.clip(np.searchsorted(xs, x), 1, len(xs) - 1)
-    weight = (x - xs[right - 1]) / (xs[right] - xs[right - 1])
-    low, high = rows[right - 1].T, rows[right].T
-    return low + weight * (high - low), (x < xs[0]) | (x > xs[-1])
+    grids: list[_Logs] = []
+    which: list[int] = []
+    starts: list[int] = []
+    rows: list[_Logs] = []
+    for xs, costs in _curves()[kind].values():
+        if tuple(xs) not in grids:
+            grids.append(tuple(xs))
+        which.append(grids.index(tuple(xs)))
+        starts.append(len(rows))
+        rows += costs
+    known = np.asarray([*_curves()[kind]])
+    return known, [np.asarray(g) for g in grids], (np.asarray(which), np.asarray(starts)), np.asarray(rows)
 
 
 def register_file_cost(array: Array, value_bytes: int) -> MemoryCost:

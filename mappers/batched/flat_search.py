@@ -11,6 +11,7 @@ each point.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product as combinations_of
 from typing import Any, Final, TypeAlias
 
@@ -134,8 +135,9 @@ class _Best:
     def update(self, points: Array, latency: Array, traffic: Array, order: Array, fused: Array) -> None:
         """Take over the figures that are better; a point may occur several times."""
         rows = np.flatnonzero(self.beaten(points, latency, traffic, order))
-        rows = rows[np.lexsort((order[rows], traffic[rows], latency[rows], points[rows]))]
-        rows = rows[np.diff(points[rows], prepend=-1) != 0]
+        if (np.diff(points[rows]) <= 0).any():
+            rows = rows[np.lexsort((order[rows], traffic[rows], latency[rows], points[rows]))]
+            rows = rows[np.diff(points[rows], prepend=-1) != 0]
         there = points[rows]
         self.latency[there], self.traffic[there] = latency[rows], traffic[rows]
         self.order[there], self.fused[there] = order[rows], fused[rows]
@@ -202,7 +204,7 @@ def _improve(
     """Compare the largest sets of held tensors with the best so far; return where smaller tiles may be better still."""
     width = beside.value_bytes
     fixed = beside.values + tile.handed_on(between)
-    fewest = sum(cycles.min(axis=0) for cycles in tile.cycles)
+    fewest = tile.fewest_cycles
     least_moved = [np.where(ever[t], tile.fewest(t, True), tile.fewest(t, False)) for t in tile.free]
     traffic = (fixed + sum(least_moved)) * width
     going = best.beaten(points, beside.latency_s(fewest, traffic), traffic, order) & ever[""]
@@ -228,7 +230,7 @@ def _improve(
 
 def _fastest(tile: FusedTile, held: frozenset[str], between: bool, beside: Beside, some: Array) -> tuple[Array, Array]:
     """The least latency, and with it the least traffic, of all stationary operands for a set of held tensors."""
-    cycles = [c[:, some] for c in tile.cycles]
+    cycles = [[c[some] for c in each] for each in tile.cycles]
     moved = [tile.moved(place, held, between, some) for place in range(len(cycles))]
     least_latency = np.full(len(some), np.inf)
     least_traffic = np.zeros(len(some), np.int64)
@@ -284,8 +286,18 @@ class FusedTile:
         self.free = sorted({t for product in problem.products for t in free_tensors(problem, product)})
         self._values = Values({})
         self._known: dict[Any, Any] = {}
+
+    @cached_property
+    def cycles(self) -> list[list[Array]]:
+        """Cycles of each product, by stationary operand."""
+        problem = self.problem
         per_point = phase_cycles((("mac", 1),), problem.architecture.array_2d, problem.accounting)
-        self.cycles = [np.stack([self._cycles(p, s) * per_point for s in STATIONARY]) for p in problem.products]
+        return [[self._cycles(product, s) * per_point for s in STATIONARY] for product in problem.products]
+
+    @cached_property
+    def fewest_cycles(self) -> Any:
+        """A bound on the cycles of all products."""
+        return sum(np.minimum(np.minimum(*each[:2]), each[2]) for each in self.cycles)
 
     def _layout(self, product: Product, stationary: str, *, held: bool) -> tuple[NestShape, tuple[Any, ...]]:
         key = ("layout", product.name, stationary, held)
@@ -400,7 +412,7 @@ class _Undominated:
 
     def of(self, stationary: int, chosen: int, some: Array) -> Array:
         """Return it for a stationary operand and a set of held tensors, at some points."""
-        cycles = self.tile.cycles[self.place][:, some]
+        cycles = [c[some] for c in self.tile.cycles[self.place]]
         mine = self._moved(chosen, some)[stationary]
         kept = np.ones(len(some), bool)
         for other, flags in enumerate(self.flags):
