@@ -92,6 +92,11 @@ def real(count: Number) -> Number:
     return count.astype(float) if isinstance(count, np.ndarray) else float(count)
 
 
+def _pes(array: Array) -> Number:
+    """Return the number of PEs as a float, which no number of rows and columns overflows."""
+    return real(array.rows) * real(array.columns)
+
+
 def batch_cost(totals: Totals, architecture: Architecture, accounting: Accounting) -> dict[str, Number]:
     """Return costs by column: ``latency_s``, ``energy_j``, …; ``bound`` as an index into ``BOUNDS``.
 
@@ -107,7 +112,7 @@ def batch_cost(totals: Totals, architecture: Architecture, accounting: Accountin
         waiting = waiting + np.where(np.greater(transfer, compute), transfer, 0.0)
     utilisation = {}
     for name in ARRAYS:
-        available = np.asarray(real(architecture.array(name).pes) * cycles)
+        available = np.asarray(_pes(architecture.array(name)) * cycles)
         utilisation[name] = real(totals.busy[name]) / np.where(available == 0, 1.0, available)
     array_bound = np.where(np.greater_equal(totals.occupied["array_2d"], totals.occupied["array_1d"]), 1, 2)
     return {
@@ -138,12 +143,12 @@ def _energy_j(totals: Totals, architecture: Architecture, accounting: Accounting
         name: _PICO * (real(totals.reads[name]) * read + real(totals.writes[name]) * write)
         for name, (read, write) in prices.items()
     }
-    charged = [1 if accounting.all_register_files else real(architecture.array(name).pes) for name in ARRAYS]
+    charged = [1 if accounting.all_register_files else _pes(architecture.array(name)) for name in ARRAYS]
     registers = moved["array_2d"] / charged[0] + moved["array_1d"] / charged[1]
     done = _operations_j(totals, architecture, accounting)
     leaking: Number = 0.0
     if accounting.leakage:
-        leak = buffer.leak_pj + sum(real(architecture.array(n).pes) * files[n].leak_pj for n in ARRAYS)
+        leak = buffer.leak_pj + sum(_pes(architecture.array(n)) * files[n].leak_pj for n in ARRAYS)
         leaking = leak * latency * architecture.frequency_hz
     parts = [moved["dram"], moved["global_buffer"], registers, moved["staging"]]
     parts += [done[work] for work in ("mac", "add", "max", "exp", "divide")]
@@ -169,7 +174,7 @@ def batch_area_mm2(architecture: Architecture) -> Number:
     parts = []
     for name in ARRAYS:
         array = architecture.array(name)
-        parts.append(real(array.pes) * (_register_file(array, width).area_um2 + logic_area_um2(array)))
+        parts.append(_pes(array) * (_register_file(array, width).area_um2 + logic_area_um2(array)))
     return (parts[0] + parts[1] + _buffer(architecture).area_um2) * 1e-6
 
 

@@ -133,7 +133,9 @@ class Group:
 
     def _with_a_row(self, points: Array, where: Array, results: Results) -> Array:
         """Leave out points whose buffer has no room for a row, and say so of them."""
-        spatial = self._points(points).spatial
+        assert self.spatial is not None
+        columns = {key: _shared(self.numbers[key][points], False) for key in self.spatial.columns}
+        spatial = self.spatial.take(columns)
         fits = np.broadcast_to(spatial.row_fits, points.shape)
         if fits.all():
             return points

@@ -21,7 +21,8 @@ from hw_models.accounting import Accounting
 from hw_models.architecture import Architecture
 from hw_models.batched import Number, batch_cost
 from mappers.batched.batch import Batch, Size
-from mappers.batched.flat_search import Beside, free_tensors, held_flags, search_many
+from mappers.batched.flat_search import Beside, search_many
+from mappers.batched.flat_tile import free_tensors, held_flags
 from mappers.batched.nest import Tally
 from mappers.batched.phases import add_vector_phase, all_sizes, structures
 from mappers.batched.subsets import pick

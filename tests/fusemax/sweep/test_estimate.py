@@ -18,11 +18,11 @@ filter:
 
 
 def test_an_estimate_of_a_large_sweep() -> None:
-    found = estimate(parse_sweep(TEXT), 0.1)
+    found = estimate(parse_sweep(TEXT), 0.2)
     assert found.points == 1024 * 512
     assert 0 < found.sampled < found.points
-    assert 0.2 < found.kept < 0.8
-    assert found.points_per_s > 1000
+    assert 0.4 < found.kept < 0.9
+    assert found.points_per_s > 100
 
 
 def test_a_sweep_smaller_than_the_sample() -> None:
