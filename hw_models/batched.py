@@ -17,7 +17,7 @@ from einsum_cascades.errors import InputError
 from einsum_cascades.operators import WORK_CLASSES, WorkClass
 from hw_models.accounting import Accounting
 from hw_models.activity import Activity, ArrayName
-from hw_models.architecture import Architecture
+from hw_models.architecture import Architecture, Array
 from hw_models.area import logic_area_um2
 from hw_models.components import LEAK_CLOCK_HZ, logic
 from hw_models.components.many import buffer_costs, register_file_costs, scales
@@ -94,6 +94,11 @@ def real(count: Number) -> Number:
     return count.astype(float) if isinstance(count, np.ndarray) else float(count)
 
 
+def _pes(array: Array) -> Number:
+    """Return the number of PEs as a float, which no number of rows and columns overflows."""
+    return real(array.rows) * real(array.columns)
+
+
 def batch_cost(totals: Totals, architecture: Architecture, accounting: Accounting) -> dict[str, Number]:
     """Return costs by column: ``latency_s``, ``energy_j``, …; ``bound`` as an index into ``BOUNDS``.
 
@@ -109,7 +114,7 @@ def batch_cost(totals: Totals, architecture: Architecture, accounting: Accountin
         waiting = waiting + np.where(np.greater(transfer, compute), transfer, 0.0)
     utilisation = {}
     for name in ARRAYS:
-        available = np.asarray(real(architecture.array(name).pes) * cycles)
+        available = np.asarray(_pes(architecture.array(name)) * cycles)
         utilisation[name] = real(totals.busy[name]) / np.where(available == 0, 1.0, available)
     array_bound = np.where(np.greater_equal(totals.occupied["array_2d"], totals.occupied["array_1d"]), 1, 2)
     return {
@@ -139,12 +144,12 @@ def _energy_j(totals: Totals, architecture: Architecture, accounting: Accounting
         name: _PICO * (real(totals.reads[name]) * read + real(totals.writes[name]) * write)
         for name, (read, write) in prices.items()
     }
-    charged = [1 if accounting.all_register_files else real(architecture.array(name).pes) for name in ARRAYS]
+    charged = [1 if accounting.all_register_files else _pes(architecture.array(name)) for name in ARRAYS]
     registers = moved["array_2d"] / charged[0] + moved["array_1d"] / charged[1]
     done = _operations_j(totals, architecture, accounting)
     leaking: Number = 0.0
     if accounting.leakage:
-        leak = buffer.leak_pj + sum(real(architecture.array(n).pes) * files[n].leak_pj for n in ARRAYS)
+        leak = buffer.leak_pj + sum(_pes(architecture.array(n)) * files[n].leak_pj for n in ARRAYS)
         leaking = leak * latency * LEAK_CLOCK_HZ
     parts = [moved["dram"], moved["global_buffer"], registers, moved["staging"]]
     parts += [done[work] for work in ("mac", "add", "max", "exp", "divide")]
@@ -173,5 +178,5 @@ def batch_area_mm2(architecture: Architecture) -> Number:
     for name in ARRAYS:
         array = architecture.array(name)
         pe = register_file_costs(architecture, name).area_um2 + logic_area_um2(array) * shrunk
-        parts.append(real(array.pes) * pe)
+        parts.append(_pes(array) * pe)
     return (parts[0] + parts[1] + buffer_costs(architecture).area_um2) * 1e-6

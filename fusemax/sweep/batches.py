@@ -14,12 +14,14 @@ from einsum_cascades.errors import InputError
 from fusemax.evaluation import check_dtype
 from fusemax.sweep.conditions import Names
 from fusemax.sweep.machines import SpatialGroup
-from fusemax.sweep.pointwise import LARGEST, Choice
+from fusemax.sweep.pointwise import Choice
 from fusemax.sweep.results import Results
 from hw_models.batched import BOUNDS
 from mappers.batched.batch import Batch
-from mappers.batched.flat import flat_batch, flat_bound
+from mappers.batched.flat import flat_batch
 from mappers.batched.fused import fused_batch, fused_bound
+from mappers.batched.phases import phase_bound
+from mappers.batched.unfused import unfused_batch
 from mappers.batched.values import WORD
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -46,8 +48,9 @@ def _fused(*, interleaved: bool) -> Batched:
 
 
 BATCHED: Final[dict[str, Batched]] = {
-    "flat": Batched(partial(flat_batch, from_table=True), flat_bound, 131072),
-    "flat-searched": Batched(partial(flat_batch, from_table=False), flat_bound, 131072),
+    "unfused": Batched(unfused_batch, phase_bound, 65536),
+    "flat": Batched(partial(flat_batch, from_table=True), phase_bound, 65536),
+    "flat-searched": Batched(partial(flat_batch, from_table=False), phase_bound, 65536),
     "fusemax-serial": _fused(interleaved=False),
     "fusemax-interleaved": _fused(interleaved=True),
 }
@@ -103,20 +106,12 @@ def evaluate_batch(points: Points, where: Array, results: Results) -> None:
         check_dtype(choice.dtype, architecture)
     run = BATCHED[choice.mapper].run
     batch = run(choice.cascade, points.size, points.instances, architecture, choice.accounting, count)
-    row_fits = np.broadcast_to(points.spatial.row_fits, (count,))
-    there = batch.fits & row_fits
-    costs: dict[str, Any] = dict(batch.costs)
-    costs["bound"] = Names(np.broadcast_to(np.asarray(costs["bound"]), (count,)), BOUNDS)
-    for column in ("dram_bytes", "buffer_bytes"):
-        within = np.broadcast_to(np.asarray(costs[column] <= LARGEST), (count,))
-        for_others = there & ~within
-        if for_others.any():
-            results.fail(where[for_others], f"{column} passes 2^63 - 1")
-            there = there & within
-    results.fill(where[there], {name: _chosen(value, there) for name, value in costs.items()})
-    _refuse(batch.refusal, batch.capacity, row_fits & ~batch.fits, where, results)
-    buffer = architecture.global_buffer.bytes
-    _refuse(lambda n: f"the global buffer has {n} bytes, less than one row", buffer, ~row_fits, where, results)
+    if batch.fits.any():
+        bound = Names(np.broadcast_to(np.asarray(batch.costs["bound"]), (count,)), BOUNDS)
+        costs = {name: _chosen(value, batch.fits) for name, value in {**batch.costs, "bound": bound}.items()}
+        results.fill(where[batch.fits], costs)
+    if not batch.fits.all():
+        refuse(batch.refusal, batch.capacity, ~batch.fits, where, results)
 
 
 def _chosen(value: Any, there: Array) -> Any:
@@ -125,10 +120,8 @@ def _chosen(value: Any, there: Array) -> Any:
     return value[there] if isinstance(value, np.ndarray) and value.ndim else value
 
 
-def _refuse(reason: Callable[[int], str], capacity: Any, refused: Array, where: Array, results: Results) -> None:
+def refuse(reason: Callable[[int], str], capacity: Any, refused: Array, where: Array, results: Results) -> None:
     """Say of each point refused which capacity was too small."""
-    if not refused.any():
-        return
     capacities = np.broadcast_to(np.asarray(capacity), refused.shape)[refused]
     distinct, which = np.unique(capacities, return_inverse=True)
     codes = np.asarray([results.code("status", reason(int(c))) for c in distinct], np.int32)

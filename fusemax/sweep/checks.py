@@ -77,7 +77,7 @@ def _check_machine(name: str, file: Node, axes: tuple[Axis, ...], nodes: dict[st
             named = {"global_buffer.table": str(table)} if table is not None else {}
             shown = str(value).lower() if isinstance(value, bool) else str(value)
             try:
-                check(schema_of(file), file, ample | named | {axis.name: shown})
+                check(schema_of(file), file, named | {axis.name: shown} | ample)
             except InputError as error:
                 raise InputError(error.message, location=nodes[axis.name].location, hint=error.hint) from None
 
@@ -108,7 +108,9 @@ def _check_workloads(sweep: Sweep, by_name: dict[str, Axis], axes: Node) -> None
                     found.size(rank)
             except InputError as error:
                 hint = error.hint.replace("--set ", "the axis ").replace("--", "")
-                raise InputError(_as_axis(error.message), location=axes.location, hint=hint) from None
+                message = _as_axis(error.message)
+                place = next((k.location for name, k in axes.keys.items() if f"'{name}'" in message), axes.location)
+                raise InputError(message, location=place, hint=hint) from None
 
 
 def _as_axis(message: str) -> str:

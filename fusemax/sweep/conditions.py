@@ -8,7 +8,7 @@ with a value that a point does not have (a cost of a point without one) is false
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Literal, TypeAlias
@@ -81,12 +81,13 @@ class Condition:
         form: ``number``, ``text``, ``truth``, ``name``, ``call``, ``group`` or an operator's symbol.
         value: the number, text, or name.
         parts: the operands.
+        span: where it starts in the text, and how long its first part is.
     """
 
     form: str
     value: float | int | str | bool | None = None
     parts: tuple[Condition, ...] = ()
-    span: tuple[int, int] = (0, 1)
+    span: tuple[int, int] = field(default=(0, 1), compare=False)
 
     def __str__(self) -> str:
         inner = [str(p) for p in self.parts]

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
+import numpy as np
+
 from fusemax.sweep.evaluate import evaluate_points
+from fusemax.sweep.sampling import uniform
 from fusemax.sweep.spec import Sweep
 
 PLACES: Final = 8
@@ -39,15 +42,14 @@ def estimate(sweep: Sweep, seconds: float = 0.5) -> Estimate:
     """Return an estimate from about ``seconds`` of work.
 
     Points are evaluated in slices at eight places, first of one point each and then of ever more, because points are
-    cheaper together; the last round that fits the time counts. What is loaded or searched once only is not counted.
+    cheaper together; the last round that fits the time counts. What is loaded once only is not counted.
     """
     evaluate_points(sweep, 0, min(1, sweep.points))
     began = perf_counter()
     length = 1
     while True:
         started = perf_counter()
-        starts = sorted({min(p * sweep.points // PLACES, max(0, sweep.points - length)) for p in range(PLACES)})
-        slices = [(start, min(start + length, sweep.points)) for start in starts]
+        slices = _slices(sweep.points, length)
         kept = sum(evaluate_points(sweep, *each).num_rows for each in slices)
         sampled = sum(stop - start for start, stop in slices)
         took = max(perf_counter() - started, 1e-9)
@@ -55,3 +57,12 @@ def estimate(sweep: Sweep, seconds: float = 0.5) -> Estimate:
         if not more or sampled >= sweep.points or length >= LARGEST_SLICE:
             return Estimate(sweep.points, sampled, kept / sampled, sampled / took)
         length *= GROWTH
+
+
+def _slices(points: int, length: int) -> list[tuple[int, int]]:
+    """Slices at one place in each eighth of a sweep; where in it a hash decides, so that no axis is hit in step."""
+    if points <= PLACES * length:
+        return [(0, points)]
+    eighth = points / PLACES
+    within = uniform(0, "estimate", np.arange(PLACES)) * (eighth - length)
+    return [(start, start + length) for start in (int(place * eighth + w) for place, w in enumerate(within.tolist()))]

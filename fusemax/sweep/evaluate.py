@@ -77,6 +77,8 @@ def _groups(sweep: Sweep, columns: dict[str, Column], count: int) -> Iterator[tu
         codes = column.codes if isinstance(column, Names) else column.astype(np.int64)
         code = code * len(values) + codes
         shared.append((axis.name, values, len(values)))
+    if not count:
+        return
     order = np.argsort(code, kind="stable")
     starts = np.flatnonzero(np.diff(code[order], prepend=-1))
     for first, last in zip(starts, [*starts[1:], count], strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.yaml_source import Node
-from fusemax.sweep.batches import BATCHED, Points, evaluate_batch
+from fusemax.sweep.batches import BATCHED, Points, evaluate_batch, refuse
 from fusemax.sweep.conditions import Column
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys, schema_of
@@ -107,61 +106,70 @@ class Group:
         return machine_of(self.file, {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in values.items()})
 
     def evaluate(self, points: Array, where: Array, results: Results) -> None:
-        """Evaluate some of the points.
+        """Evaluate some of the points: together where their strategy allows, else one by one.
 
         Args:
             points: which points of the group.
             where: where all points of the group stand in the results.
         """
-        if self.spatial is not None and not self.choice.causal and self.choice.mapper in BATCHED:
-            size = BATCHED[self.choice.mapper].block
-            for first in range(0, len(points), size):
-                block = points[first : first + size]
-                self._batch(block, where[block], results)
+        batched = BATCHED.get(self.choice.mapper) if self.spatial is not None and not self.choice.causal else None
+        if batched is None:
+            self._one_by_one(points, where, results)
             return
-        for point in points.tolist():
-            self._point(point, where[point : point + 1], results)
+        for first in range(0, len(points), batched.block):
+            block = points[first : first + batched.block]
+            block = self._with_a_row(block, where, results)
+            if not len(block):
+                continue
+            try:
+                wide = self._points(block, floats=True).wide()
+                if wide.any():
+                    self._one_by_one(block[wide], where, results)
+                    block = block[~wide]
+                if len(block):
+                    evaluate_batch(self._points(block), where[block], results)
+            except InputError as error:
+                results.fail(where[block], error.message)
 
-    def _batch(self, points: Array, where: Array, results: Results) -> None:
-        """Evaluate points together, in 64-bit integers where they hold every count."""
-        try:
-            together = self._points(points, object if self._huge else np.int64)
-            wide = together.wide()
-            if not wide.any():
-                evaluate_batch(together, where, results)
-                return
-            for part, whole in ((~wide, np.int64), (wide, object)):
-                if part.any():
-                    evaluate_batch(self._points(points[part], whole), where[part], results)
-        except InputError as error:
-            results.fail(where, error.message)
-
-    @cached_property
-    def _huge(self) -> bool:
-        """Whether the number of PEs alone may pass 64 bits."""
-        sides = ("array_2d.rows", "array_2d.columns", "array_1d.rows", "array_1d.columns")
-        return any(float(self.numbers[key].max()) > 2.0**30 for key in sides if key in self.numbers)
-
-    def _points(self, points: Array, whole: type) -> Points:
-        """Return some of the points, whole numbers of a type."""
+    def _with_a_row(self, points: Array, where: Array, results: Results) -> Array:
+        """Leave out points whose buffer has no room for a row, and say so of them."""
         assert self.spatial is not None
-        columns = {key: _shared(column[points], whole) for key, column in self.numbers.items()}
+        columns = {key: _shared(self.numbers[key][points], False) for key in self.spatial.columns}
+        spatial = self.spatial.take(columns)
+        fits = np.broadcast_to(spatial.row_fits, points.shape)
+        if fits.all():
+            return points
+        refuse(
+            lambda n: f"the global buffer has {n} bytes, less than one row",
+            spatial.architecture.global_buffer.bytes,
+            ~fits,
+            where[points],
+            results,
+        )
+        found: Array = points[fits]
+        return found
+
+    def _points(self, points: Array, *, floats: bool = False) -> Points:
+        """Return some of the points; with floats for whole numbers, which may be too large for 64 bits."""
+        assert self.spatial is not None
+        columns = {key: _shared(column[points], floats) for key, column in self.numbers.items()}
         spatial = self.spatial.take({key: columns[key] for key in self.spatial.columns})
         sizes, instances = self.workload.sizes({key: columns[key] for key in self.workload.columns})
         return Points(self.choice, spatial, sizes, instances, len(points))
 
-    def _point(self, point: int, where: Array, results: Results) -> None:
-        try:
-            machine = self.machine(point)
-            row = evaluate_point(self.choice, machine, self.workload.at(point, machine.value_bytes))
-        except InputError as error:
-            results.fail(where, error.message)
-        else:
-            results.fill(where, {name: row[name] for name in (*FLOATS, *WHOLES, *TEXTS[1:])})
+    def _one_by_one(self, points: Array, where: Array, results: Results) -> None:
+        for point in points.tolist():
+            place = where[point : point + 1]
+            try:
+                machine = self.machine(point)
+                row = evaluate_point(self.choice, machine, self.workload.at(point, machine.value_bytes))
+            except InputError as error:
+                results.fail(place, error.message)
+            else:
+                results.fill(place, {name: row[name] for name in (*FLOATS, *WHOLES, *TEXTS[1:])})
 
 
-def _shared(column: Array, whole: type) -> Any:
-    """Return the number that all points share, if they do, else the column; whole numbers of a type."""
-    if (column == column[0]).all():
-        return column[0].item()
-    return column.astype(whole) if column.dtype.kind == "i" else column
+def _shared(column: Array, floats: bool) -> Any:
+    """Return the number that all points share, if they do, else the column."""
+    column = column.astype(float) if floats else column
+    return column[0].item() if (column == column[0]).all() else column

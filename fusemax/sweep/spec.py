@@ -164,7 +164,7 @@ def parse_sweep(text: str, file: str = "<text>") -> Sweep:
     """
     root = parse_yaml(text, file)
     parts = root.mapping(allowed=_KEYS, required=("axes",))
-    title = parts["title"].string() if "title" in parts else ""
+    title = " ".join(parts["title"].string().split()) if "title" in parts else ""
     samples = _samples(parts["samples"]) if "samples" in parts else None
     nodes = parts["axes"].mapping(required=_NEEDED)
     named: dict[str, Axis] = {

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
 from einsum_cascades.ir import Cascade
@@ -57,19 +56,10 @@ class WorkloadGroup:
         batch: Any = columns.get("batch", first.batch)
         heads: Any = columns.get("heads", first.heads)
         if self.model is not None and "P" not in sizes:  # its linear layers
-            sizes["N"] = product(columns.get("batch", self.model.batch), columns["seq_len"])
+            sizes["N"] = columns.get("batch", self.model.batch) * columns["seq_len"]
             batch = heads = 1
         elif "seq_len" in columns:
             given = {"M": columns["seq_len"], "F": columns.get("head_dim", sizes["F"])}
             sizes |= given | {rank: columns[key] for key, rank in RANK_OF.items() if key in columns}
         sizes |= {rank: columns[rank] for rank in settable_ranks(self.cascade) if rank in columns}
-        return sizes, product(batch, heads)
-
-
-def product(a: Any, b: Any) -> Any:
-    """Return an exact product of whole numbers: of 64-bit integers where they hold it."""
-    if isinstance(a, int) and isinstance(b, int):
-        return a * b
-    if float(np.max(a)) * float(np.max(b)) >= 2.0**63:
-        a, b = np.asarray(a, object), np.asarray(b, object)
-    return a * b
+        return sizes, batch * heads

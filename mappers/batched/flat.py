@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,16 +21,17 @@ from hw_models.accounting import Accounting
 from hw_models.architecture import Architecture
 from hw_models.batched import Number, batch_cost
 from mappers.batched.batch import Batch, Size
-from mappers.batched.flat_search import Beside, free_tensors, held_flags, search_many
+from mappers.batched.flat_search import Beside, search_many
+from mappers.batched.flat_tile import free_tensors, held_flags
 from mappers.batched.nest import Tally
-from mappers.batched.phases import add_vector_phase, structures
+from mappers.batched.phases import add_vector_phase, all_sizes, structures
 from mappers.batched.subsets import pick
 from mappers.batched.totals import Sums
-from mappers.batched.values import WORD, Values
+from mappers.batched.values import Values
 from mappers.contraction import INSTANCES, Product, product_of
 from mappers.flat import is_tabulated, published_choices
 from mappers.flat_nest import STATIONARY, FlatChoice, FlatProblem
-from mappers.phases import phase_cycles, phase_groups, sizes_of_ranks
+from mappers.phases import phase_cycles, phase_groups
 from mappers.roles import find_roles
 from mappers.rows import row_sections
 from mappers.vector import VectorPhase
@@ -75,52 +75,19 @@ def flat_batch(
     Raises:
         InputError: the cascade has no contraction to fuse, or a rank has no size.
     """
-    sizes = _sizes(cascade, size, instances, architecture)
-    wide = np.any(np.asarray(flat_bound(cascade, size, instances, architecture)) >= WORD)
-    whole: Any = object if wide else np.int64
-    sums, fits = Sums(count, whole), np.zeros(count, bool)
-    live = np.zeros(count, whole)
+    sizes = all_sizes(cascade, size, instances, architecture)
+    sums, fits, live = Sums(count), np.zeros(count, bool), np.zeros(count, np.int64)
     for points, first in structures(cascade, sizes, count):
         some = pick(sizes, points) if len(points) < count else sizes
         there = pick(architecture, points) if len(points) < count else architecture
         problem = _problem(cascade, some, first, there, accounting)
-        for chosen in _choices(problem, len(points), whole, from_table=from_table):
+        for chosen in _choices(problem, len(points), from_table=from_table):
             fits[points[chosen.points]] = True
             live[points[chosen.points]] = _live_bytes(problem, chosen)
             _add(problem, chosen, sums, points)
     passes = max(k for k, _ in row_sections(cascade)[1].values())
     totals = sums.totals(architecture.value_bytes, live, passes)
     return Batch(batch_cost(totals, architecture, accounting), fits, architecture.global_buffer.bytes, "FLAT")
-
-
-def flat_bound(cascade: Cascade, size: Size, instances: Number, architecture: Architecture) -> Any:
-    """Return a bound on every count at each point, as floats.
-
-    Raises:
-        InputError: a rank has no size.
-    """
-    sizes = _sizes(cascade, size, instances, architecture)
-    array = architecture.array_2d
-    found: Any = 0.0
-    for einsum in (*cascade.body, *cascade.final):
-        padded = [np.asarray(sizes[INSTANCES], float)]
-        for rank in einsum.ranks:
-            length = np.asarray(sizes[rank], float)
-            sides = [np.asarray(n, float) for n in (array.columns, array.rows, architecture.array_1d.pes)]
-            tiles = [np.ceil(length / side) * np.minimum(length, side) for side in sides]
-            padded.append(np.maximum.reduce(np.broadcast_arrays(length, *tiles)))
-        units = [unit for a in (array, architecture.array_1d) for _, unit in a.units]
-        often = [np.asarray(n, float) for u in units for n in (2 * u.actions, u.cycles)]
-        often.append(np.asarray(2.0 * (len(einsum.inputs) + 2)))
-        found = found + prod(padded, start=1.0) * np.maximum.reduce(np.broadcast_arrays(*often)) * 2
-    return found
-
-
-def _sizes(cascade: Cascade, size: Size, instances: Number, architecture: Architecture) -> dict[str, Any]:
-    sizes: dict[str, Any] = {INSTANCES: instances, **sizes_of_ranks(cascade, size, architecture)}
-    for partition in cascade.partitions:
-        sizes[partition.rank] = size(partition.rank)
-    return sizes
 
 
 def _problem(
@@ -139,19 +106,19 @@ def _problem(
     return FlatProblem(cascade, architecture, accounting, architecture.value_bytes, roles, sizes, products)
 
 
-def _choices(problem: FlatProblem, count: int, whole: Any, *, from_table: bool) -> Iterator[_Chosen]:
+def _choices(problem: FlatProblem, count: int, *, from_table: bool) -> Iterator[_Chosen]:
     rest = np.arange(count)
     if from_table and is_tabulated(problem):
         for choice, points in _tabulated(problem, count):
             tensors = {o.tensor for p in problem.products for o in p.operands}
             on_chip = {t: np.full(len(points), t in choice.on_chip) for t in tensors}
             stationary = [np.full(len(points), STATIONARY.index(s)) for s in choice.stationary]
-            yield _Chosen(points, np.full(len(points), choice.fused, whole), stationary, on_chip, choice.spilled)
+            yield _Chosen(points, np.full(len(points), choice.fused), stationary, on_chip, choice.spilled)
             rest = np.setdiff1d(rest, points, assume_unique=True)
     if not len(rest):
         return
     some = problem if len(rest) == count else _at(problem, rest)
-    found = search_many(some, {b: _beside(some, b) for b in (True, False)}, len(rest), whole)
+    found = search_many(some, {b: _beside(some, b) for b in (True, False)}, len(rest))
     there = np.flatnonzero(found.found)
     between = found.between[there]
     on_chip = dict.fromkeys(problem.intermediates, between)

@@ -12,23 +12,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product as combinations_of
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from hw_models.batched import real
 from mappers.batched.divisors import MOST_TILES, tile_count_rows
-from mappers.batched.nest import home_values
+from mappers.batched.flat_tile import FusedTile, Undominated, free_tensors, held_flags
 from mappers.batched.subsets import pick
-from mappers.batched.values import Values
 from mappers.capacity import least, most
-from mappers.contraction import Product
 from mappers.flat_nest import STATIONARY, FlatProblem
-from mappers.mapping import NestShape
-from mappers.phases import phase_cycles
 
 Array: TypeAlias = npt.NDArray[Any]
+
+
+_TOGETHER: Final = ([0], [1], [2, 3], [4, 5, 6, 7], list(range(8, MOST_TILES)))
+"""Fused tiles that are compared at once, by their place from the largest on: ever fewer points come so far."""
 
 
 @dataclass(frozen=True)
@@ -86,90 +86,113 @@ class Choices:
     options: list[Array]
 
 
-def free_tensors(problem: FlatProblem, product: Product) -> tuple[str, ...]:
-    """Return the operands of a product that may be held in the buffer or not, whatever phases hand on."""
-    return tuple(o.tensor for o in product.operands if o.tensor not in problem.intermediates)
-
-
-def held_flags(count: int) -> list[tuple[bool, ...]]:
-    """Return the sets of held tensors in the order of the search."""
-    return list(combinations_of((False, True), repeat=count))
-
-
 @dataclass
 class _Best:
-    """The least latency and traffic so far at each point, and where they were found."""
+    """The least latency and traffic so far at each point, and where they were found.
+
+    Attributes:
+        order: place of the fused tile, and of whether phases hand tensors on, in the order of the search.
+    """
 
     latency: Array
     traffic: Array
+    order: Array
     fused: Array
-    between: Array
 
     @classmethod
-    def none(cls, count: int, whole: Any) -> _Best:
+    def none(cls, count: int) -> _Best:
         """Nothing found yet."""
-        return cls(np.full(count, np.inf), np.zeros(count, whole), np.ones(count, whole), np.zeros(count, bool))
+        zeros = [np.zeros(count, np.int64) for _ in range(3)]
+        return cls(np.full(count, np.inf), *zeros)
 
-    def beaten(self, points: Array, latency: Any, traffic: Any) -> Array:
-        """Whether figures are better than the best at some points."""
+    def beaten(self, points: Array, latency: Any, traffic: Any, order: Array) -> Array:
+        """Whether figures are better than the best at some points, or as good and earlier in the order."""
         reached = self.latency[points]
-        found: Array = (latency < reached) | ((latency == reached) & (traffic < self.traffic[points]))
+        found: Array = latency < reached
+        tied = np.flatnonzero(latency == reached)
+        if len(tied):
+            there, moved = points[tied], np.broadcast_to(traffic, found.shape)[tied]
+            least_moved = self.traffic[there]
+            earlier = (moved == least_moved) & (order[tied] < self.order[there])
+            found[tied] = (moved < least_moved) | earlier
         return found
 
+    def update(self, points: Array, latency: Array, traffic: Array, order: Array, fused: Array) -> None:
+        """Take over the figures that are better; a point may occur several times."""
+        rows = np.flatnonzero(self.beaten(points, latency, traffic, order))
+        if (np.diff(points[rows]) <= 0).any():
+            rows = rows[np.lexsort((order[rows], traffic[rows], latency[rows], points[rows]))]
+            rows = rows[np.diff(points[rows], prepend=-1) != 0]
+        there = points[rows]
+        self.latency[there], self.traffic[there] = latency[rows], traffic[rows]
+        self.order[there], self.fused[there] = order[rows], fused[rows]
 
-def search_many(problem: FlatProblem, beside: dict[bool, Beside], count: int, whole: Any) -> Choices:
+
+def search_many(problem: FlatProblem, beside: dict[bool, Beside], count: int) -> Choices:
     """Return the best choice that fits the buffer at each point.
 
     Args:
         problem: of arrays over the points; all have the same structure.
         beside: what else the latency depends on, by whether phases hand tensors on in the buffer.
         count: number of points.
-        whole: type of whole numbers.
     """
-    best = _Best.none(count, whole)
+    best = _Best.none(count)
     array = problem.architecture.array_2d
     size = problem.sizes[problem.roles.column]
     columns = least(size, array.columns)
     tiles = tile_count_rows(np.broadcast_to(np.asarray(-(-size // columns)), (count,)).astype(np.int64))
     smallest = FusedTile(problem, np.broadcast_to(np.asarray(columns), (count,)))
     ever = {between: smallest.ever_held(between) for between in (True, False)}
-    points = np.arange(count)
-    for turn in range(MOST_TILES):
-        points = points[tiles[points, turn] > 0]
+    active = np.ones(count, bool)
+    for turns in _TOGETHER:
+        turn, points = np.nonzero((tiles[:, turns].T > 0) & active)
         if not len(points):
             break
-        fused = np.asarray(pick(columns, points) * tiles[points, turn].astype(whole))
-        tile = FusedTile(_at(problem, points, count), fused)
+        tile = FusedTile(
+            _at(problem, points, count), np.asarray(pick(columns, points) * tiles[points, turns[0] + turn])
+        )
         going = np.zeros(len(points), bool)
-        for between in (True, False):
+        for place, between in enumerate((True, False)):
             held = {tensor: flags[points] for tensor, flags in ever[between].items()}
-            going |= _improve(tile, between, held, beside[between].at(points), best, points)
-        points = points[going]
+            order = 2 * (turns[0] + turn) + place
+            going |= _improve(tile, between, held, beside[between].at(points), best, points, order)
+        last = turn == len(turns) - 1
+        active = np.zeros(count, bool)
+        active[points[last]] = going[last]
     options = [np.zeros(count, np.int64) for _ in problem.products]
+    found = np.isfinite(best.latency)
+    between_phases = best.order % 2 == 0
     for between in (True, False):
-        points = np.flatnonzero(np.isfinite(best.latency) & (best.between == between))
+        points = np.flatnonzero(found & (between_phases == between))
         if len(points):
             tile = FusedTile(_at(problem, points, count), best.fused[points])
             _settle(tile, between, beside[between].at(points), best, points, options)
-    return Choices(np.isfinite(best.latency), best.fused, best.between, options)
+    return Choices(found, np.where(found, best.fused, 1), between_phases, options)
 
 
 def _at(problem: FlatProblem, points: Array, count: int) -> FlatProblem:
-    if len(points) == count:
+    """The problem at some of the points, of which one may occur several times."""
+    if len(points) == count and np.array_equal(points, np.arange(count)):
         return problem
     return replace(problem, sizes=pick(problem.sizes, points), architecture=pick(problem.architecture, points))
 
 
 def _improve(
-    tile: FusedTile, between: bool, ever: dict[str, Array], beside: Beside, best: _Best, points: Array
+    tile: FusedTile,
+    between: bool,
+    ever: dict[str, Array],
+    beside: Beside,
+    best: _Best,
+    points: Array,
+    order: Array,
 ) -> Array:
     """Compare the largest sets of held tensors with the best so far; return where smaller tiles may be better still."""
     width = beside.value_bytes
     fixed = beside.values + tile.handed_on(between)
-    fewest = sum(cycles.min(axis=0) for cycles in tile.cycles)
+    fewest = tile.fewest_cycles
     least_moved = [np.where(ever[t], tile.fewest(t, True), tile.fewest(t, False)) for t in tile.free]
     traffic = (fixed + sum(least_moved)) * width
-    going = best.beaten(points, beside.latency_s(fewest, traffic), traffic) & ever[""]
+    going = best.beaten(points, beside.latency_s(fewest, traffic), traffic, order) & ever[""]
     if not going.any():
         return going
     fits = tile.fitting(between)
@@ -177,39 +200,32 @@ def _improve(
         largest = fits[held] & going
         for tensor in tile.free:
             if tensor not in held:
-                largest = largest & ~fits[held | {tensor}]
+                largest &= ~fits[held | {tensor}]
         some = np.flatnonzero(largest)
         if not len(some):
             continue
         traffic = (at(fixed, some) + sum(at(tile.fewest(t, t in held), some) for t in tile.free)) * width
         latency = beside.at(some).latency_s(at(fewest, some), traffic)
-        some = some[best.beaten(points[some], latency, traffic)]
+        some = some[best.beaten(points[some], latency, traffic, order[some])]
         if len(some):
-            _try(tile, held, between, beside.at(some), some, best, points)
+            latency, traffic = _fastest(tile, held, between, beside.at(some), some)
+            best.update(points[some], latency, traffic, order[some], tile.fused[some])
     return going
 
 
-def _try(
-    tile: FusedTile,
-    held: frozenset[str],
-    between: bool,
-    beside: Beside,
-    some: Array,
-    best: _Best,
-    points: Array,
-) -> None:
-    """Find the stationary operands with the least latency and traffic for a set of held tensors."""
-    where = points[some]
-    cycles = [c[:, some] for c in tile.cycles]
+def _fastest(tile: FusedTile, held: frozenset[str], between: bool, beside: Beside, some: Array) -> tuple[Array, Array]:
+    """The least latency, and with it the least traffic, of all stationary operands for a set of held tensors."""
+    cycles = [[c[some] for c in each] for each in tile.cycles]
     moved = [tile.moved(place, held, between, some) for place in range(len(cycles))]
+    least_latency = np.full(len(some), np.inf)
+    least_traffic = np.zeros(len(some), np.int64)
     for way in combinations_of(range(len(STATIONARY)), repeat=len(cycles)):
         traffic = (beside.values + sum(m[s] for m, s in zip(moved, way, strict=True))) * beside.value_bytes
         latency = beside.latency_s(sum(c[s] for c, s in zip(cycles, way, strict=True)), traffic)
-        better = best.beaten(where, latency, traffic)
-        if better.any():
-            there = where[better]
-            best.latency[there], best.traffic[there] = latency[better], traffic[better]
-            best.fused[there], best.between[there] = tile.fused[some][better], between
+        better = (latency < least_latency) | ((latency == least_latency) & (traffic < least_traffic))
+        np.copyto(least_latency, latency, where=better)
+        np.copyto(least_traffic, traffic, where=better)
+    return least_latency, least_traffic
 
 
 def _settle(tile: FusedTile, between: bool, beside: Beside, best: _Best, points: Array, options: list[Array]) -> None:
@@ -218,7 +234,7 @@ def _settle(tile: FusedTile, between: bool, beside: Beside, best: _Best, points:
     fixed = beside.values + tile.handed_on(between)
     wanted, reached = best.traffic[points], best.latency[points]
     order = np.full(len(points), np.iinfo(np.int64).max)
-    kept = [_Undominated(tile, place, between) for place in range(len(tile.cycles))]
+    kept = [Undominated(tile, place, between) for place in range(len(tile.cycles))]
     sets = [len(held_flags(len(free_tensors(problem, product)))) for product in problem.products]
     for held, fits in tile.fitting(between).items():
         traffic = (fixed + sum(tile.fewest(tensor, tensor in held) for tensor in tile.free)) * width
@@ -242,144 +258,6 @@ def _settle(tile: FusedTile, between: bool, beside: Beside, best: _Best, points:
             for each, s, h in zip(kept, way, chosen, strict=True):
                 there = there[each.of(s, h, there)]
             order[there] = place
+    assert (order < np.iinfo(np.int64).max).all(), "the latency and traffic that were found belong to no choice"
     for found, many in zip(reversed(options), reversed(sets), strict=True):
         order, found[points] = np.divmod(order, len(STATIONARY) * many)
-
-
-class FusedTile:
-    """What the options of each product cost with a fused tile, which differs from point to point."""
-
-    def __init__(self, problem: FlatProblem, fused: Array) -> None:
-        self.problem, self.fused = problem, fused
-        self.free = sorted({t for product in problem.products for t in free_tensors(problem, product)})
-        self._values = Values({})
-        self._known: dict[Any, Any] = {}
-        per_point = phase_cycles((("mac", 1),), problem.architecture.array_2d, problem.accounting)
-        self.cycles = [np.stack([self._cycles(p, s) * per_point for s in STATIONARY]) for p in problem.products]
-
-    def _layout(self, product: Product, stationary: str, *, held: bool) -> tuple[NestShape, tuple[Any, ...]]:
-        key = ("layout", product.name, stationary, held)
-        if key not in self._known:
-            on_chip = frozenset(o.tensor for o in product.operands) if held else frozenset[str]()
-            shape, keys = self.problem.layout(product, stationary, on_chip)
-            new = {k: self.problem.extent(k, self.fused) for k in keys if k not in self._values.extents}  # type: ignore[arg-type]
-            self._values.extend(new)
-            self._known[key] = shape, keys
-        found: tuple[NestShape, tuple[Any, ...]] = self._known[key]
-        return found
-
-    def _each(self, value: Any) -> Array:
-        return np.broadcast_to(np.asarray(value), self.fused.shape)
-
-    def _cycles(self, product: Product, stationary: str) -> Array:
-        shape, keys = self._layout(product, stationary, held=False)
-        time = [k for k, spatial in zip(keys, shape.spatial, strict=True) if not spatial]
-        return self._each(self._values[self._values.product(time)])
-
-    def _side(self, place: int, stationary: int, operand: int, held: bool) -> Array:
-        """DRAM values of one operand of a product."""
-        key = ("side", place, stationary, operand, held)
-        if key not in self._known:
-            shape, keys = self._layout(self.problem.products[place], STATIONARY[stationary], held=held)
-            nest = shape.compiled
-            self._known[key] = self._each(home_values(self._values, nest.chains[operand], nest, keys))
-        found: Array = self._known[key]
-        return found
-
-    def _least_side(self, place: int, operand: int, held: bool) -> Array:
-        key = ("least", place, operand, held)
-        if key not in self._known:
-            sides = [self._side(place, s, operand, held) for s in range(len(STATIONARY))]
-            self._known[key] = np.minimum(np.minimum(sides[0], sides[1]), sides[2])
-        found: Array = self._known[key]
-        return found
-
-    def fewest(self, tensor: str, held: bool) -> Any:
-        """A bound on the DRAM values of a free tensor, held or not, in all products."""
-        places = [
-            (place, i)
-            for place, product in enumerate(self.problem.products)
-            for i, operand in enumerate(product.operands)
-            if operand.tensor == tensor
-        ]
-        return sum(self._least_side(place, i, held) for place, i in places)
-
-    def handed_on(self, between: bool) -> Any:
-        """A bound on the DRAM values of the tensors that phases hand on."""
-        return sum(
-            self._least_side(place, i, between)
-            for place, product in enumerate(self.problem.products)
-            for i, operand in enumerate(product.operands)
-            if operand.tensor in self.problem.intermediates
-        )
-
-    def moved(self, place: int, held: frozenset[str], between: bool, some: Array) -> list[Array]:
-        """DRAM values of a product at some points, by stationary operand."""
-        product, handed_on = self.problem.products[place], self.problem.intermediates
-        on = [between if o.tensor in handed_on else o.tensor in held for o in product.operands]
-        return [
-            sum(self._side(place, s, i, held)[some] for i, held in enumerate(on))  # type: ignore[misc]
-            for s in range(len(STATIONARY))
-        ]
-
-    def place_of(self, product: Product, held: frozenset[str]) -> int:
-        """The place of a set of held tensors in the order of the search."""
-        return held_flags(len(free := free_tensors(self.problem, product))).index(tuple(t in held for t in free))
-
-    def fitting(self, between: bool) -> dict[frozenset[str], Array]:
-        """Whether each set of held tensors fits the buffer, smaller sets first."""
-        key = ("fitting", between)
-        if key in self._known:
-            found: dict[frozenset[str], Array] = self._known[key]
-            return found
-        shared, base = 0, sum(self.problem.fibers_from_outside)
-        more: dict[str, Any] = {}
-        if "places" not in self._known:
-            self._known["places"] = self.problem.places(self.fused)  # type: ignore[arg-type]
-        for tensor, on, off, hands_on in self._known["places"]:
-            if hands_on:
-                shared = most(shared, on) if between else 0
-            elif tensor in self.problem.intermediates:
-                base = base + (on if between else off)
-            else:
-                base = base + off
-                more[tensor] = more.get(tensor, 0) + (on - off)
-        room = self.problem.architecture.global_buffer.bytes // self.problem.value_bytes - (base + shared)
-        taken: dict[frozenset[str], Any] = {frozenset(): 0}
-        for tensor in self.free:
-            taken |= {held | {tensor}: number + more[tensor] for held, number in taken.items()}
-        ordered = sorted(taken, key=len)
-        fits = {held: self._each(taken[held] <= room) for held in ordered}
-        self._known[key] = fits
-        return fits
-
-    def ever_held(self, between: bool) -> dict[str, Array]:
-        """Whether each free tensor fits the buffer by itself, and ("") whether anything does."""
-        fits = self.fitting(between)
-        return {"": fits[frozenset()]} | {tensor: fits[frozenset({tensor})] for tensor in self.free}
-
-
-class _Undominated:
-    """Whether the search considers an option of a product: none that holds strictly less is as good."""
-
-    def __init__(self, tile: FusedTile, place: int, between: bool) -> None:
-        self.tile, self.place, self.between = tile, place, between
-        product = tile.problem.products[place]
-        self.free = free_tensors(tile.problem, product)
-        self.flags = held_flags(len(self.free))
-
-    def of(self, stationary: int, chosen: int, some: Array) -> Array:
-        """Return it for a stationary operand and a set of held tensors, at some points."""
-        cycles = self.tile.cycles[self.place][:, some]
-        mine = self._moved(chosen, some)[stationary]
-        kept = np.ones(len(some), bool)
-        for other, flags in enumerate(self.flags):
-            if other != chosen and all(a <= b for a, b in zip(flags, self.flags[chosen], strict=True)):
-                theirs = self._moved(other, some)
-                for s in range(len(STATIONARY)):
-                    kept &= ~((cycles[s] <= cycles[stationary]) & (theirs[s] <= mine))
-        return kept
-
-    def _moved(self, chosen: int, some: Array) -> list[Array]:
-        held = frozenset(t for t, on in zip(self.free, self.flags[chosen], strict=True) if on)
-        return self.tile.moved(self.place, held, self.between, some)

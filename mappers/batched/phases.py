@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,10 +14,12 @@ import numpy.typing as npt
 from einsum_cascades.ir import Cascade
 from einsum_cascades.operations import work_classes
 from hw_models.architecture import Architecture
+from hw_models.batched import Number
+from mappers.batched.batch import Size
 from mappers.batched.nest import Tally
 from mappers.binding import offered
 from mappers.contraction import INSTANCES
-from mappers.phases import actions, phase_cycles
+from mappers.phases import actions, phase_cycles, sizes_of_ranks
 from mappers.vector import VectorPhase, along_parts, lanes
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -66,3 +69,38 @@ def add_vector_phase(tally: Tally, phase: VectorPhase, sizes: dict[str, Any], ar
             actions(work, array),
             (INSTANCES, *einsum.ranks),
         )
+
+
+def all_sizes(cascade: Cascade, size: Size, instances: Number, architecture: Architecture) -> dict[str, Any]:
+    """Return the size of every rank, split ranks also by their own name, and the number of instances.
+
+    Raises:
+        InputError: a rank has no size.
+    """
+    sizes: dict[str, Any] = {INSTANCES: instances, **sizes_of_ranks(cascade, size, architecture)}
+    for partition in cascade.partitions:
+        sizes[partition.rank] = size(partition.rank)
+    return sizes
+
+
+def phase_bound(cascade: Cascade, size: Size, instances: Number, architecture: Architecture) -> Any:
+    """Return a bound on every count of a strategy that runs phase by phase, at each point, as floats.
+
+    Raises:
+        InputError: a rank has no size.
+    """
+    sizes = all_sizes(cascade, size, instances, architecture)
+    array = architecture.array_2d
+    found: Any = 0.0
+    for einsum in (*cascade.body, *cascade.final):
+        padded = [np.asarray(sizes[INSTANCES], float)]
+        for rank in einsum.ranks:
+            length = np.asarray(sizes[rank], float)
+            sides = [np.asarray(n, float) for n in (array.columns, array.rows, architecture.array_1d.pes)]
+            tiles = [np.ceil(length / side) * np.minimum(length, side) for side in sides]
+            padded.append(np.maximum.reduce(np.broadcast_arrays(length, *tiles)))
+        units = [unit for a in (array, architecture.array_1d) for _, unit in a.units]
+        often = [np.asarray(n, float) for u in units for n in (2 * u.actions, u.cycles)]
+        often.append(np.asarray(2.0 * (len(einsum.inputs) + 2)))
+        found = found + prod(padded, start=1.0) * np.maximum.reduce(np.broadcast_arrays(*often)) * 2
+    return found

@@ -16,16 +16,65 @@ from mappers.capacity import most
 Array: TypeAlias = npt.NDArray[Any]
 
 
+class Table:
+    """Totals at each of many points, put in mapping by mapping; all mappings have the same phases.
+
+    Args:
+        count: number of points.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._columns: dict[Any, Array] = {}
+        self._passes, self._tiled, self._phases = 1, False, 0
+
+    def put(self, totals: Totals, points: Array) -> None:
+        """Set the totals of some points.
+
+        Raises:
+            OverflowError: a count passes 64 bits.
+        """
+        for name in ("reads", "writes", "operations", "busy", "occupied"):
+            for key, number in getattr(totals, name).items():
+                self._column((name, key))[points] = number
+        for i, (cycles, moved) in enumerate(totals.phases):
+            self._column(("cycles", i))[points] = cycles
+            self._column(("moved", i))[points] = moved
+        self._column(("live", 0))[points] = totals.buffer_bytes
+        self._passes, self._tiled, self._phases = totals.passes, totals.tiled, len(totals.phases)
+
+    def _column(self, key: Any) -> Array:
+        if key not in self._columns:
+            self._columns[key] = np.zeros(self._count, np.int64)
+        return self._columns[key]
+
+    def totals(self) -> Totals:
+        """Return the totals of all points."""
+        parts: dict[str, dict[Any, Any]] = {}
+        for (name, key), column in self._columns.items():
+            parts.setdefault(name, {})[key] = column
+        return Totals(
+            parts["reads"],
+            parts["writes"],
+            parts.get("operations", {}),
+            parts["busy"],
+            parts["occupied"],
+            tuple((parts["cycles"][i], parts["moved"][i]) for i in range(self._phases)),
+            parts["live"][0],
+            self._passes,
+            self._tiled,
+        )
+
+
 class Sums:
     """Sums at each of many points, zero at first.
 
     Args:
         count: number of points.
-        whole: type of whole numbers, ``int64`` or ``object``.
     """
 
-    def __init__(self, count: int, whole: Any) -> None:
-        self._shape: tuple[int, Any] = count, whole
+    def __init__(self, count: int) -> None:
+        self._count = count
         self.reads: dict[str, Array] = {memory: self._zero() for memory in MEMORIES}
         self.writes: dict[str, Array] = {memory: self._zero() for memory in MEMORIES}
         self.operations: dict[tuple[ArrayName, WorkClass], Array] = {}
@@ -34,7 +83,7 @@ class Sums:
         self.moved: Array = self._zero()
 
     def _zero(self) -> Array:
-        return np.zeros(*self._shape)
+        return np.zeros(self._count, np.int64)
 
     def add(self, tally: Tally, points: Any) -> None:
         """Add a tally's sums at some points."""

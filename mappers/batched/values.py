@@ -1,7 +1,7 @@
 """Named extents of many points, and the products of them that loop nests need, each computed once.
 
-An extent is a number, the same for all points, or an array with a value per point. Arrays hold 64-bit integers where
-every count stays below 2^63, and Python's own integers where one may not: the same operations serve both.
+An extent is a number, the same for all points, or an array of 64-bit integers with a value per point. They hold every
+count exactly: a bound on the counts, in floats, tells beforehand at which points they might not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Terms: TypeAlias = Counter[Handle]
 
 ONE: Final[Handle] = ("product",)
 WORD: Final = 2.0**62
-"""Counts are evaluated in 64-bit integers while a bound on them stays below this, else in Python's own."""
+"""Counts are evaluated in 64-bit integers where a bound on them stays below this."""
 
 
 class Values:
@@ -130,11 +130,11 @@ class Values:
 
 def _wrapped(size: Any, tile: Any, bits: int) -> Any:
     """(size · tile mod 2^bits) / tile, rounded down."""
-    if bits == 64 and all(np.asarray(x).dtype != object for x in (size, tile)):
-        with np.errstate(over="ignore"):
-            word = np.asarray(size).astype(np.uint64) * np.asarray(tile).astype(np.uint64)
-        return (word // np.asarray(tile).astype(np.uint64)).astype(np.int64)
-    return np.asarray(size, object) * tile % (1 << bits) // tile
+    if bits != 64:
+        return np.asarray(size, object) * tile % (1 << bits) // tile
+    with np.errstate(over="ignore"):
+        word = np.asarray(size).astype(np.uint64) * np.asarray(tile).astype(np.uint64)
+    return (word // np.asarray(tile).astype(np.uint64)).astype(np.int64)
 
 
 def product_bound(extents: Mapping[Any, Number], keys: Iterable[Key]) -> Any:

@@ -1,52 +1,59 @@
-"""How fast half a million points get into a store, from the command line, and how much memory that takes."""
+"""How many points of a sweep one core evaluates in a second: run with ``make bench`` (measurements, not checks)."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-from pathlib import Path
-from typing import Any
+from time import process_time
 
-import psutil
-from small_sweep import environment
+import pytest
 
-SPEC = """
-axes:
-  cascade: attention-1-pass
-  arch: fusemax-cloud
-  mapper: [fusemax-serial, fusemax-interleaved]
-  model: [BERT, TrXL, T5, XLM]
-  seq_len: {log_range: [1024, 2**20], factor: 4}
-  array_2d.rows: {range: [16, 512, 16]}
-  array_2d.columns: {range: [16, 512, 16]}
-  array_1d.columns: [64, 128, 192, 256, 320, 384, 448, 512, 1024, 2048]
+from fusemax.sweep.evaluate import evaluate_points
+from fusemax.sweep.spec import parse_sweep
+
+SLICE = 65_536
+MACHINE = """
+  array_2d.rows: {range: [16, 512], multiple_of: 8}
+  array_2d.columns: {range: [16, 512], multiple_of: 8}
+  array_1d.columns: {range: [16, 512], multiple_of: 8}
+  global_buffer.bytes: {log_range: [1MiB, 64MiB], multiple_of: 1024}
 """
+RATES = """
+  frequency_hz: {log_range: [5e8, 2e9]}
+  dram.bandwidth_bytes_per_s: {log_range: [1e10, 2e12]}
+"""
+LENGTHS = "  model: BERT\n  seq_len: {log_range: [1024, 2**20], multiple_of: 256}\n"
+ONE = "  model: BERT\n  seq_len: 65536\n"
+BINDING = "  cascade: attention-1-pass\n  arch: fusemax-cloud\n  mapper: fusemax-interleaved\n"
+FLAT = "  cascade: attention-3-pass\n  arch: flat-cloud\n  mapper: flat\n"
+SWEEPS = {
+    "fusemax-interleaved, all numbers vary": (BINDING + LENGTHS + MACHINE + RATES, 10**6),
+    "fusemax-interleaved, rates vary": (BINDING + ONE + RATES, 10**6),
+    "fusemax-interleaved, 2-pass": (BINDING.replace("1-pass", "2-pass") + LENGTHS + MACHINE + RATES, 400_000),
+    "fusemax-serial, physical": (
+        BINDING.replace("interleaved", "serial") + "  accounting: physical\n" + LENGTHS + MACHINE + RATES,
+        10**6,
+    ),
+    "flat, all numbers vary": (FLAT + LENGTHS + MACHINE + RATES, 400_000),
+    "flat, rates vary, published mapping": (FLAT + ONE + RATES, 10**6),
+    "flat, rates vary, mapping searched": (
+        FLAT.replace("mapper: flat", "mapper: flat-searched") + ONE + RATES,
+        400_000,
+    ),
+    "unfused, all numbers vary": (FLAT.replace("mapper: flat", "mapper: unfused") + LENGTHS + MACHINE + RATES, 100),
+}
 
 
-def test_half_a_million_points_into_the_store(benchmark: Any, tmp_path: Path) -> None:
-    spec = tmp_path / "space.yaml"
-    spec.write_text(SPEC)
-    runs = iter(range(1000))
+@pytest.mark.parametrize("name", SWEEPS)
+def test_points_per_second(benchmark, name):
+    """Points drawn evenly from everything that the sweep spans."""
+    axes, points = SWEEPS[name]
+    sweep = parse_sweep(f"axes:\n{axes}\nsamples: {{sobol: {points}, seed: 1}}\n")
+    evaluate_points(sweep, 0, 1)
 
-    def sweep() -> None:
-        out = tmp_path / str(next(runs))
-        command = [sys.executable, "-m", "fusemax", "sweep", str(spec), "--out", str(out), "--workers", "2", "--json"]
-        running = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
-        benchmark.extra_info["peak_bytes"] = peak_bytes(running)
+    def all_points():
+        for start in range(0, points, SLICE):
+            evaluate_points(sweep, start, min(start + SLICE, points))
 
-    benchmark.pedantic(sweep, rounds=3)
-
-
-def peak_bytes(running: subprocess.Popen[bytes]) -> int:
-    """Return the most memory that a process and its children had at a time, until its end."""
-    peak, process = 0, psutil.Process(running.pid)
-    while running.poll() is None:
-        try:
-            family = [process, *process.children(recursive=True)]
-            peak = max(peak, sum(member.memory_info().rss for member in family))
-        except psutil.Error:
-            pass
-        time.sleep(0.02)
-    assert running.returncode == 0
-    return peak
+    started = process_time()
+    benchmark.pedantic(all_points, rounds=1, iterations=1)
+    benchmark.extra_info["points_per_s"] = round(points / (process_time() - started))
+    print(f"{name}: {benchmark.extra_info['points_per_s']:,} points/s of one core")

@@ -148,4 +148,6 @@ def test_elementwise_work_on_scores_counts() -> None:
         block, _ = gpu_tiles(load_cascade(name), workload, gpu).activity.kernels[0].blocks[0]
         return sum(w.special * t.times for t in block.trips for w in t.work if isinstance(w, Loop))
 
-    assert special("attention-soft-cap") - special("attention-softmax-unstable") == pytest.approx(1.5 * 128 * 2048, rel=0.01)
+    assert special("attention-soft-cap") - special("attention-softmax-unstable") == pytest.approx(
+        1.5 * 128 * 2048, rel=0.01
+    )
