@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import math
+import numbers
 import os
 from collections.abc import Mapping
 from functools import lru_cache
@@ -42,6 +44,32 @@ def torch_module() -> Any:
         raise InputError(
             "PyTorch is not installed", hint="a CUDA build of it, which brings Triton, runs the GPU kernels"
         ) from None
+
+
+def as_float(name: str, value: Any) -> float:
+    """Return a number as a float.
+
+    Raises:
+        InputError: it is no real number, or too large for one.
+    """
+    if not isinstance(value, numbers.Real):
+        raise InputError(f"{name} is {type(value).__name__}", hint="expected a number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError(f"{name} is too large", hint="expected a number that a float holds") from None
+
+
+def check_scale(scale: Any) -> float:
+    """Return a factor of scores as a float.
+
+    Raises:
+        InputError: it is no finite number.
+    """
+    found = as_float("scale", scale)
+    if not math.isfinite(found):
+        raise InputError(f"scale is {found}", hint="expected a finite number")
+    return found
 
 
 def check_tensor(torch: Any, name: str, x: Any) -> None:
