@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := einsum_cascades fusemax hw_models kernels mappers
 
-.PHONY: help install reproduce test slow bench check notebooks readme wheel wheels clean
+.PHONY: help install reproduce test slow bench speed check notebooks figures readme wheel wheels clean
 
 help:
 	@echo "make reproduce   regenerate the published evaluation into results/"
@@ -21,7 +21,9 @@ help:
 	@echo "make bench       measure how fast the engine is"
 	@echo "make check       ruff and mypy --strict"
 	@echo "make notebooks   execute the notebooks in place"
-	@echo "make readme      run the commands of README.md anew, and its pictures"
+	@echo "make speed       measure how long commands take"
+	@echo "make figures     make the pictures of README.md anew"
+	@echo "make readme      the same, and run its commands anew"
 	@echo "make wheel       build the wheel into dist/"
 	@echo "make wheels      try the wheel in empty environments, on every Python from 3.11 to 3.13 that is here"
 	@echo "make clean       remove all that make has made"
@@ -48,6 +50,9 @@ slow: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m pytest tests/benchmarks
 
+speed: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/commands.py
+
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --output-format concise .
@@ -56,11 +61,13 @@ check: $(INSTALLED)
 notebooks: $(INSTALLED)
 	$(BIN)/python tests/support/notebook_runner.py notebooks/*.ipynb
 
-readme: reproduce
+figures: reproduce
 	cp results/figures/figure-07-attention-speedup.png notebooks/images/speedup.png
 	cp results/figures/figure-12-area-latency.png notebooks/images/area-latency.png
 	$(BIN)/fusemax measure gpu --compare --plot results/figures/gpu-rates.png > results/gpu-rates.txt
 	cp results/figures/gpu-rates.png notebooks/images/gpu-rates.png
+
+readme: figures
 	$(BIN)/python tests/support/readme_runner.py
 
 wheel: $(INSTALLED)

@@ -14,7 +14,6 @@ Source: the rewrites of Nayak et al., "FuseMax", MICRO 2024, section 4, read bac
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isinf
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import (
@@ -290,18 +289,20 @@ def _is_from_the_start(first: Einsum, step: Einsum, rank: str) -> bool:
 
 
 def _split(found: Factors, ranks: Ranks) -> tuple[Term, Factors]:
-    """A product's factors that do not change along ranks, and those that do; infinite exponents stay: none cancels."""
+    """A product's factors that do not change along ranks, and those that do.
+
+    An exponent that can be infinite, such as a mask of queries, stays: outside it would cancel, and inf - inf is not 0.
+    """
     outside = {x: n for x, n in found.powers.items() if not free(x) & ranks}
     inside = {x: n for x, n in found.powers.items() if x not in outside}
-    constant = {
-        key: value for key, value in found.exponent.items() if not free(key[1]) & ranks and not _may_be_infinite(key[1])
-    }
+    constant = {k: v for k, v in found.exponent.items() if not free(k[1]) & ranks and not _masks(k[1])}
     varying = {key: value for key, value in found.exponent.items() if key not in constant}
     return product(Factors(found.number, outside, constant)), Factors(1.0, inside, varying)
 
 
-def _may_be_infinite(term: Term) -> bool:
-    return any(isinstance(x, Number) and isinf(x.value) for x in nodes(term)) and not is_late(term)
+def _masks(term: Term) -> bool:
+    """Whether a term that no fold gives can be infinite."""
+    return not is_late(term) and any(isinstance(x, Number) and abs(x.value) == float("inf") for x in nodes(term))
 
 
 def _multiplied_out(term: Term) -> Sum:
