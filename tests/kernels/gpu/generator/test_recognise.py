@@ -223,6 +223,7 @@ def normalised(weight: str, below: str, declared: str = "") -> Cascade:
         ("exp(S[m, p] - G[p])", "(exp(1 - G[p]) - D[p])", "adds what may be negative"),
         ("exp(S[m, p])", "(D[p] + B[p])", "adds what may be negative"),
         ("exp(S[m, p] - G[p]) * C[m]", "max(D[p], 0.7)", "sums weights that are more than exponentials"),
+        ("exp(S[m, p] - G[p]) * C[m]", "D[p]", "sums weights that are more than exponentials"),
     ],
 )
 def test_sums_that_a_kernel_would_compute_otherwise(weight: str, below: str, message: str) -> None:
