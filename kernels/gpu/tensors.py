@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from einsum_cascades.errors import InputError
-from kernels.gpu.configurations import Gpu
+from kernels.gpu.configurations import MOST_HEAD_DIM, Gpu
 
 
 @lru_cache
@@ -86,6 +86,8 @@ def check_tensor(torch: Any, name: str, x: Any) -> None:
         raise InputError(f"{name} has shape {tuple(x.shape)}", hint="expected [..., length, size]")
     if 0 in x.shape:
         raise InputError(f"{name} is empty: shape {tuple(x.shape)}", hint="every size must be at least 1")
+    if x.shape[-1] > MOST_HEAD_DIM:
+        raise InputError(f"{name} has head size {x.shape[-1]}", hint=f"the kernels take up to {MOST_HEAD_DIM}")
     if x.requires_grad and torch.is_grad_enabled():
         raise InputError(f"{name} needs gradients", hint="call under torch.no_grad(), or give x.detach()")
 
