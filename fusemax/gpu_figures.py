@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Final
 
 from einsum_cascades.errors import InputError, Location
-from hw_models.gpu.machine import Gpu
+from hw_models.gpu.file import VECTOR_RATES
+from hw_models.gpu.machine import Gpu, Vector
 
 SPECIAL_PER_CYCLE: Final = 16
 FLOPS_PER_CYCLE: Final = 4096
@@ -69,14 +70,6 @@ def gpu_of_figures(figures: Mapping[str, float], base: Gpu, measured: str) -> Gp
     sms = round(figures.get("multiprocessors", base.sms))
     special = figures.get("special_per_s", base.vector.special_per_s)
     clock_hz = special / (SPECIAL_PER_CYCLE * sms)
-    vector = replace(
-        base.vector,
-        special_per_s=special,
-        fma_per_s=figures.get("fma_per_s", base.vector.fma_per_s),
-        alu_per_s=figures.get("alu_per_s", base.vector.alu_per_s),
-        product_flops_per_s=figures.get("product_flops_per_s", base.vector.product_flops_per_s),
-        latency_s=figures.get("reduce_latency_s", base.vector.latency_s),
-    )
     tensor = base.tensor
     if "mma_8_flops_per_s" in figures:
         tensor = replace(tensor, warp_flops_per_s=figures["mma_8_flops_per_s"])
@@ -92,7 +85,7 @@ def gpu_of_figures(figures: Mapping[str, float], base: Gpu, measured: str) -> Gp
         base,
         sms=sms,
         tensor=tensor,
-        vector=vector,
+        vector=_vector(figures, base.vector),
         registers=round(figures.get("registers", base.registers)),
         threads=round(figures.get("threads", base.threads)),
         shared_bytes=round(figures.get("shared_bytes", base.shared_bytes + RESERVED_BYTES)) - RESERVED_BYTES,
@@ -113,6 +106,11 @@ def gpu_of_figures(figures: Mapping[str, float], base: Gpu, measured: str) -> Gp
         block_s=figures.get("block_s", base.block_s),
         measured=measured,
     )
+
+
+def _vector(figures: Mapping[str, float], base: Vector) -> Vector:
+    rates = {name: figures.get(name, getattr(base, name)) for name in VECTOR_RATES}
+    return replace(base, **rates, latency_s=figures.get("reduce_latency_s", base.latency_s))
 
 
 def _last_wave(sms: int) -> float:

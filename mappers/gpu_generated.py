@@ -74,12 +74,15 @@ class Visible:
         """What both let see."""
         return Visible(tuple(dict.fromkeys((*self.bounds, *other.bounds))), self.masked or other.masked)
 
-    def seen(self, query: int, keys: int) -> tuple[int, int]:
-        """Return the first key that a query sees and the one after the last, equal if it sees none."""
-        least = max((b.slope * query + b.constant for b in self.bounds if not b.upper), default=0)
-        most = min((b.slope * query + b.constant for b in self.bounds if b.upper), default=keys - 1)
-        last = min(keys, max(0, most + 1))
-        return min(max(0, least), last), last
+    def span(self, first: int, last: int, keys: int) -> tuple[int, int, int, int]:
+        """Return the key from which on, and below which, any of some queries see keys, and the same of all of them.
+
+        As the kernels find them: bound by bound, each at the first or the last query.
+        """
+        ends = [(b.upper, sorted(b.slope * query + b.constant for query in (first, last))) for b in self.bounds]
+        low, every_low = (max([0, *(pair[n] for upper, pair in ends if not upper)]) for n in (0, 1))
+        high, every_high = (min([keys, *(max(0, pair[n] + 1) for upper, pair in ends if upper)]) for n in (1, 0))
+        return min(low, high), high, every_low, every_high
 
 
 @dataclass(frozen=True)

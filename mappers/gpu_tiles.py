@@ -162,11 +162,10 @@ def _span(start: int, end: int, queries: int, keys: int, kernel: GpuKernel, visi
 
 def _seen(number: int, keys: int, kernel: GpuKernel, visible: Visible) -> tuple[int, int, int]:
     """Tiles of keys that all queries of a tile see whole, tiles that any sees, and the keys from first to last seen."""
-    (low, high), (later, further) = (visible.seen(number * kernel.queries + n, keys) for n in (0, kernel.queries - 1))
-    first, last = min(low, later), max(high, further)
-    begun, ended = first // kernel.keys, -(-last // kernel.keys)
-    whole = max(0, min(high, further) // kernel.keys - -(-max(low, later) // kernel.keys))
-    return (0 if visible.masked else whole), ended - begun, last - first
+    start = number * kernel.queries
+    low, high, every_low, every_high = visible.span(start, start + kernel.queries - 1, keys)
+    whole = max(0, every_high // kernel.keys - -(-every_low // kernel.keys))
+    return (0 if visible.masked else whole), -(-high // kernel.keys) - low // kernel.keys, high - low
 
 
 def _fused(

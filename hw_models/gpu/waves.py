@@ -43,6 +43,7 @@ def grid_s(
         snake: whether SMs take blocks in turn, there and back, instead of as they have room.
     """
     number = instances * sum(count for _, count in durations) + sum(count for _, count in last)
+    sms = max(1, min(sms, number))
     total = instances * sum(s * count for s, count in durations) + sum(s * count for s, count in last)
     followed = min(number, max(FOLLOWED, 2 * sms * resident))
     followed = min(number, followed + (number - followed) % (2 * sms))

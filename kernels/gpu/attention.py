@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import math
 from typing import Any
 
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import unknown
 from kernels.gpu.configurations import Configuration
-from kernels.gpu.tensors import check_alike, check_tensor, output_for, torch_module
+from kernels.gpu.tensors import check_alike, check_scale, check_tensor, output_for, torch_module
 
 CASCADES = ("attention-1-pass", "attention-2-pass", "attention-3-pass", "attention-3-pass-deferred")
 """Names of the cascades that have a kernel."""
@@ -47,8 +46,7 @@ def attention(
     """
     if cascade not in CASCADES:
         raise unknown("cascade with a kernel", cascade, CASCADES)
-    if not math.isfinite(scale):
-        raise InputError(f"scale is {scale}", hint="expected a finite number")
+    scale = check_scale(scale)
     torch = torch_module()
     named = {"q": q, "k": k, "v": v}
     for name, x in named.items():

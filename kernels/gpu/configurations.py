@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 
-from einsum_cascades.errors import InputError
+from einsum_cascades.errors import InputError, unknown
 
 MOST_HEAD_DIM = 256
 """The largest head size of the portable kernels."""
@@ -85,7 +85,7 @@ class Configuration:
         return tiles + self.stages * self.queries * self.keys * score_bytes
 
 
-_MODULES = {
+MODULES = {
     "attention-2-pass": "two_pass",
     "attention-3-pass": "three_pass",
     "attention-3-pass-deferred": "three_pass_deferred",
@@ -101,6 +101,16 @@ _TILES: dict[int, tuple[tuple[int, int, int, int], ...]] = {
 """Queries, keys, warps and stages of the portable kernels, by the padded head size, in order of preference."""
 _FEW = ((128, 4, 3), (64, 4, 3), (64, 4, 2), (32, 4, 1))
 """Keys, warps and stages for few queries, in order of preference."""
+
+
+def check_kernel(configuration: Configuration, kernels: Sequence[str]) -> None:
+    """Check that a configuration is of a kernel that computes what is asked for.
+
+    Raises:
+        InputError: it is of another one.
+    """
+    if configuration.kernel not in kernels:
+        raise unknown("kernel of the configuration", configuration.kernel, kernels)
 
 
 def width(size: int) -> int:
@@ -129,7 +139,7 @@ def choose(
     if largest > MOST_HEAD_DIM:
         raise InputError(f"head size {largest} is too large", hint=f"the kernels take up to {MOST_HEAD_DIM}")
     if cascade != "attention-1-pass":
-        return _fitting(_MODULES.get(cascade, cascade), shape, gpu, score_bytes)
+        return _fitting(MODULES.get(cascade, cascade), shape, gpu, score_bytes)
     few = shape.q_len <= FEW_QUERIES
     if few or shape.all_heads * ceil(shape.q_len / 128) <= gpu.multiprocessors // 2:
         chosen = _few_queries(shape, gpu, score_bytes) if few else _fitting("one_pass", shape, gpu, score_bytes)

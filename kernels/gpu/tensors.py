@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import math
+import numbers
 import os
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from einsum_cascades.errors import InputError
-from kernels.gpu.configurations import Gpu
+from kernels.gpu.configurations import MOST_HEAD_DIM, Gpu
 
 
 @lru_cache
@@ -44,6 +46,32 @@ def torch_module() -> Any:
         ) from None
 
 
+def as_float(name: str, value: Any) -> float:
+    """Return a number as a float.
+
+    Raises:
+        InputError: it is no real number, or too large for one.
+    """
+    if not isinstance(value, numbers.Real):
+        raise InputError(f"{name} is {type(value).__name__}", hint="expected a number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError(f"{name} is too large", hint="expected a number that a float holds") from None
+
+
+def check_scale(scale: Any) -> float:
+    """Return a factor of scores as a float.
+
+    Raises:
+        InputError: it is no finite number.
+    """
+    found = as_float("scale", scale)
+    if not math.isfinite(found):
+        raise InputError(f"scale is {found}", hint="expected a finite number")
+    return found
+
+
 def check_tensor(torch: Any, name: str, x: Any) -> None:
     """Check that something is a tensor that kernels can read.
 
@@ -58,6 +86,8 @@ def check_tensor(torch: Any, name: str, x: Any) -> None:
         raise InputError(f"{name} has shape {tuple(x.shape)}", hint="expected [..., length, size]")
     if 0 in x.shape:
         raise InputError(f"{name} is empty: shape {tuple(x.shape)}", hint="every size must be at least 1")
+    if x.shape[-1] > MOST_HEAD_DIM:
+        raise InputError(f"{name} has head size {x.shape[-1]}", hint=f"the kernels take up to {MOST_HEAD_DIM}")
     if x.requires_grad and torch.is_grad_enabled():
         raise InputError(f"{name} needs gradients", hint="call under torch.no_grad(), or give x.detach()")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from einsum_cascades import Cascade, library_names, load_cascade, parse_cascade, run
@@ -99,8 +99,7 @@ def test_tiles_against_every_pair(bounds: list[Affine], queries: int, keys: int,
         columns = [[row[start : start + tile[1]] for row in seen] for start in range(0, keys, tile[1])]
         needed = sum(any(map(any, column)) for column in columns)
         whole = sum(all(map(all, c)) and len(c[0]) == tile[1] for c in columns)
-        if all(b.slope >= 0 for b in bounds):
-            assert span.full + span.masked >= needed
+        assert span.full + span.masked >= needed
         if len(rows) == tile[0]:
             assert span.full <= whole
 
@@ -151,3 +150,23 @@ def test_elementwise_work_on_scores_counts() -> None:
     assert special("attention-soft-cap") - special("attention-softmax-unstable") == pytest.approx(
         1.5 * 128 * 2048, rel=0.01
     )
+
+
+BOUNDS = st.builds(Affine, st.booleans(), st.integers(-3, 3), st.integers(-40, 40))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    listed=st.lists(BOUNDS, max_size=3), first=st.integers(0, 30), queries=st.integers(1, 8), keys=st.integers(1, 40)
+)
+def test_spans_hold_all_keys_that_are_seen(listed: list[Affine], first: int, queries: int, keys: int) -> None:
+    def sees(p: int, m: int) -> bool:
+        return all((m - b.slope * p - b.constant) * (1 if b.upper else -1) <= 0 for b in listed)
+
+    seen = [[sees(p, m) for p in range(first, first + queries)] for m in range(keys)]
+    low, high, every_low, every_high = Visible(tuple(listed)).span(first, first + queries - 1, keys)
+    assert all(low <= m < high for m in range(keys) if any(seen[m]))
+    assert all(all(seen[m]) for m in range(max(0, every_low), every_high))
+    if len(listed) < 2:
+        assert {m for m in range(keys) if all(seen[m])} == set(range(every_low, every_high))
+        assert {m for m in range(keys) if any(seen[m])} == set(range(low, high))

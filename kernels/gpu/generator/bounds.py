@@ -63,7 +63,7 @@ def bounds_of(condition: Call, key_rank: str, query_rank: str, varying: Abstract
         else:
             return ()
     of_key, of_query = slopes[key_rank], slopes[query_rank]
-    if abs(of_key) != 1.0 or of_query != int(of_query) or abs(of_query) > 2**10:
+    if abs(of_key) != 1.0 or not abs(of_query) <= 2**10 or of_query != int(of_query):
         return ()
     constant = total(added({}, rest, -of_key))
     return (Bound(of_key > 0, int(-of_query * of_key), constant, condition.operator in ("lt", "gt")),)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from einsum_cascades.errors import InputError, unknown
 from kernels.gpu.configurations import Configuration
-from kernels.gpu.tensors import check_alike, check_tensor, output_for, torch_module
+from kernels.gpu.tensors import check_alike, check_scale, check_tensor, output_for, torch_module
 
 if TYPE_CHECKING:
     from einsum_cascades.ir import Cascade
@@ -23,9 +23,11 @@ class FusedKernel:
 
     Attributes:
         form: what it computes.
+        unread: inputs of the cascade that change nothing, such as what shifts all scores of a softmax alike.
     """
 
     form: FusedAttention
+    unread: frozenset[str] = frozenset()
 
     @cached_property
     def fused(self) -> Fused:
@@ -36,7 +38,7 @@ class FusedKernel:
 
     @property
     def inputs(self) -> dict[str, tuple[str, ...]]:
-        """The ranks of every input as a call takes it, by name: lengths before sizes, queries before keys."""
+        """The ranks of every input that is read, as a call takes it: lengths before sizes, queries before keys."""
         return self.fused.ranks
 
     def source(self, dialect: str = "gluon") -> str:
@@ -60,11 +62,12 @@ class FusedKernel:
         """Return the cascade's result [..., P, F] for every head, computed in one pass, in float32 inside.
 
         Args:
-            inputs: every input of the cascade by its name. Queries [..., P, E], keys [..., M, E] and values
-                [..., M, F] are float16 or bfloat16 CUDA tensors with the same leading axes (batch, heads), laid out so
-                whatever order of ranks the cascade declares; a tiled view is given as the plain tensor that it views.
-                Scalars are numbers, or tensors that hold one for every head; other inputs are tensors [..., P],
-                [..., M] or [..., P, M] of any type. Leading axes of these may be left out or be 1.
+            inputs: every input of the cascade by its name; those that change nothing may be left out. Queries
+                [..., P, E], keys [..., M, E] and values [..., M, F] are float16 or bfloat16 CUDA tensors with the same
+                leading axes (batch, heads), laid out so whatever order of ranks the cascade declares; a tiled view is
+                given as the plain tensor that it views. Scalars are numbers, or tensors that hold one for every head;
+                other inputs are tensors [..., P], [..., M] or [..., P, M] of any type. Leading axes of these may be
+                left out or be 1.
             scale: factor of all matrix products of queries and keys; 1 is the cascade as written, models use E**-0.5.
             out: tensor [..., P, F] to write the result to, of the queries' type.
             configuration: kernel and tiles to use instead of those that are chosen.
@@ -73,12 +76,13 @@ class FusedKernel:
 
         Raises:
             InputError: an input is missing or unknown; shapes, types or devices disagree; a head size is over 256;
-                tensors need gradients; the scale is not finite; ``out`` cannot hold the result.
+                tensors need gradients; the scale is not finite; ``out`` cannot hold the result; the configuration is
+                of a kernel for other cascades.
         """
-        from kernels.gpu.generator.fused import as_input, attend, check_scale
+        from kernels.gpu.generator.fused import as_input, attend
 
         fused = self.fused
-        check_scale(scale)
+        scale = check_scale(scale)
         torch = torch_module()
         self._check_names(inputs)
         tensors = {name: inputs[name] for name in fused.matrices}
@@ -98,7 +102,7 @@ class FusedKernel:
     def _check_names(self, inputs: Mapping[str, Any]) -> None:
         ranks = self.fused.ranks
         for name in inputs:
-            if name not in ranks:
+            if name not in ranks and name not in self.unread:
                 raise unknown("input", str(name), ranks)
         missing = [name for name in ranks if name not in inputs]
         if missing:
@@ -119,4 +123,7 @@ def compiled(cascade: Cascade) -> FusedKernel:
     """
     from kernels.gpu.generator.recognise import recognise
 
-    return FusedKernel(recognise(cascade))
+    form = recognise(cascade)
+    views = dict(cascade.views)
+    inputs = {views.get(tensor, tensor) for tensor in cascade.inputs}
+    return FusedKernel(form, frozenset(inputs - {*form.tensors, *(x.tensor for x in form.inputs)}))

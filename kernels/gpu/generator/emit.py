@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 from einsum_cascades.nodes import Number
 from kernels.gpu.generator.bounds import Bound, bounds_of
-from kernels.gpu.generator.expressions import LOG2_E, Argument, Arguments, Expressions, Scalar, reads, tanh_by_sigmoid
+from kernels.gpu.generator.expressions import (
+    LOG2_E,
+    Argument,
+    Arguments,
+    Expressions,
+    Scalar,
+    literal,
+    reads,
+    tanh_by_sigmoid,
+)
 from kernels.gpu.generator.form import FusedAttention, Stream, Weighing
 from kernels.gpu.generator.prelude import HEADS
 from kernels.gpu.generator.terms import ONE, Call, Product, Term, free, nodes, replaced, summands
@@ -156,7 +165,8 @@ class _Writer:
 
     def _visible(self) -> str:
         conditions = [self._bound(bound) for bound in self.bounds]
-        conditions += [self.write.condition(condition).over("mp") for condition in self.others]
+        others = (replaced(condition, tanh_by_sigmoid) for condition in self.others)
+        conditions += [self.write.condition(condition).over("mp") for condition in others]
         return " & ".join(f"({text})" for text in conditions) or "(start + offsets < M)[None, :]"
 
     def _bound(self, bound: Bound) -> str:
@@ -203,7 +213,10 @@ class _Writer:
             return f"rd + ({coefficient})"
         total_ = "rd"
         if weighing is Weighing.MEAN:
-            total_ = f"{gl}.maximum(rd, {self.stream.floor!r})" if self.stream.floor is not None else "rd"
+            floor = self.stream.floor
+            total_ = f"{gl}.maximum(rd, {literal(floor)})" if floor is not None else "rd"
+            if floor is not None and floor > 0.0:
+                return f"1.0 / {total_}{times}"
             return f"{gl}.where(rd != 0.0, 1.0 / {total_}, 0.0){times}"
         if self.stream.sink is not None:
             total_ = f"(rd + {gl}.exp2({self.write.term(self.stream.sink, LOG2_E, row=True).text} - rm))"

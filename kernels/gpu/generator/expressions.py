@@ -179,11 +179,11 @@ class Expressions:
     def _coefficient(self, scalar: Term, number: float, scaled: bool) -> str:
         """A factor that is the same for all scores of a head."""
         if isinstance(scalar, Number) and not scaled:
-            return _literal(scalar.value * number)
+            return literal(scalar.value * number)
         if not reads(scalar, self.varying):
             return f"{self.source}[{self.arguments.place(Scalar(scalar, number, scaled))}]"
         before, self.source = self.source, "args"
-        text = f"{number!r} * {self._in_head(replaced(scalar, tanh_by_sigmoid))}"
+        text = f"{literal(number)} * {self._in_head(replaced(scalar, tanh_by_sigmoid))}"
         if scaled:
             text += f" * args[{self.arguments.place(Scalar(ONE, 1.0, True))}]"
         self.source = before
@@ -285,7 +285,7 @@ class Expressions:
             inside = self.sum(found.exponent, LOG2_E)
             above.append(Piece(f"{gl}.exp2({inside.text})", inside.along))
         if found.number != 1.0 or not above:
-            above.insert(0, Piece(_literal(found.number)))
+            above.insert(0, Piece(literal(found.number)))
         along = _union([*above, *below])
         text = " * ".join(f"({piece.over(along)})" for piece in above)
         for piece in below:
@@ -307,7 +307,8 @@ class Expressions:
         return Piece("(" + joined.join(piece.over(along) for piece in pieces) + ")", along)
 
 
-def _literal(number: float) -> str:
+def literal(number: float) -> str:
+    """Return a number as text of the kernels' languages."""
     return repr(number) if math.isfinite(number) else f'float("{number}")'
 
 

@@ -5,7 +5,6 @@ What a call works out is kept for the next with the same sizes and numbers: few 
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
@@ -18,15 +17,17 @@ from einsum_cascades.nodes import Extent, Number
 from einsum_cascades.operators import OPERATORS
 from kernels.gpu import launch
 from kernels.gpu.code import Code
-from kernels.gpu.configurations import Configuration, Shape, choose
+from kernels.gpu.configurations import MODULES, Configuration, Shape, check_kernel, choose
 from kernels.gpu.generator.build import built
 from kernels.gpu.generator.emit import Text, emitted
 from kernels.gpu.generator.expressions import Scalar, Size, Tensor
 from kernels.gpu.generator.form import FusedAttention, simple
 from kernels.gpu.generator.terms import Call, Input, Term
-from kernels.gpu.tensors import four_axes, gpu_of, padded, padded_size, torch_module
+from kernels.gpu.tensors import as_float, four_axes, gpu_of, padded, padded_size, torch_module
 
 _MOST_KEPT = 256
+_COMPLETED = ("one_pass", "split_keys", "one_pass_hopper")
+"""Kernels that run a form; the others compute softmax attention in more passes."""
 
 
 class Fused:
@@ -185,6 +186,8 @@ def attend(
     shape, work, target = prepared((q, k, v), more, result, abs(factor) or 1.0)
     if configuration is None:
         configuration = _chosen("attention-1-pass", shape, work, 1 + len(more), fused.score_bytes(others))
+    else:
+        check_kernel(configuration, _COMPLETED if not more else tuple(x for x in _COMPLETED if x != "split_keys"))
     dialect = "gluon" if configuration.kernel == "one_pass_hopper" else "triton"
     _, values = fused.numbers(dialect, varying, sizes, others, scale)
     code, args = fused.code(dialect, varying), fused.arguments(dialect, varying, values, others, leading)
@@ -207,6 +210,8 @@ def attend_in_passes(
     shape, work, target = prepared((q, k, v), [], result, launch.LOG2_E * (abs(scale) or 1.0), causal=causal)
     if configuration is None:
         configuration = _chosen(cascade, shape, work, 1, 0)
+    else:
+        check_kernel(configuration, (MODULES[cascade],))
     launch.run(configuration, shape, gpu_of(q.device), work)
     return copied(target, result)
 
@@ -283,10 +288,12 @@ def as_input(name: str, value: Any, ranks: tuple[str, ...], lengths: tuple[int, 
     torch = torch_module()
     hint = f"expected [..., {', '.join(ranks)}] of sizes {lengths}" if ranks else "expected a number, or one per head"
     if not ranks and isinstance(value, numbers.Real) and not isinstance(value, torch.Tensor):
-        return float(value)
+        return as_float(f"input {name}", value)
     if not isinstance(value, torch.Tensor):
         if not isinstance(value, np.ndarray):
             raise InputError(f"input {name} is {type(value).__name__}", hint=hint)
+        if value.dtype.kind not in "biufc":
+            raise InputError(f"input {name} holds values of type {value.dtype}", hint="real numbers are needed")
         value = torch.from_numpy(value)
     if value.is_complex():
         raise InputError(f"input {name} holds values of type {value.dtype}", hint="real numbers are needed")
@@ -301,13 +308,3 @@ def as_input(name: str, value: Any, ranks: tuple[str, ...], lengths: tuple[int, 
         over = f" and leading axes {tuple(wanted)}" if wanted else ""
         raise InputError(f"input {name} has shape {tuple(value.shape)}", hint=hint + over)
     return value.to(like.device)
-
-
-def check_scale(scale: float) -> None:
-    """Check a factor of scores.
-
-    Raises:
-        InputError: it is not finite.
-    """
-    if not math.isfinite(scale):
-        raise InputError(f"scale is {scale}", hint="expected a finite number")

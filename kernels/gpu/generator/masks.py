@@ -1,17 +1,21 @@
 """Masks: which keys a query sees, taken out of the scores.
 
 A mask may be written as a choice, ``where(seen, x, -inf)``, or as a comparison that weights are multiplied by. It is
-one if the weight is 0 wherever the condition does not hold, which is found by computing what is known there.
+one if the weight is 0 wherever the condition does not hold, which is found by computing what is known there. A finite
+score hides a key if it is so low that it is meant for minus infinity, as -1e9 and -1e30 are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from einsum_cascades.nodes import Number
 from einsum_cascades.operators import COMPARISONS
 from kernels.gpu.generator.terms import ONE, Call, Fold, Product, Term, call, nodes, replaced
 
+_HIDES: Final = -1e9
+"""A score of this or less hides its key. One above may count in a softmax, where all the others are as low."""
 _OPPOSITE = {"lt": "ge", "le": "gt", "gt": "le", "ge": "lt"}
 
 
@@ -106,7 +110,9 @@ def known(term: Term, node: Term, value: float) -> float | None:
     if term.operator == "div" and values[0] == 0.0 and values[1] is None:
         return 0.0
     if None not in values:
-        return call(term.operator, *(Number(x) for x in values if x is not None)).value  # type: ignore[union-attr]
+        found: float = call(term.operator, *(Number(x) for x in values if x is not None)).value  # type: ignore[union-attr]
+        underflows = term.operator == "exp" and found == 0.0 and values[0] is not None and values[0] > _HIDES
+        return None if underflows else found
     others = [x for x in values if x is not None]
     if term.operator in ("add", "sub") and others and abs(others[0]) == infinity:
         return others[0] if term.operator == "add" or values[0] is not None else -others[0]

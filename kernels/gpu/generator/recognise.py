@@ -39,6 +39,7 @@ from kernels.gpu.generator.terms import (
     factors,
     free,
     is_late,
+    is_positive,
     nodes,
     product,
     replaced,
@@ -206,6 +207,8 @@ class _Recogniser:
         if own is None:
             raise self.refusal(below, "is no sum of the weights that it divides")
         times, scalar = terms.pop(own), own[0]
+        if not softmax and (shift or self._subtracts_a_maximum(seen)):
+            raise self.refusal(below, "sums weights that are more than exponentials, which the kernel does not shift")
         if floor is not None:
             if scalar != ONE or times != 1.0 or terms or (softmax and not _is_maximum(shift, w, fold)):
                 raise self.refusal(below, "floors a sum that may be smaller although keys are seen")
@@ -217,10 +220,19 @@ class _Recogniser:
                 raise self.refusal(below, "is more than the sum of the weights that it divides")
             ((factor, x), number) = next(iter(terms.items()))
             extra = call("div", call("mul", call("mul", Number(number / times), factor), x), scalar)
+            if not is_positive(extra):
+                raise self.refusal(below, "adds what may be negative to a softmax's sum: no exponential of a sink")
             sink = _exponent(extra) or call("log", extra)
         coefficient = call("div", coefficient, call("mul", Number(times), scalar))
         weighing = Weighing.SOFTMAX if softmax else Weighing.MEAN
         return weighing, None if softmax else floor, sink, coefficient
+
+    def _subtracts_a_maximum(self, weight: Term) -> bool:
+        """Whether a weight holds exponentials of scores which the cascade, by all signs, keeps from overflowing."""
+        exponentials = [x for x in nodes(weight) if isinstance(x, Call) and x.operator == "exp"]
+        reductions = (reduction for einsum in self.cascade.einsums for reduction in einsum.reductions)
+        large = any(isinstance(x, Product) for exponential in exponentials for x in nodes(exponential))
+        return large and any(reduction.operator == "max" for reduction in reductions)
 
     # ------------------------------------------------------------ ranks and messages
 

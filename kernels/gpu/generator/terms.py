@@ -141,6 +141,19 @@ def is_scalar(term: Term) -> bool:
     return not free(term) and not is_late(term)
 
 
+def is_positive(term: Term) -> bool:
+    """Whether a term is above 0 whatever its inputs are; one that says it by its form alone."""
+    if isinstance(term, Number):
+        return term.value > 0.0
+    if isinstance(term, Call):
+        if term.operator in ("exp", "sigmoid"):
+            return True
+        if term.operator == "max":
+            return any(map(is_positive, term.operands))
+        return term.operator in ("add", "mul", "div", "min", "sqrt") and all(map(is_positive, term.operands))
+    return isinstance(term, Extent)
+
+
 # ---------------------------------------------------------------- sums
 
 
@@ -224,7 +237,7 @@ def factors(term: Term) -> Factors:
         powers = dict(left.powers)
         for x, n in right.powers.items():
             powers[x] = powers.get(x, 0) + sign * n
-        number = left.number * right.number**sign
+        number = left.number * (right.number if sign > 0 else 1.0 / right.number)
         return Factors(number, {x: n for x, n in powers.items() if n}, added(left.exponent, right.exponent, sign))
     if isinstance(term, Call) and term.operator == "exp":
         return Factors(1.0, {}, summands(term.operands[0]))

@@ -112,3 +112,10 @@ def test_rounding_decides_no_tie(durations: list[tuple[int, int]], sms: int, res
     rounded = [(seconds * (1 + noise.choice((-1, 0, 1)) * 2e-16), count) for seconds, count in exact]
     expected = grid_s(exact, 3, sms, resident, lambda n: 1 / n**0.7)
     assert grid_s(rounded, 3, sms, resident, lambda n: 1 / n**0.7) == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize("snake", [False, True])
+def test_more_multiprocessors_than_blocks_change_nothing(snake: bool) -> None:
+    blocks = [(1.0, 3), (2.5, 2)]
+    times = {grid_s(blocks, 2, sms, 2, equally, last=[(0.5, 1)], snake=snake) for sms in (11, 12, 2**40)}
+    assert times == {2.5}

@@ -29,6 +29,7 @@ GOOD = {"q": ones(2, 3, 5, 8), "k": ones(2, 3, 7, 8), "v": ones(2, 3, 7, 6)}
         ({"q": ones(2, 3, 5, 8, dtype=torch.float32)}, r"q holds values of type torch\.float32"),
         ({"k": ones(8)}, r"k has shape \(8,\)"),
         ({"v": ones(2, 3, 0, 6)}, "v is empty"),
+        ({"v": ones(2, 3, 7, 257)}, "v has head size 257"),
         ({"k": ones(2, 3, 7, 9)}, "q and k disagree on E"),
         ({"v": ones(2, 3, 8, 6)}, "k and v disagree on M"),
         ({"k": ones(3, 7, 8)}, "leading axes disagree"),

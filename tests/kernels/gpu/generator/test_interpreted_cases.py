@@ -19,15 +19,30 @@ def loop(x, n):
 loop[(1,)](torch.zeros(4), 3)
 """
 
-PROGRAM = """
+PROGRAM = '''
 import warnings
 import numpy as np, torch
-from custom_attention import CASES, expected, with_values
+from custom_attention import CASES, Case, expected, weights, with_values
+from einsum_cascades import parse_cascade
 from kernels.gpu import compiled
 from kernels.gpu.configurations import Configuration
 
 warnings.simplefilter("ignore")
-for case in CASES:
+CANCELLING = Case(
+    parse_cascade(
+        """
+name: cancelling
+declaration: {Q: [E, P], K: [E, M], V: [F, M], QK: [M, P], A: [M, P], D: [P], AV: [F, P]}
+expressions:
+  - QK[m, p] = Q[e, p] * K[e, m]
+  - A[m, p] = where(QK[m, p] > -1000, where(m < M / 2, 1, -1), 0)
+  - D[p] = A[m, p]
+  - AV[f, p] = A[m, p] * V[f, m] / max(D[p], 0.5)
+"""
+    )
+)
+BENT = Case(weights("bent", "where(tanh(0.1 * m) < 0.5 + 0.01 * p, QK[m, p], 0)"))
+for case in (*CASES, CANCELLING, BENT):
     kernel = compiled(case.cascade)
     for shape in ((2, 37, 56, 16, 16), (2, 40, 21, 12, 24)):
         inputs = with_values(case, np.random.default_rng(1), shape)
@@ -40,7 +55,7 @@ for case in CASES:
                 error = np.linalg.norm(found - wanted) / max(np.linalg.norm(wanted), 1e-30)
                 assert error < 2e-3, (case.name, shape, chosen, error)
 print("right")
-"""
+'''
 
 
 @pytest.mark.slow

@@ -206,6 +206,63 @@ def test_what_is_like_no_attention(expressions: list[str], declared: str, messag
         recognise(cascade_of(listed, declared))
 
 
+def normalised(weight: str, below: str, declared: str = "") -> Cascade:
+    """Weights that are an expression of S, its maximum G and inputs, divided by an expression of their sum D."""
+    greatest = "\n  - 'G[p] = S[m, p] :: reduce(m) max'" if "G[" in weight else ""
+    return cascade_of(
+        f"\n  - S[m, p] = Q[e, p] * K[e, m]{greatest}"
+        f"\n  - A[m, p] = {weight}\n  - D[p] = A[m, p]\n  - O[f, p] = A[m, p] * V[f, m] / {below}",
+        f"{MATRICES}{', G: [P]' if greatest else ''}{declared}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("weight", "below", "message"),
+    [
+        ("exp(S[m, p] - G[p])", "(D[p] - exp(-G[p]))", "adds what may be negative"),
+        ("exp(S[m, p] - G[p])", "(exp(1 - G[p]) - D[p])", "adds what may be negative"),
+        ("exp(S[m, p])", "(D[p] + B[p])", "adds what may be negative"),
+        ("exp(S[m, p] - G[p]) * C[m]", "max(D[p], 0.7)", "sums weights that are more than exponentials"),
+        ("exp(S[m, p] - G[p]) * C[m]", "D[p]", "sums weights that are more than exponentials"),
+    ],
+)
+def test_sums_that_a_kernel_would_compute_otherwise(weight: str, below: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        recognise(normalised(weight, below, ", B: [P]" * ("B[" in below) + ", C: [M]" * ("C[" in weight)))
+
+
+@pytest.mark.parametrize("extra", ["1", "M", "exp(B[p])", "2 * exp(B[p] + 1) / P", "max(B[p], 0.5)"])
+def test_sinks_of_any_positive_form(extra: str) -> None:
+    case = Case(
+        normalised("exp(S[m, p])", f"(D[p] + {extra})", ", B: [P]" * ("B" in extra)),
+        {},
+        {"B": "P"} if "B" in extra else {},
+    )
+    inputs = with_values(case, np.random.default_rng(2), (2, 5, 8, 3, 2))
+    assert deviation(case.cascade, inputs, expected(case, inputs, 0.7), 0.7) < 1e-9
+
+
+@pytest.mark.parametrize(("hidden", "masks"), [("-800", 0), ("-1e4", 0), ("-1e9", 1), ("-1e30", 1), ("-inf", 1)])
+def test_a_mask_is_minus_infinity_or_as_good_as_that(hidden: str, masks: int) -> None:
+    case = Case(softmax("low", f"where(m <= p + (M - P), QK[m, p] - 2000, {hidden})"))
+    assert len(recognise(case.cascade).streams[0].conditions) == masks
+    inputs = with_values(case, np.random.default_rng(4), (1, 6, 9, 3, 2))
+    assert deviation(case.cascade, inputs, expected(case, inputs, 1.0), 1.0) < 1e-9
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        "where(m <= p * 1e200 * 1e200, QK[m, p], 0)",
+        "where(m <= p * inf, QK[m, p], 0)",
+        "QK[m, p] * sigmoid(m) / 1e-320",
+    ],
+)
+def test_numbers_that_overflow_are_infinite(weight: str) -> None:
+    kernel = compiled(weights("large", weight))
+    assert all(compile(kernel.source(dialect), "", "exec") for dialect in ("gluon", "triton"))
+
+
 def test_a_score_that_depends_on_the_tiling() -> None:
     cascade = parse_cascade(
         "name: tiled\ndeclaration: {Q: [E, P], BK: [E, M1, M0], BV: [F, M1, M0], S: [M1, M0, P], O: [F, P]}\n"
