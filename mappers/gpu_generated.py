@@ -37,6 +37,7 @@ from einsum_cascades.ir import (
     Subscript,
     Var,
 )
+from einsum_cascades.load import load_cascade
 from kernels.gpu.attention import CASCADES
 from kernels.gpu.generator.bounds import bounds_of
 from kernels.gpu.generator.form import FusedAttention, Stream, Weighing
@@ -108,7 +109,7 @@ class Generated:
 @lru_cache(maxsize=256)
 def generated_of(cascade: Cascade) -> Generated | None:
     """Return what a generated kernel runs for a cascade, or None where it has one by hand or is not like attention."""
-    if cascade.name in CASCADES:
+    if cascade.name in CASCADES and cascade == load_cascade(cascade.name):
         return None
     try:
         form = recognise(cascade)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -77,6 +78,7 @@ def test_which_cascades_of_the_library() -> None:
     masked = {"attention-alibi", "attention-causal", "attention-sliding-window"}
     assert generated == {*UNMASKED, "attention-softmax-unstable", *masked}
     assert not generated & set(CASCADES)
+    assert generated_of(replace(load_cascade("attention-causal"), name="attention-3-pass"))
 
 
 @given(
