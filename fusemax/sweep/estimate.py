@@ -6,8 +6,8 @@ batch in each eighth of what is left, where in it a hash decides, so that no axi
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from itertools import takewhile
 from time import perf_counter
 from typing import Final
 
@@ -35,10 +35,10 @@ def probes(header: Header, done: Iterable[Batch]) -> list[Batch]:
         done: batches that are not left.
     """
     taken = sorted(batch.start // header.batch_points for batch in done)
-    before = [number - place for place, number in enumerate(taken)]  # how many are left before each
+    left_before = [number - place for place, number in enumerate(taken)]
     left = header.batch_count - len(taken)
     places = {min(int((place + w) * left / PLACES), left - 1) for place, w in enumerate(_fractions())}
-    return [header.batch(place + sum(1 for _ in takewhile(lambda b: b <= place, before))) for place in sorted(places)]
+    return [header.batch(place + bisect_right(left_before, place)) for place in sorted(places)]
 
 
 def seconds_per_point(work: Callable[[Batch], object], batches: Sequence[Batch], seconds: float = 0.5) -> float:
