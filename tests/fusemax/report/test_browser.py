@@ -337,7 +337,7 @@ def test_a_phone_and_a_dark_room(reader: Reader) -> None:
 
 
 def test_no_box_of_constants_where_all_columns_vary(browser: Any, tmp_path: Path) -> None:
-    write_table(pd.DataFrame({"latency_s": [1.0, 2.0], "area_mm2": [2.0, 1.0]}), tmp_path / "two.csv")
+    write_table(pd.DataFrame({"latency_s": [1.0, 2.0], "area_mm2": [2.0, 1.0]}), tmp_path / "two")
     results = read_results(tmp_path / "two.csv")
     write_report(find_front(results, choose(results.table)), tmp_path, ("png",))
     reader = Reader(browser, tmp_path / "report.html")
