@@ -70,7 +70,7 @@ def load_architecture(name_or_path: str, overrides: Overrides = ()) -> Architect
     if not isinstance(machine, Architecture):
         raise InputError(
             f"'{machine.name}' is a {machine.kind}, not a spatial array",
-            hint="load_machine reads machines of every kind",
+            hint="name a spatial array, such as fusemax-cloud",
         )
     return machine
 

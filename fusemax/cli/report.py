@@ -145,11 +145,11 @@ def _table(found: Report) -> Table:
 
 def _columns(found: Report, best: pyarrow.Table) -> tuple[list[str], list[str]]:
     """Return the columns that are always shown, and the others that vary on the front, results last."""
-    from fusemax.report.columns import COSTS, KEY
+    from fusemax.report.columns import COSTS, KEY, encode
 
     goals = [o.column for o in found.choice.objectives]
     kept = list(dict.fromkeys([*([KEY] if KEY in best.column_names else []), *found.choice.by, *goals]))
-    others = [c for c in best.column_names if c not in kept and len(best.column(c).unique()) > 1]
+    others = [c for c in best.column_names if c not in kept and encode(best, c)[1] > 1]
     return kept, sorted(others, key=lambda c: c in COSTS)
 
 

@@ -145,10 +145,24 @@ def _watcher(*, quiet: bool) -> Any:
 
 
 def _plan_text(plan: Plan) -> str:
-    done = f", {plan.done:,} of them done before; the rest takes" if plan.done else "; they take"
+    done = (
+        f", {plan.done:,} of them done before; the rest takes"
+        if plan.done
+        else "; they take"
+        if plan.points > 1
+        else "; it takes"
+    )
     hands = f"{plan.workers} worker{'s' * (plan.workers != 1)}"
     about = f"about {duration(plan.estimate_s)}" if plan.estimate_s >= 1 else "under a second"
-    return f"{plan.points:,} points{done} {about} on {hands}"
+    return f"{_points(plan.points)}{done} {about} on {hands}"
+
+
+def _points(count: int) -> str:
+    return f"{count:,} point{'s' * (count != 1)}"
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' * (count != 1)}"
 
 
 def duration(seconds: float) -> str:
@@ -192,8 +206,8 @@ def _show(outcome: Outcome, found: Best) -> None:
     made = "all was done before"
     if outcome.computed:
         rate = outcome.computed / outcome.elapsed_s
-        made = f"{outcome.computed:,} points in {duration(outcome.elapsed_s)}, {rate:,.0f} points/s"
-    write(f"{made}; {store.folder} holds {found.rows:,} rows of {store.header.points:,} points")
+        made = f"{_points(outcome.computed)} in {duration(outcome.elapsed_s)}, {rate:,.0f} points/s"
+    write(f"{made}; {store.folder} holds {_rows(found.rows)} of {_points(store.header.points)}")
     for status, count in found.status.most_common():
         if status != "ok":
             write(f"  {count:,} without a cost: {status}")

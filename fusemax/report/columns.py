@@ -25,7 +25,6 @@ COSTS: Final = ("latency_s", "area_mm2", "energy_j", "dram_bytes", "buffer_bytes
 
 HIGHER_IS_BETTER: Final = ("util_2d", "util_1d")
 
-_ASKED: Final = ("causal", "dtype", "accounting")
 _NAMES: Final = {
     "latency_s": "Latency",
     "area_mm2": "Chip area",
@@ -86,10 +85,9 @@ def workload_columns(table: Table) -> list[str]:
 
     What is asked of a machine is no choice: points of different workloads are not to be compared.
     """
-    from fusemax.sweep.names import WORKLOAD
+    from fusemax.sweep.names import is_asked
 
-    asked = [c for c in table.column_names if c in WORKLOAD or c in _ASKED or c[:1].isupper()]
-    return [c for c in asked if len(table.column(c).unique()) > 1]
+    return [c for c in filter(is_asked, table.column_names) if encode(table, c)[1] > 1]
 
 
 def values(table: Table, column: str) -> NDArray[np.float64]:
@@ -117,6 +115,8 @@ def encode(table: Table, column: str) -> tuple[NDArray[np.int64], int]:
     array = table.column(column)
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
+    if not len(array):
+        return np.zeros(0, dtype=np.int64), 0
     if pa.types.is_nested(array.type):
         return np.zeros(table.num_rows, dtype=np.int64), 1
     encoded = array.dictionary_encode(null_encoding="encode").combine_chunks()

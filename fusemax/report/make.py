@@ -159,7 +159,9 @@ def summary(report: Report) -> str:
     """Return one sentence: how many points, and how many are on which front."""
     choice, count = report.choice, report.results.table.num_rows
     goals = ", ".join(map(str, choice.objectives))
-    found = f"{count:,} points, of which {len(report.front):,} are on the front over {goals}"
+    best = f"{len(report.front):,} {'is' if len(report.front) == 1 else 'are'}"
+    points = f"{count:,} point{'s' * (count != 1)}, of which {best}"
+    found = f"{points} on the front over {goals}"
     if not choice.by:
         return f"{found}."
     return f"{found}: one for each {' and '.join(choice.by)}, {len(np.unique(report.groups)):,} in all."

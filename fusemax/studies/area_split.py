@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from einsum_cascades.errors import InputError, unknown
+from fusemax.studies import study_path
+
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
@@ -131,11 +134,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", help="one model only")
     asked = parser.parse_args(arguments)
 
-    from pyarrow.dataset import dataset
-
-    points = dataset(asked.folder / "points", format="parquet").to_table().to_pandas()
-    splits = best_splits(points, asked.objective, asked.accounting)
+    try:
+        splits = best_splits(_points(asked.folder), asked.objective, asked.accounting)
+        if asked.model and asked.model not in set(splits["model"]):
+            raise unknown("model", asked.model, set(splits["model"]))
+    except InputError as error:
+        parser.exit(2, f"error: {error}\n")
     print(markdown(splits[splits["model"] == asked.model] if asked.model else splits))
+
+
+def _points(folder: Path) -> DataFrame:
+    """Return the rows of the study's sweep.
+
+    Raises:
+        InputError: the folder holds no sweep, or another one.
+    """
+    from fusemax.sweep.store import open_store
+
+    points = open_store(folder).frame()
+    for name in ("accounting", *_CASE, *_PUBLISHED):
+        if name not in points:
+            raise InputError(
+                f"'{folder}' holds another sweep: it does not vary '{name}'",
+                hint=f"run 'fusemax sweep {study_path('area-split')} --out DIR' first",
+            )
+    return points
 
 
 if __name__ == "__main__":

@@ -40,9 +40,14 @@ _UNITS: Final = {None: 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 @dataclass(frozen=True)
 class Listed:
-    """Values one by one."""
+    """Values one by one.
+
+    Attributes:
+        said: how they are written, if not as a list: values drawn may repeat, which a list refuses.
+    """
 
     values: tuple[Scalar, ...]
+    said: str = ""
 
     @property
     def count(self) -> int:
@@ -58,7 +63,7 @@ class Listed:
         return np.asarray(self.values)
 
     def __str__(self) -> str:
-        return f"[{', '.join(map(written, self.values))}]"
+        return self.said or f"[{', '.join(map(written, self.values))}]"
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class Continuum:
         """Return the values at fractions (0 to 1) of the way."""
         if self.multiple is None:
             return _spread(self.low, self.high, fraction, self.log_scale)
-        low, high = -(-int(self.low) // self.multiple), int(self.high) // self.multiple
+        low, high = int(-(-self.low // self.multiple)), int(self.high // self.multiple)
         if not self.log_scale:
             even: Array = (low + np.floor(fraction * (high - low + 1)).astype(np.int64)) * self.multiple
             return even
@@ -275,7 +280,10 @@ def _random(form: _Form) -> Values:
         raise form.parts["scale"].error(f"unknown scale '{scale}'", "linear or log is expected")
     within = _continuum(form, low, high, log_scale=scale == "log")
     count = _count(number, form)
-    return Listed(tuple(within.between(uniform(seed, form.name, np.arange(count))).tolist()))
+    values = within.between(uniform(seed, form.name, np.arange(count))).tolist()
+    bounds = ", ".join(map(written, (low, high, count)))
+    multiple = f", multiple_of: {form.multiple}" if "multiple_of" in form.parts else ""
+    return Listed(tuple(values), f"{{random: [{bounds}]{multiple}, scale: {scale}, seed: {seed}}}")
 
 
 _READERS: Final[dict[str, Callable[[_Form], Values]]] = {"range": _range, "log_range": _log_range, "random": _random}
@@ -283,7 +291,7 @@ _READERS: Final[dict[str, Callable[[_Form], Values]]] = {"range": _range, "log_r
 
 def _continuum(form: _Form, low: int | float, high: int | float, *, log_scale: bool) -> Continuum:
     multiple = form.multiple
-    if multiple is not None and -(-int(low) // multiple) > int(high) // multiple:
+    if multiple is not None and -(-low // multiple) > high // multiple:
         raise form.bounds.error(f"no multiple of {multiple} lies between {low} and {high}")
     return Continuum(low, high, log_scale, multiple)
 
@@ -332,6 +340,11 @@ def _scalar(name: str, kind: AxisKind, node: Node) -> Scalar:
     return _number(name, kind, node, True)
 
 
+def _form_of_numbers(name: str) -> str:
+    units = ", 16MiB" if "bytes" in name else ""
+    return f"write a number such as 1024, 2**20{units}, a list of numbers, or {{range: [start, stop, step]}}"
+
+
 def _number(name: str, kind: AxisKind, node: Node, bounded: bool) -> int | float:
     """Return a number; text such as ``16MiB`` or ``2**20`` counts as one."""
     value = node.value
@@ -343,7 +356,7 @@ def _number(name: str, kind: AxisKind, node: Node, bounded: bool) -> int | float
     if kind == "whole" and isinstance(value, float) and isfinite(value) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise node.error(f"'{name}' is a number, found {node.kind}")
+        raise node.error(f"'{name}' is a number, found {node.kind}", _form_of_numbers(name))
     if kind == "whole" and not isinstance(value, int):
         raise node.error(f"'{name}' is a whole number, found {node.kind}")
     if bounded and kind == "whole" and not 1 <= value <= LARGEST:

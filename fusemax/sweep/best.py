@@ -10,13 +10,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from fusemax.sweep.names import WORKLOAD
+from fusemax.sweep.names import is_asked
 from fusemax.sweep.store import Store
+from fusemax.sweep.table import OK
 
 if TYPE_CHECKING:
     import pandas as pd
 
-OK: Final = "ok"
 MOST_WORKLOADS: Final = 256
 OBJECTIVES: Final = ("latency_s", "energy_j", "edp_js")
 
@@ -54,9 +54,9 @@ def best(store: Store) -> Best:
     workload = list(found.workload_axes)
     kept: dict[str, pd.DataFrame] = {}
     for table in store.tables():
-        frame = table.to_pandas()
+        frame = table.to_pandas(integer_object_nulls=True)
         found.rows += len(frame)
-        found.status.update(frame["status"].value_counts().to_dict())
+        found.status.update(frame["status"].astype(str).value_counts().to_dict())
         usable = frame[frame["status"] == OK]
         usable = usable.assign(edp_js=usable["latency_s"] * usable["energy_j"])
         for objective in OBJECTIVES:
@@ -92,10 +92,10 @@ def _axes(store: Store) -> tuple[str, ...]:
 
 
 def _workload_axes(store: Store, axes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the workload's keys, ranks and what the kernel is asked for, unless there are too many workloads."""
+    """Return the axes that say what is computed and how it is counted, unless there are too many workloads."""
     import pandas as pd
 
-    names = tuple(axis for axis in axes if axis in WORKLOAD or axis in ("causal", "dtype") or axis[0].isupper())
+    names = tuple(filter(is_asked, axes))
     seen = pd.DataFrame()
     for table in store.tables(list(names)) if names else ():
         seen = pd.concat([seen, table.to_pandas()], ignore_index=True).drop_duplicates()

@@ -107,14 +107,16 @@ def _check_workloads(sweep: Sweep, by_name: dict[str, Axis], axes: Node) -> None
                 for rank in sorted({r for e in cascade.body for r in e.ranks} & set(settable_ranks(cascade))):
                     found.size(rank)
             except InputError as error:
-                hint = error.hint.replace("--set ", "the axis ").replace("--", "")
-                message = _as_axis(error.message)
+                hint, message = _as_axis(error.hint), _as_axis(error.message)
                 place = next((k.location for name, k in axes.keys.items() if f"'{name}'" in message), axes.location)
                 raise InputError(message, location=place, hint=hint) from None
 
 
 def _as_axis(message: str) -> str:
-    """Say an error of ``evaluate``'s options in terms of axes."""
+    """Say an error of ``evaluate``'s options, or its hint, in terms of axes."""
     for key in WORKLOAD:
-        message = message.replace("--" + key.replace("_", "-"), f"'{key}'")
-    return message
+        flag = "--" + key.replace("_", "-")
+        for value in (" NAME", " N", ""):
+            message = message.replace(flag + value, f"'{key}'")
+    message = message.replace("' '", "' and '")
+    return message.replace("--set RANK=SIZE", "an axis of its name").replace("--set ", "the axis ").replace("=SIZE", "")

@@ -7,10 +7,12 @@ with a value that a point does not have (a cost of a point without one) is false
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from math import isfinite
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -25,9 +27,12 @@ Array: TypeAlias = npt.NDArray[Any]
 
 MAX_LENGTH: Final = 2000
 MAX_DEPTH: Final = 60
+MAX_OPERATORS: Final = 100
 AREA_OF: Final = "area_of"
 """The function that gives the chip area, in mm², of a machine named."""
 
+_STRING: Final = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
+_NESTING_OPERATOR: Final = re.compile(r"\*\*|//|[-+*/%]|\bnot\b")
 _UNITS: Final = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _FUNCTIONS: Final[dict[str, tuple[int | None, Callable[..., Array]]]] = {
     "abs": (1, np.abs),
@@ -193,7 +198,7 @@ def parse_condition(text: str, place: Place, known: Mapping[str, Kind]) -> Condi
     Raises:
         InputError: it does not parse, names what is not known, or compares what cannot be compared.
     """
-    if len(text) > MAX_LENGTH or max(_nesting(text), text.count("-"), text.count("not ")) > MAX_DEPTH:
+    if len(text) > MAX_LENGTH or _too_deep(_STRING.sub("", text)):
         raise InputError("the condition is too long or too deeply nested", location=place(0, 1), hint="split it")
     try:
         found: Condition = _Builder().transform(_parser().parse(text))
@@ -211,12 +216,13 @@ def parse_condition(text: str, place: Place, known: Mapping[str, Kind]) -> Condi
     return found
 
 
-def _nesting(text: str) -> int:
+def _too_deep(text: str) -> bool:
+    """Whether parentheses, or operators that each make the tree deeper by one, are too many for recursion."""
     depth = deepest = 0
     for character in text:
         depth += (character == "(") - (character == ")")
         deepest = max(deepest, depth)
-    return deepest
+    return deepest > MAX_DEPTH or len(_NESTING_OPERATOR.findall(text)) > MAX_OPERATORS
 
 
 def kind_of(node: Condition, place: Place, known: Mapping[str, Kind]) -> Kind:
@@ -233,6 +239,8 @@ def kind_of(node: Condition, place: Place, known: Mapping[str, Kind]) -> Kind:
 
     match node.form:
         case "number" | "text" | "truth":
+            if isinstance(node.value, float) and not isfinite(node.value):
+                raise InputError("this number is too large", location=place(*node.span), hint="it is beyond 1.8e308")
             return node.form
         case "name":
             if str(node.value) not in known:

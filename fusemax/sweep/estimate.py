@@ -1,68 +1,73 @@
-"""How long a sweep will take, from a small sample of its points spread evenly over all of them."""
+"""How long the batches of a sweep that are left will take, from points of a few of them.
+
+Points are timed at eight places, because what they cost differs from one mapper, length or machine to the next: one
+batch in each eighth of what is left, where in it a hash decides, so that no axis is hit in step.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from typing import Final
 
 import numpy as np
 
-from fusemax.sweep.evaluate import evaluate_points
+from fusemax.sweep.parts import Batch, Header
 from fusemax.sweep.sampling import uniform
-from fusemax.sweep.spec import Sweep
 
 PLACES: Final = 8
 GROWTH: Final = 4
-LARGEST_SLICE: Final = 65_536
+LIMIT: Final = 4
+"""Times as long as was asked for, after which a round is not finished."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a sample of a sweep tells.
+def _fractions() -> list[float]:
+    found: list[float] = uniform(0, "estimate", np.arange(PLACES)).tolist()
+    return found
 
-    Attributes:
-        points: of the sweep, before filters.
-        sampled: points evaluated for the estimate.
-        kept: fraction of these that the filters kept.
-        points_per_s: points that one process gets through in a second, filtered ones included.
+
+def probes(header: Header, done: Iterable[Batch]) -> list[Batch]:
+    """Return the batches to time: of those left, one in each eighth, or all if they are fewer.
+
+    Args:
+        header: of the dataset.
+        done: batches that are not left.
     """
-
-    points: int
-    sampled: int
-    kept: float
-    points_per_s: float
-
-    def seconds(self, workers: int = 1) -> float:
-        """Return the time that so many processes take, each on a core of its own."""
-        return self.points / (self.points_per_s * workers)
+    taken = sorted(batch.start // header.batch_points for batch in done)
+    left_before = [number - place for place, number in enumerate(taken)]
+    left = header.batch_count - len(taken)
+    places = {min(int((place + w) * left / PLACES), left - 1) for place, w in enumerate(_fractions())}
+    return [header.batch(place + bisect_right(left_before, place)) for place in sorted(places)]
 
 
-def estimate(sweep: Sweep, seconds: float = 0.5) -> Estimate:
-    """Return an estimate from about ``seconds`` of work.
+def seconds_per_point(work: Callable[[Batch], object], batches: Sequence[Batch], seconds: float = 0.5) -> float:
+    """Return the time that a point takes among others of its batch, from about ``seconds`` of work.
 
-    Points are evaluated in slices at eight places, first of one point each and then of ever more, because points are
-    cheaper together; the last round that fits the time counts. What is loaded once only is not counted.
+    Slices of the batches are evaluated, first of one point each and then of ever more, because points are cheaper
+    together; the last round counts. What is loaded once only does not.
+
+    Args:
+        work: evaluates some points.
+        batches: some of the batches.
     """
-    evaluate_points(sweep, 0, min(1, sweep.points))
-    began = perf_counter()
-    length = 1
+    work(Batch(batches[0].start, batches[0].start + 1))
+    began, length = perf_counter(), 1
     while True:
-        started = perf_counter()
-        slices = _slices(sweep.points, length)
-        kept = sum(evaluate_points(sweep, *each).num_rows for each in slices)
-        sampled = sum(stop - start for start, stop in slices)
-        took = max(perf_counter() - started, 1e-9)
-        more = (perf_counter() - began) + GROWTH * took < seconds
-        if not more or sampled >= sweep.points or length >= LARGEST_SLICE:
-            return Estimate(sweep.points, sampled, kept / sampled, sampled / took)
+        started, sampled = perf_counter(), 0
+        for batch, fraction in zip(batches, _fractions(), strict=False):
+            some = _slice(batch, length, fraction)
+            work(some)
+            sampled += len(some)
+            if perf_counter() - began > LIMIT * seconds:
+                break
+        per_point = (perf_counter() - started) / sampled
+        if perf_counter() - began > seconds or length >= max(map(len, batches)):
+            return per_point
         length *= GROWTH
 
 
-def _slices(points: int, length: int) -> list[tuple[int, int]]:
-    """Slices at one place in each eighth of a sweep; where in it a hash decides, so that no axis is hit in step."""
-    if points <= PLACES * length:
-        return [(0, points)]
-    eighth = points / PLACES
-    within = uniform(0, "estimate", np.arange(PLACES)) * (eighth - length)
-    return [(start, start + length) for start in (int(place * eighth + w) for place, w in enumerate(within.tolist()))]
+def _slice(batch: Batch, length: int, fraction: float) -> Batch:
+    length = min(length, len(batch))
+    start = batch.start + int(fraction * (len(batch) - length + 1))
+    return Batch(start, start + length)

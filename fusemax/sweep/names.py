@@ -47,7 +47,7 @@ COSTS: Final[dict[str, Kind]] = {
     "bound": "text",
 }
 """The columns that an evaluation fills, in the order of the table."""
-AREA: Final = "area_mm2"
+_ASKED: Final = ("causal", "dtype", "accounting")
 _SPECS: Final[dict[str, type[Section]]] = {"cpu": CpuSpec, "gpu": GpuSpec}
 _DESCRIPTIONS: Final = ("kind", "name", "title", "device", "measured", "citation", "products", "value_bits")
 _KINDS: Final[dict[type, AxisKind]] = {int: "whole", float: "number", bool: "flag", str: "name"}
@@ -60,6 +60,11 @@ class Resources:
     cascades: dict[str, Cascade]
     machines: dict[str, Node]
     models: dict[str, Model]
+
+
+def is_asked(name: str) -> bool:
+    """Whether an axis says what is computed or how it is counted: no choice, so its points are not to be compared."""
+    return name in WORKLOAD or name in _ASKED or name[:1].isupper()
 
 
 def schema_of(machine: Node) -> type[Section]:

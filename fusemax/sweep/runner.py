@@ -20,12 +20,11 @@ from pathlib import Path
 import fusemax
 from einsum_cascades.errors import InputError
 from fusemax.sweep.cluster import cluster
+from fusemax.sweep.estimate import probes, seconds_per_point
 from fusemax.sweep.executors import Crew, crew, processes
 from fusemax.sweep.parts import Batch, Evaluate, Header, Sweep, encode
 from fusemax.sweep.store import OnChange, Store, Writer, writing
 
-_PROBE_S = 0.5
-_PROBES = 8
 _LOST_IN_VAIN = 3
 
 
@@ -213,26 +212,15 @@ def _work(evaluate: Evaluate, sweep: Sweep, batch: Batch, header: Header) -> byt
     return encode(table.cast(sweep.schema), batch, header)
 
 
-def _time_points(evaluate: Evaluate, sweep: Sweep, probes: Sequence[Batch], header: Header) -> float:
-    """Return the seconds that a point takes in this worker, warm, from more and more points until time is up."""
-    _work(evaluate, sweep, Batch(probes[0].start, probes[0].start + 1), header)
-    begin, per_point = time.perf_counter(), 0.0
-    for number, batch in enumerate(itertools.islice(itertools.cycle(probes), _PROBES)):
-        some = Batch(batch.start, batch.start + min(4**number, len(batch)))
-        start = time.perf_counter()
-        _work(evaluate, sweep, some, header)
-        per_point = (time.perf_counter() - start) / len(some)
-        if time.perf_counter() - begin > _PROBE_S:
-            break
-    return per_point
+def _time_points(evaluate: Evaluate, sweep: Sweep, batches: Sequence[Batch], header: Header) -> float:
+    """Return the seconds that a point takes in this worker."""
+    return seconds_per_point(lambda batch: _work(evaluate, sweep, batch, header), batches)
 
 
 def _plan(sweep: Sweep, writer: Writer, hands: Crew, evaluate: Evaluate) -> Plan:
     header, left = writer.store.header, writer.points_left
-    spread = (header.batch(number * header.batch_count // _PROBES) for number in range(_PROBES))
-    done = set(writer.store.done)
-    probes = [batch for batch in dict.fromkeys(spread) if batch not in done] or [next(writer.left())]
-    per_point: float = hands.executor.submit(_time_points, evaluate, sweep, probes, header).result()
+    batches = probes(header, writer.store.done)
+    per_point: float = hands.executor.submit(_time_points, evaluate, sweep, batches, header).result()
     return Plan(header.points, header.points - left, hands.workers, per_point * left / hands.workers)
 
 

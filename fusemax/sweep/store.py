@@ -215,7 +215,7 @@ def _opened(sweep: Sweep, folder: Path, batch_points: int | None, on_change: OnC
 
     def set_aside(path: Path, why: str) -> None:
         place = _set_aside(folder, path)
-        warn(f"'{path}' is damaged: {why}; moved to '{place}', and made anew")
+        warn(f"'{path}' is damaged: {why}; moved to '{place}'; what is missing is made anew")
         aside.append(path)
 
     remove_temporaries(folder)

@@ -63,6 +63,7 @@ def scales(technology_nm: Number) -> Scale:
 
 
 def _memories(table: str, kind: str, capacity: Number, width: Number, ports: Number, node: Number) -> MemoryCost:
+    ports = 1 if table == "accelergy" else ports  # it prices one port, whatever their number
     if not any(isinstance(size, np.ndarray) for size in (capacity, width, ports, node)):
         return priced(table, kind, int(capacity), int(width), int(ports), node)
     if table == "hwcomponents":

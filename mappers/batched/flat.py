@@ -110,7 +110,7 @@ def _choices(problem: FlatProblem, count: int, *, from_table: bool) -> Iterator[
     rest = np.arange(count)
     if from_table and is_tabulated(problem):
         for choice, points in _tabulated(problem, count):
-            tensors = {o.tensor for p in problem.products for o in p.operands}
+            tensors = {o.tensor for p in problem.products for o in p.operands} | problem.intermediates
             on_chip = {t: np.full(len(points), t in choice.on_chip) for t in tensors}
             stationary = [np.full(len(points), STATIONARY.index(s)) for s in choice.stationary]
             yield _Chosen(points, np.full(len(points), choice.fused), stationary, on_chip, choice.spilled)

@@ -76,6 +76,16 @@ def test_rows_on_disk_are_those_of_the_evaluation(tmp_path: Path, spec: Path) ->
         assert best[length, "energy_j"]["energy_j"] == group["energy_j"].min()
 
 
+def test_one_point_that_a_filter_leaves_out(tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    axes = "{cascade: attention-1-pass, arch: fusemax-cloud, mapper: fusemax-serial, model: BERT, seq_len: 64}"
+    path.write_text(f"axes: {axes}\nfilter: seq_len > 64\n")
+    done = sweep(path, "--out", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("1 point; it takes under a second on 1 worker\n1 point in ")
+    assert done.stdout.rstrip().endswith("holds 0 rows of 1 point")
+
+
 def test_changed_spec_is_refused_with_a_diff(tmp_path: Path, spec: Path) -> None:
     out = tmp_path / "out"
     arguments = ["sweep", str(spec), "--out", str(out), "--workers", "1"]

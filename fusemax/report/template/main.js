@@ -95,7 +95,7 @@ function makeControls() {
 function listConstants() {
   const same = columns.filter((column) => !column.varies && column.name !== report.key);
   const home = document.getElementById('same');
-  home.hidden = !same.length;
+  home.parentElement.hidden = !same.length;
   home.append(...same.map((column) => make('div', {}, make('dt', {}, column.title), make('dd', {}, shown(column, 0)))));
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from sweep_results import brute_front, sweep_table, write_sweep
@@ -16,6 +17,7 @@ from fusemax.report import make
 from fusemax.report.choose import choose
 from fusemax.report.load import read_results
 from fusemax.report.make import find_front, write_report
+from fusemax.tables import write_table
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -329,3 +331,12 @@ def test_a_phone_and_a_dark_room(reader: Reader) -> None:
         eventually(page, f"{background} === '{colour}'")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == colour
     page.set_viewport_size({"width": 1280, "height": 720})
+
+
+def test_no_box_of_constants_where_all_columns_vary(browser: Any, tmp_path: Path) -> None:
+    write_table(pd.DataFrame({"latency_s": [1.0, 2.0], "area_mm2": [2.0, 1.0]}), tmp_path / "two")
+    results = read_results(tmp_path / "two.csv")
+    write_report(find_front(results, choose(results.table)), tmp_path, ("png",))
+    reader = Reader(browser, tmp_path / "report.html")
+    assert not reader.page.locator("legend", has_text="The same for all points").is_visible()
+    assert reader.complaints == []

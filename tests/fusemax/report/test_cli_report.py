@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sweep_results import TOO_SMALL, brute_front, sweep_table, write_sweep
 from typer.testing import CliRunner, Result
@@ -125,6 +126,24 @@ def test_a_single_table(tmp_path: Path, table: pa.Table) -> None:
     assert data["name"] == "pareto"
     assert sorted(p.name for p in (tmp_path / "pareto-report").iterdir()) == FILES
     assert "points have no latency_s and are not compared" in run(tmp_path / "pareto.csv").stdout
+
+
+def test_a_table_with_columns_of_any_kind(tmp_path: Path) -> None:
+    """Lists and times are no axes, and no trouble."""
+    found = pa.table(
+        {
+            "latency_s": [1.0, 2.0],
+            "area_mm2": [2.0, 1.0],
+            "Tiles": [[1], [2, 3]],
+            "when": pa.array([0, 1], pa.timestamp("s")),
+            "flag": [True, None],
+        }
+    )
+    pq.write_table(found, tmp_path / "some.parquet")
+    result = run(tmp_path / "some.parquet", "--format", "png")
+    assert result.exit_code == 0, result.output
+    assert "2 points, of which 2 are on the front" in result.stdout
+    assert "1970-01-01" in result.stdout
 
 
 def test_many_points_make_a_small_page(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from einsum_cascades.errors import InputError
@@ -17,6 +17,7 @@ from einsum_cascades.models import load_model
 from fusemax.evaluation import evaluate_on
 from fusemax.studies import study_names, study_path
 from fusemax.studies.area_split import OBJECTIVES, best_splits, main, markdown
+from fusemax.sweep import run
 from fusemax.sweep.evaluate import evaluate_points
 from fusemax.sweep.spec import Sweep, parse_sweep, read_sweep
 from hw_models.accounting import PHYSICAL
@@ -121,8 +122,8 @@ def test_the_command_prints_the_table(bert: pd.DataFrame, tmp_path: Path, capsys
     sweep = narrowed(
         accounting="[published]", seq_len="[65536]", **{"array_2d.rows": "[255, 256]", "array_2d.columns": "[256]"}
     )
-    (tmp_path / "points").mkdir()
-    pq.write_table(evaluate_points(sweep, 0, sweep.points), tmp_path / "points" / "part-0-1.parquet")
+    with ThreadPoolExecutor(1) as executor:
+        run(sweep, tmp_path, executor=executor)
     main([str(tmp_path), "--accounting", "published", "--objective", "energy-delay", "--model", "XLM"])
     table = capsys.readouterr().out
     points = evaluated(sweep)
@@ -130,6 +131,16 @@ def test_the_command_prints_the_table(bert: pd.DataFrame, tmp_path: Path, capsys
     assert table == markdown(splits[splits["model"] == "XLM"]) + "\n"
     assert table.count("\n") == 2 + 6
     assert "| XLM | 65,536 | 400 | 256 × 256 | 256 | 16 MiB, 256 |" in table
+
+
+def test_the_command_refuses_what_is_not_the_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "axes: {cascade: attention-1-pass, arch: fusemax-cloud, mapper: fusemax-serial, model: BERT, seq_len: 64}"
+    with ThreadPoolExecutor(1) as executor:
+        run(parse_sweep(text), tmp_path / "other", executor=executor)
+    for folder, said in {"other": "holds another sweep: it does not vary 'dram.band", "none": "holds no sweep"}.items():
+        with pytest.raises(SystemExit, match="2"):
+            main([str(tmp_path / folder)])
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -115,6 +115,10 @@ def test_arithmetic_and_comparisons(left: tuple[str, Any], relation: str, right:
         ("__import__('os') == 1", "unknown function '__import__'"),
         ("(" * 500 + "a" + ")" * 500 + " < 1", "too deeply nested"),
         ("-" * 500 + "a < 1", "too deeply nested"),
+        ("a" + "+1" * 900 + " < 1", "too deeply nested"),
+        ("a" + "**1" * 600 + " < 1", "too deeply nested"),
+        ("not\t" * 400 + "on", "too deeply nested"),
+        ("a < 1e999", "too large"),
         ("a < 1; a", "unexpected ';"),
     ],
 )
@@ -130,3 +134,10 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except InputError:
         return
     assert str(parsed(str(found))) == str(found)
+
+
+def test_as_deep_as_conditions_may_be() -> None:
+    for inner in ("+1" * 100, "**1" * 100):
+        assert truth("(" * 60 + "a" + inner + ")" * 60 + " >= 3")
+    assert truth("not " * 100 + "on")
+    assert not truth(" or ".join(f"name == 'attention-{i}-pass'" for i in range(60)))

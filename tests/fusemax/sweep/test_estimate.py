@@ -1,35 +1,61 @@
-"""Estimates come from a sample of the points."""
+"""Estimates come from points of a few batches, spread over those that are left."""
 
 from __future__ import annotations
 
-from fusemax.sweep.estimate import Estimate, estimate
-from fusemax.sweep.spec import parse_sweep
+import time
+from itertools import pairwise
 
-TEXT = """axes:
-  cascade: attention-1-pass
-  arch: fusemax-cloud
-  mapper: fusemax-interleaved
-  model: BERT
-  seq_len: {range: [256, 262144, 256]}
-  array_2d.rows: {range: [1, 512]}
-filter:
-  - array_2d.rows > 256
-"""
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fusemax.sweep.estimate import PLACES, probes, seconds_per_point
+from fusemax.sweep.parts import Batch, Header
 
 
-def test_an_estimate_of_a_large_sweep() -> None:
-    found = estimate(parse_sweep(TEXT), 0.2)
-    assert found.points == 1024 * 512
-    assert 0 < found.sampled < found.points
-    assert 0.4 < found.kept < 0.9
-    assert found.points_per_s > 100
+def header(points: int, batch_points: int = 96) -> Header:
+    return Header("0", None, points, batch_points, "")
 
 
-def test_a_sweep_smaller_than_the_sample() -> None:
-    found = estimate(parse_sweep(TEXT.replace("[256, 262144, 256]", "[256, 512, 256]").replace("[1, 512]", "[1, 2]")))
-    assert (found.points, found.sampled) == (4, 4)
+@given(st.integers(1, 60), st.data())
+def test_probes_are_spread_over_what_is_left(count: int, data: st.DataObject) -> None:
+    whole = header(count * 96 - 5)
+    batches = [whole.batch(number) for number in range(count)]
+    left = data.draw(st.lists(st.sampled_from(batches), min_size=1, unique=True).map(sorted))
+    found = probes(whole, [batch for batch in batches if batch not in left])
+    places = [left.index(batch) for batch in found]
+    assert places == sorted(set(places))
+    gaps = [after - before for before, after in pairwise([-1, *places, len(left)])]
+    assert max(gaps) <= 2 * len(left) / PLACES + 1
 
 
-def test_workers_share_the_time() -> None:
-    assert Estimate(1000, 10, 1.0, 100.0).seconds() == 10
-    assert Estimate(1000, 10, 1.0, 100.0).seconds(workers=4) == 2.5
+def test_the_largest_sweep_has_probes() -> None:
+    whole = header(2**50, 4096)
+    found = probes(whole, [whole.batch(0), whole.batch(1)])
+    assert len(found) == PLACES
+    assert all(whole.has(batch) for batch in found)
+
+
+def test_points_of_different_cost_all_count() -> None:
+    """The first half takes ten times as long; points are cheaper together."""
+    timed = []
+
+    def work(batch: Batch) -> None:
+        timed.append(len(batch))
+        time.sleep((0.01 if batch.start < 1000 else 0.001) + 1e-5 * len(batch))
+
+    whole = header(2000, 100)
+    batches = probes(whole, [])
+    found = seconds_per_point(work, batches, 0.4)
+    slow = sum(batch.start < 1000 for batch in batches)
+    expected = (slow * 0.01 + (PLACES - slow) * 0.001) / PLACES / 100 + 1e-5
+    assert slow == PLACES // 2
+    assert timed[-1] == 100
+    assert found == pytest.approx(expected, rel=0.5)
+
+
+def test_slow_points_are_not_waited_for() -> None:
+    began = time.perf_counter()
+    found = seconds_per_point(lambda batch: time.sleep(0.05 * len(batch)), probes(header(9600), []), 0.05)
+    assert found == pytest.approx(0.05, rel=0.5)
+    assert time.perf_counter() - began < 1

@@ -225,6 +225,23 @@ def test_what_is_evaluated_point_by_point(text: str, costs: int) -> None:
     assert check(sweep, evaluate_points(sweep, 0, sweep.points)) == costs
 
 
+def test_a_published_choice_for_a_cascade_with_more_tensors_than_it_names() -> None:
+    sweep = parse_sweep(
+        "axes: {cascade: attention-soft-cap, arch: flat-cloud, mapper: flat, model: BERT, seq_len: [1024, 1000]}"
+    )
+    assert check(sweep, evaluate_points(sweep, 0, 2)) == 2
+
+
+@pytest.mark.parametrize("table", ["accelergy", "cacti"])
+@pytest.mark.parametrize("axis", ["global_buffer.ports: [1, 2, 7]", "technology_nm: [22, 45, 60]"])
+def test_one_number_of_a_memory_varies(table: str, axis: str) -> None:
+    sweep = parse_sweep(
+        "axes:\n  cascade: attention-1-pass\n  arch: fusemax-cloud\n  mapper: [unfused, flat, fusemax-serial]\n"
+        f"  model: BERT\n  seq_len: 1024\n  global_buffer.table: {table}\n  {axis}\n"
+    )
+    assert check(sweep, evaluate_points(sweep, 0, 9)) == 9
+
+
 def test_linear_layers_of_a_model() -> None:
     text = """axes:
   cascade: linear-layers

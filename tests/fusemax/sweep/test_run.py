@@ -26,6 +26,7 @@ from fusemax.sweep import open_store, run
 from fusemax.sweep.best import best
 from fusemax.sweep.executors import processes
 from fusemax.sweep.runner import Plan, Watcher, run_sweep
+from fusemax.sweep.spec import parse_sweep
 from fusemax.sweep.store import writing
 
 SWEEP = SmallSweep(2000)
@@ -287,3 +288,19 @@ def test_best_where_nothing_has_a_cost(tmp_path: Path) -> None:
     run(SWEEP, tmp_path, executor=Synchronous(), evaluate=no_costs)
     found = best(open_store(tmp_path))
     assert (found.points, dict(found.status)) == ({}, {"no mapping fits": found.rows})
+
+
+@pytest.mark.parametrize(("filters", "statuses"), [("", 2), ("filter: status == 'ok'\n", 1)])
+def test_best_points_of_a_real_sweep(tmp_path: Path, filters: str, statuses: int) -> None:
+    """What filters left out leaves no trace, and whole numbers stay whole beside points that have none."""
+    text = (
+        "axes:\n  cascade: attention-1-pass\n  arch: fusemax-cloud\n  mapper: fusemax-serial\n  model: BERT\n"
+        "  seq_len: 1024\n  accounting: [published, physical]\n  global_buffer.bytes: [1KiB, 16MiB]\n"
+    )
+    sweep = parse_sweep(text + filters)
+    run(sweep, tmp_path, executor=Synchronous())
+    found = best(open_store(tmp_path))
+    assert len(found.status) == statuses
+    assert found.workload_axes == ("accounting",)
+    for row in (row for rows in found.points.values() for row in rows.values()):
+        assert {type(row[name]) for name in ("dram_bytes", "buffer_bytes", "passes")} == {int}

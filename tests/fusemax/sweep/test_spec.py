@@ -53,12 +53,27 @@ def test_points_of_samples() -> None:
     assert (sweep.points, sweep.seed) == (1000, 7)
 
 
-@pytest.mark.parametrize("text", [AXES, AXES + MORE, SAMPLED, "title: 'It is: \"a\" test'\n" + SAMPLED])
+@pytest.mark.parametrize(
+    "text",
+    [
+        AXES,
+        AXES + MORE,
+        SAMPLED,
+        "title: 'It is: \"a\" test'\n" + SAMPLED,
+        AXES + "  array_2d.rows: {random: [1, 4, 100]}\n  frequency_hz: {random: [1e8, 1e9, 7], scale: log, seed: 3}\n",
+    ],
+)
 def test_the_canonical_text_reads_back(text: str) -> None:
     sweep = parse_sweep(text)
     again = parse_sweep(sweep.text)
     assert again == sweep
     assert again.text == sweep.text
+
+
+def test_multiples_lie_in_their_range() -> None:
+    text = AXES + "  dram.bandwidth_bytes_per_s: {range: [10.5, 14.5], multiple_of: 2}\nsamples: {random: 200}\n"
+    table = evaluate_points(parse_sweep(text), 0, 200)
+    assert set(table["dram.bandwidth_bytes_per_s"].to_pylist()) == {12, 14}
 
 
 def test_equal_sweeps_have_equal_texts() -> None:
@@ -122,7 +137,7 @@ def test_files_are_read_once_and_known_by_their_text(tmp_path: Path) -> None:
         (("[64, 512, 64]}\n  global", "[512, 64, 64]}\n  global"), "the range ends at 64, before it starts"),
         (("[64, 512, 64]}\n  global", "[0, 512, 64]}\n  global"), "'array_2d.columns' is '0'"),
         (("[64, 512, 64]}\n  global", "[64, 512, 32]}\n  global"), "zipped axes have different numbers of values"),
-        (("[4MiB, 16MiB]", "[4MB]"), "'global_buffer.bytes' is a number, found '4MB'"),
+        (("[4MiB, 16MiB]", "[4MB]"), "'global_buffer.bytes' is a number, found '4MB'(.*\n)*  write .*16MiB"),
         (("[4MiB, 16MiB]", "[]"), "'global_buffer.bytes' has no values"),
         (("[4MiB, 16MiB]", "[4MiB, 4194304]"), "'4194304' is listed twice"),
         (("[4MiB, 16MiB]", "[1.5]"), "a whole number, found '1.5'"),
@@ -136,7 +151,7 @@ def test_files_are_read_once_and_known_by_their_text(tmp_path: Path) -> None:
         (("area_mm2 <= 2000", "area_mm2 <= 'x'"), "'x'.* is a text, a number is expected"),
         (("'fusemax-cloud')", "'fusemax-clod')"), "unknown architecture 'fusemax-clod'"),
         (("'fusemax-cloud')", "'h100')"), "'h100' is a gpu, not a spatial array"),
-        (("  model: BERT\n", ""), "the workload lacks 'heads', 'head_dim'"),
+        (("  model: BERT\n", ""), "the workload lacks 'heads', 'head_dim'(.*\n)*  give 'model' and 'seq_len', or"),
         (("  model: BERT\n", "  model: BERT\n  heads: 4\n"), "'heads' is given beside a model"),
         (("  model: BERT\n", "  model: BERT\n  dtype: float32\n"), "'float32' has 32 bits"),
         (("zip:", "samples: {sobol: 0}\nzip:"), "expected at least 1"),
