@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.models import Model
@@ -13,14 +13,12 @@ from einsum_cascades.yaml_source import Node
 from fusemax.evaluation import DTYPE_BITS, check_dtype
 from fusemax.sweep.axes import Axis
 from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys, schema_of
+from fusemax.sweep.space import Sweep
 from fusemax.workloads import settable_ranks, workload_of
 from hw_models.accounting import ACCOUNTINGS
 from hw_models.load import Machine, machine_of
 from hw_models.spatial_file import ArchitectureSpec
 from mappers.strategies import CPU_STRATEGIES, GPU_STRATEGIES, STRATEGIES
-
-if TYPE_CHECKING:
-    from fusemax.sweep.spec import Sweep
 
 _TABLES: Final[dict[str, Iterable[str]]] = {"spatial-array": STRATEGIES, "cpu": CPU_STRATEGIES, "gpu": GPU_STRATEGIES}
 

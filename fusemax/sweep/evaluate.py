@@ -19,7 +19,7 @@ from fusemax.sweep.group import Group
 from fusemax.sweep.names import COSTS
 from fusemax.sweep.points import point_columns
 from fusemax.sweep.results import Results
-from fusemax.sweep.spec import Sweep
+from fusemax.sweep.space import Sweep
 
 if TYPE_CHECKING:
     import pyarrow as pa

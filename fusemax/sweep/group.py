@@ -17,7 +17,7 @@ from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys, schema_of
 from fusemax.sweep.pointwise import Choice, evaluate_point
 from fusemax.sweep.results import FLOATS, TEXTS, WHOLES, Results
-from fusemax.sweep.spec import Sweep
+from fusemax.sweep.space import Sweep
 from fusemax.sweep.workloads import WorkloadGroup
 from hw_models.accounting import accounting_named
 from hw_models.batched import batch_area_mm2

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fusemax.sweep.axes import Axis, Continuum, Listed
 from fusemax.sweep.conditions import Column, Names
 from fusemax.sweep.sampling import sobol, uniform
-from fusemax.sweep.spec import Samples, Sweep
+from fusemax.sweep.space import Samples, Sweep
 
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -22,126 +22,28 @@ workload's keys, ranks, and dotted keys of the machine's file. ``axes.py`` tells
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import cached_property
-from math import prod
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.load import load_cascade
 from einsum_cascades.models import load_model
 from einsum_cascades.source_text import read_text
 from einsum_cascades.yaml_source import Node, parse_yaml
-from fusemax.sweep.axes import Axis, Continuum, Listed, read_axis, written
+from fusemax.sweep.axes import Axis, Continuum, Listed, read_axis
 from fusemax.sweep.checks import check_combinations
 from fusemax.sweep.conditions import AREA_OF, Condition, parse_condition
 from fusemax.sweep.names import Resources, axis_kinds, filter_kinds
 from fusemax.sweep.sampling import MOST_SOBOL_POINTS
+from fusemax.sweep.space import Samples, Sweep
 from hw_models.area import area
 from hw_models.load import load_architecture, read_machine_file
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MOST_POINTS: Final = 2**50
 _KEYS: Final = ("title", "axes", "zip", "samples", "filter", "files")
 _NEEDED: Final = ("cascade", "arch", "mapper")
 _DEFAULTS: Final = {"accounting": "published"}
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Points that are drawn: how, how many, and the seed."""
-
-    method: Literal["sobol", "random"]
-    count: int
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{{{self.method}: {self.count}, seed: {self.seed}}}"
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep: point ``i`` has the same values wherever and whenever it is evaluated.
-
-    Attributes:
-        axes: in the order written, defaults last.
-        zips: axes that move together.
-        samples: None for the product.
-        filters: conditions that the points kept hold.
-        files: files that names of axes stand for, and the SHA-256 digests of their texts.
-        areas: chip areas in mm² of the machines whose area filters ask for.
-        resources: what names stand for.
-    """
-
-    axes: tuple[Axis, ...]
-    zips: tuple[tuple[str, ...], ...]
-    samples: Samples | None
-    filters: tuple[Condition, ...]
-    files: tuple[tuple[str, str], ...] = ()
-    title: str = ""
-    areas: tuple[tuple[str, float], ...] = ()
-    resources: Resources = field(default=Resources({}, {}, {}), compare=False, repr=False)
-
-    @cached_property
-    def groups(self) -> tuple[tuple[Axis, ...], ...]:
-        """The axes, those that move together in one group, which stands where its first axis does."""
-        zipped = {name: names for names in self.zips for name in names}
-        groups: dict[tuple[str, ...], list[Axis]] = {}
-        for axis in self.axes:
-            groups.setdefault(zipped.get(axis.name, (axis.name,)), []).append(axis)
-        return tuple(map(tuple, groups.values()))
-
-    @cached_property
-    def counts(self) -> tuple[int, ...]:
-        """How many steps each group of the product takes; none for a sampled sweep."""
-        return () if self.samples else tuple(_count(g) for g in self.groups)
-
-    @property
-    def points(self) -> int:
-        """Number of points before filters: their indices are 0 to ``points`` - 1."""
-        return self.samples.count if self.samples else prod(self.counts)
-
-    @property
-    def seed(self) -> int | None:
-        """The seed of a sampled sweep."""
-        return self.samples.seed if self.samples else None
-
-    @cached_property
-    def text(self) -> str:
-        """The specification as canonical YAML, defaults filled in: equal sweeps have equal texts."""
-        lines = [f"title: {written(self.title)}"] if self.title else []
-        lines += ["axes:", *(f"  {axis.name}: {axis.values}" for axis in self.axes)]
-        if self.zips:
-            lines += ["zip:", *(f"  - [{', '.join(names)}]" for names in self.zips)]
-        if self.samples:
-            lines.append(f"samples: {self.samples}")
-        if self.filters:
-            quoted = ('"' + str(f).replace("\\", "\\\\").replace('"', '\\"') + '"' for f in self.filters)
-            lines += ["filter:", *(f"  - {text}" for text in quoted)]
-        if self.files:
-            lines += ["files:", *(f"  {written(name)}: {digest}" for name, digest in self.files)]
-        return "\n".join(lines) + "\n"
-
-    def area_of(self, machine: str) -> float:
-        """Return the chip area in mm² of a spatial array named."""
-        return dict(self.areas)[machine]
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns of the table of costs."""
-        from fusemax.sweep.table import schema
-
-        return schema(self.axes)
-
-
-def _count(group: Iterable[Axis]) -> int:
-    """How many values the axes of a group have; there are no continua where points are not sampled."""
-    return next(axis.values.count for axis in group if axis.values.count is not None)
 
 
 def read_sweep(path: str | PathLike[str]) -> Sweep:

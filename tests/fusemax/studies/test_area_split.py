@@ -19,7 +19,8 @@ from fusemax.studies import study_names, study_path
 from fusemax.studies.area_split import OBJECTIVES, best_splits, main, markdown
 from fusemax.sweep import run
 from fusemax.sweep.evaluate import evaluate_points
-from fusemax.sweep.spec import Sweep, parse_sweep, read_sweep
+from fusemax.sweep.space import Sweep
+from fusemax.sweep.spec import parse_sweep, read_sweep
 from hw_models.accounting import PHYSICAL
 from hw_models.area import area
 from hw_models.load import load_architecture

@@ -18,7 +18,8 @@ from fusemax.evaluation import evaluate
 from fusemax.sweep.batches import BATCHED
 from fusemax.sweep.evaluate import evaluate_points
 from fusemax.sweep.names import CHOICES, COSTS, WORKLOAD
-from fusemax.sweep.spec import Sweep, parse_sweep
+from fusemax.sweep.space import Sweep
+from fusemax.sweep.spec import parse_sweep
 from fusemax.workloads import settable_ranks
 from mappers.strategies import STRATEGIES
 

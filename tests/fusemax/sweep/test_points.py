@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from einsum_cascades.errors import InputError
 from fusemax.sweep.conditions import Names
 from fusemax.sweep.points import point_columns
-from fusemax.sweep.spec import Sweep, parse_sweep
+from fusemax.sweep.space import Sweep
+from fusemax.sweep.spec import parse_sweep
 
 HEAD = "axes:\n  cascade: attention-1-pass\n  arch: fusemax-cloud\n  mapper: fusemax-interleaved\n  model: BERT\n"
 
