@@ -61,6 +61,7 @@ def _named_files(folder: str) -> Completer:
 cascades: Final = _named_files("einsum_cascades/library")
 architectures: Final = _named_files("hw_models/architectures")
 models: Final = _named_files("einsum_cascades/models")
+studies: Final = _named_files("fusemax/studies")
 
 
 def mappers(incomplete: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fusemax.cli import options
+from fusemax.cli import completion, options
 from fusemax.cli.group import INTERRUPTED
 from fusemax.cli.output import quantity, write, write_json
 
@@ -32,7 +32,14 @@ class OnChange(StrEnum):
 
 
 def sweep(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="Axes, filters, and what is evaluated.")],
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|SPEC.yaml",
+            help="Axes, filters, and what is evaluated; a file, or a study that comes with the package.",
+            autocompletion=completion.studies,
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the rows go, as a Parquet dataset.")],
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, max=4096, metavar="N", help="Processes; one a core if not given.")
@@ -55,9 +62,7 @@ def sweep(
     Each batch of points is on the disk, whole, before it counts as done: a run that was stopped, killed or out of
     disk goes on where it was. What is found damaged is named, set aside and made anew.
 
-    For example: fusemax sweep space.yaml --out space --workers 4
-
-    or, on a cluster: fusemax sweep space.yaml --out space --scheduler tcp://10.0.0.1:8786
+    On a cluster: fusemax sweep space.yaml --out space --scheduler tcp://10.0.0.1:8786
     """
     from einsum_cascades.errors import InputError
     from fusemax.sweep.best import best

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from einsum_cascades.errors import InputError, unknown
-from fusemax.studies import study_path
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -156,7 +155,7 @@ def _points(folder: Path) -> DataFrame:
         if name not in points:
             raise InputError(
                 f"'{folder}' holds another sweep: it does not vary '{name}'",
-                hint=f"run 'fusemax sweep {study_path('area-split')} --out DIR' first",
+                hint="run 'fusemax sweep area-split --out DIR' first",
             )
     return points
 

@@ -96,7 +96,7 @@ def run(
     ``if __name__ == "__main__":``.
 
     Args:
-        spec: the spec's file, or a sweep.
+        spec: the spec's file, the name of a study that comes with the package, or a sweep.
         out: the folder.
         workers: number of processes, or of ``executor``'s workers; the number of cores if not given.
         scheduler: address of a Dask scheduler, whose workers are used instead of processes.
@@ -186,9 +186,10 @@ def _write_done(pending: dict[Future[bytes], Batch], writer: Writer, watcher: Wa
 
 
 def _read(spec: Path | str) -> Sweep:
+    from fusemax.studies import study_path
     from fusemax.sweep.spec import read_sweep
 
-    found: Sweep = read_sweep(Path(spec))
+    found: Sweep = read_sweep(study_path(str(spec)))
     return found
 
 

@@ -12,6 +12,7 @@ import pytest
 import fusemax
 from fusemax.cli import completion
 from fusemax.evaluation import DTYPE_BITS
+from fusemax.studies import study_names
 from hw_models.accounting import ACCOUNTINGS
 
 ROOT = Path(fusemax.__file__).parents[1]
@@ -75,6 +76,7 @@ def test_the_names_offered_are_those_that_there_are() -> None:
         (completion.cascades, fusemax.library_names()),
         (completion.architectures, fusemax.architecture_names()),
         (completion.models, fusemax.model_names()),
+        (completion.studies, study_names()),
     ):
         assert set(known) <= {name.lower() for name in offered("")}
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from fusemax.cli import app
 from fusemax.cli.sweep import duration
+from fusemax.studies import study_path
 from fusemax.sweep import open_store
 from fusemax.sweep.evaluate import evaluate_points
 from fusemax.sweep.spec import read_sweep
@@ -181,6 +182,15 @@ def test_wrong_specs_make_no_folder(tmp_path: Path, spec: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_study_goes_by_its_name(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["sweep", "figure-12", "--out", str(tmp_path / "out"), "--workers", "1", "--json"])
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "out" / "sweep.yaml").read_text() == read_sweep(study_path("figure-12")).text
+    result = runner.invoke(app, ["sweep", "figure-1", "--out", str(tmp_path / "other")])
+    assert result.exit_code == 2
+    assert "did you mean 'figure-12'" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
@@ -193,5 +203,5 @@ def test_wrong_specs_make_no_folder(tmp_path: Path, spec: Path) -> None:
         (2e5, "2 d 7 h"),
     ],
 )
-def testdurations(seconds: float, text: str) -> None:
+def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
