@@ -17,6 +17,7 @@ from fusemax.measurement import Compared, accuracy_of
 from hw_models.gpu.cost import gpu_cost
 from hw_models.gpu.machine import Gpu
 from hw_models.load import architecture_names, load_machine
+from kernels.measure.gpu_custom import VARIANTS
 from kernels.measure.shapes import Shape
 from kernels.measure.table import FOLDER, Measurement, read_table
 from mappers.gpu_kernels import GpuKernel, cudnn, efficient, filling_splits, flash, flash_splits
@@ -118,6 +119,25 @@ def predicted_s(kernel: str, shape: tuple[int, int, int, int, int, bool], gpu: G
         mapping = BACKENDS[kernel](workload, gpu, causal)
     else:
         mapping = gpu_tiles(load_cascade(kernel), workload, gpu, causal=causal)
+    return gpu_cost(mapping.activity, gpu).latency_s
+
+
+def predicted_custom_s(row: Measurement) -> float | None:
+    """Return the seconds that the model says of a row of custom attention, or None.
+
+    None is for kernels that are not ours, and for devices and cascades that are not known.
+    """
+    if row.kernel != "generated" or row.cascade not in library_names():
+        return None
+    try:
+        gpu = gpu_of_device(row.device)
+    except InputError:
+        return None
+    scalars = next((variant.scalars for variant in VARIANTS if variant.cascade == row.cascade), {})
+    workload = Workload.attention(
+        batch=row.batch, heads=row.heads, head_dim=row.head_dim, seq_len=row.q_len, kv_len=row.kv_len
+    )
+    mapping = gpu_tiles(load_cascade(row.cascade), workload, gpu, causal=row.causal, scalars=scalars)
     return gpu_cost(mapping.activity, gpu).latency_s
 
 

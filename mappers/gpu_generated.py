@@ -7,8 +7,8 @@ a running maximum where there is a softmax, whatever the passes of the cascade a
     mean:     SD = sum(S), SNV = sum(S · V), SNV / SD         plain:  SNV
 
 Conditions ``m <= a · p + c`` and ``m >= a · p + c`` bound the keys that a query sees: tiles of keys beyond them are
-left out, and those that a bound crosses are masked. A bound that depends on an input other than sizes, such as the
-width of a window, is not known here and bounds nothing; under any other condition all tiles are masked.
+left out, and those that a bound crosses are masked. A bound that depends on a scalar input, such as the width of a
+window, bounds nothing unless the input's value is given; under any other condition all tiles are masked.
 """
 
 from __future__ import annotations
@@ -100,9 +100,9 @@ class Generated:
     streams: tuple[Cascade, ...]
     form: FusedAttention = field(repr=False)
 
-    def visible(self, sizes: Mapping[str, int]) -> Visible:
-        """Return which keys queries see, as far as sizes tell."""
-        found = [_visible(stream, self.form, sizes) for stream in self.form.streams]
+    def visible(self, sizes: Mapping[str, int], scalars: Mapping[str, float]) -> Visible:
+        """Return which keys queries see, as far as sizes and the scalar inputs that are known tell."""
+        found = [_visible(stream, self.form, sizes, scalars) for stream in self.form.streams]
         return found[0] if all(one == found[0] for one in found) else Visible(masked=True)
 
 
@@ -119,15 +119,15 @@ def generated_of(cascade: Cascade) -> Generated | None:
     return Generated(_Writer(form).cascade(), tuple(_Writer(one).cascade() for one in alone), form)
 
 
-def _visible(stream: Stream, form: FusedAttention, sizes: Mapping[str, int]) -> Visible:
+def _visible(stream: Stream, form: FusedAttention, sizes: Mapping[str, int], scalars: Mapping[str, float]) -> Visible:
     found: list[Affine] = []
     masked = False
     for condition in stream.conditions:
         bounds = bounds_of(condition, form.key_rank, form.query_rank, frozenset())
         masked |= not bounds
         for bound in bounds:
-            if not any(isinstance(x, Input) for x in nodes(bound.constant)):
-                constant = bound.rounded(evaluated(bound.constant, sizes, {}))
+            if all(x.tensor in scalars for x in nodes(bound.constant) if isinstance(x, Input)):
+                constant = bound.rounded(evaluated(bound.constant, sizes, scalars))
                 found.append(Affine(bound.upper, bound.slope, constant))
     return Visible(tuple(found), masked)
 

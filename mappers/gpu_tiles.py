@@ -12,7 +12,7 @@ inputs do not fit in the L2 cache together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from math import prod
@@ -51,7 +51,13 @@ class Span(NamedTuple):
 
 
 def gpu_tiles(
-    cascade: Cascade, workload: Workload, gpu: Gpu, *, causal: bool = False, kernel: GpuKernel | None = None
+    cascade: Cascade,
+    workload: Workload,
+    gpu: Gpu,
+    *,
+    causal: bool = False,
+    kernel: GpuKernel | None = None,
+    scalars: Mapping[str, float] | None = None,
 ) -> GpuMapping:
     """Map any cascade that reduces a rank beside another one.
 
@@ -61,6 +67,7 @@ def gpu_tiles(
         gpu: the machine.
         causal: query p sees only the keys m <= p + (M - P).
         kernel: what runs it; this package's own if None.
+        scalars: values of scalar inputs that masks depend on, such as the width of a window, where they are known.
 
     Raises:
         InputError: the cascade has nothing to tile, a rank has no size, or a mask that it cannot have.
@@ -72,7 +79,7 @@ def gpu_tiles(
         raise InputError(f"cascade '{cascade.name}' has no scores to mask", hint="leave --causal out: every key counts")
     roles = program.program.roles
     queries, keys = workload.size(roles.column), workload.size(roles.source)
-    visible = generated.visible(dict(workload.sizes)) if generated else Visible()
+    visible = generated.visible(dict(workload.sizes), scalars or {}) if generated else Visible()
     if causal:
         visible = visible.also(Visible.causal(queries, keys))
     if kernel is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from einsum_cascades.errors import InputError
 from fusemax.cli.measure import report
-from fusemax.cli.output import quantity, show, write, write_json
+from fusemax.cli.output import percent, quantity, show, write, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,6 +25,7 @@ def measured_custom(runs: bool, quick: bool, out: Path | None, against: Path | N
     Raises:
         InputError: nothing runs and nothing was recorded, or a table is damaged.
     """
+    from fusemax.gpu_comparison import predicted_custom_s
     from kernels.measure import gpu_custom
 
     rows = _measured(quick, out) if runs else _recorded(against)
@@ -31,16 +33,22 @@ def measured_custom(runs: bool, quick: bool, out: Path | None, against: Path | N
         "against_flex": gpu_custom.against_flex(rows),
         "against_plain": gpu_custom.against_plain(rows),
     }
+    predicted = [predicted_custom_s(row) for row in rows]
+    errors = [abs(said / row.median_s - 1) for said, row in zip(predicted, rows, strict=True) if said is not None]
+    mean = fmean(errors) if errors else None
     if json:
-        write_json({**found, "rows": _plain(rows)})
+        write_json({**found, "mean_absolute_error": mean, "rows": _plain(rows, predicted)})
         return
     for device in dict.fromkeys(row.device for row in rows):
         write(device)
-        show(_table([row for row in rows if row.device == device]))
+        of_device = [(row, said) for row, said in zip(rows, predicted, strict=True) if row.device == device]
+        show(_table(of_device))
     for cascade, ratio in found["against_flex"].items():
         write(f"{cascade}: FlexAttention takes {ratio:.3f} times as long (geometric mean)")
     for cascade, ratio in found["against_plain"].items():
         write(f"{cascade}: {ratio:.3f} of the plain kernel's rate for the same products (geometric mean)")
+    if mean is not None:
+        write(f"mean absolute error of the model: {percent(mean)} over {len(errors)}, largest {percent(max(errors))}")
 
 
 def _measured(quick: bool, out: Path | None) -> tuple[Measurement, ...]:
@@ -74,22 +82,23 @@ def _recorded(against: Path | None) -> tuple[Measurement, ...]:
     return rows
 
 
-def _plain(rows: Sequence[Measurement]) -> list[dict[str, Any]]:
+def _plain(rows: Sequence[Measurement], predicted: Sequence[float | None]) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
-    return [asdict(row) for row in rows]
+    return [{**asdict(row), "predicted_s": said} for row, said in zip(rows, predicted, strict=True)]
 
 
-def _table(rows: Sequence[Measurement]) -> Table:
-    """The times of both kernels, a section per shape."""
+def _table(rows: Sequence[tuple[Measurement, float | None]]) -> Table:
+    """The times of both kernels and the model's, a section per shape."""
     from rich import box
     from rich.table import Table
 
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     view.add_column("shape, cascade", no_wrap=True)
-    for heading in ("generated", "FlexAttention", "ratio"):
+    for heading in ("generated", "predicted", "FlexAttention", "ratio"):
         view.add_column(heading, justify="right", no_wrap=True)
-    times = {(row.shape[:5], row.cascade, row.kernel): row.median_s for row in rows}
+    times = {(row.shape[:5], row.cascade, row.kernel): row.median_s for row, _ in rows}
+    predicted = {(row.shape[:5], row.cascade): said for row, said in rows if said is not None}
     before = None
     for shape, cascade, kernel in times:
         if kernel != "generated":
@@ -101,5 +110,6 @@ def _table(rows: Sequence[Measurement]) -> Table:
             view.add_row(f"{batch}x{heads} {q_len}x{kv_len} {head_dim}")
         own, flex = times[shape, cascade, "generated"], times.get((shape, cascade, "flex"))
         other = ("", "") if flex is None else (quantity(flex, "s"), f"{flex / own:.2f}")
-        view.add_row(f"  {cascade}", quantity(own, "s"), *other)
+        said = predicted.get((shape, cascade))
+        view.add_row(f"  {cascade}", quantity(own, "s"), "" if said is None else quantity(said, "s"), *other)
     return view

@@ -51,6 +51,23 @@ def test_recorded_kernels_are_at_least_as_fast_as_flexattention() -> None:
     assert set(against_plain(rows)) == {"attention-sigmoid", "attention-differential"}
 
 
+def test_predictions_stand_beside_them() -> None:
+    data = json.loads(run("--compare", "--json").stdout)
+    own = [row for row in data["rows"] if row["kernel"] == "generated"]
+    errors = [abs(row["predicted_s"] / row["median_s"] - 1) for row in own]
+    assert data["mean_absolute_error"] == pytest.approx(sum(errors) / len(errors))
+    assert data["mean_absolute_error"] < 0.12
+    assert all(row["predicted_s"] is None for row in data["rows"] if row["kernel"] == "flex")
+
+
+def test_a_device_that_no_file_names_has_no_prediction(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(format_table([replace(row, device="Some GPU") for row in read_table(RECORDED)]))
+    result = run("--compare", "--against", path)
+    assert result.exit_code == 0, result.output
+    assert "mean absolute error" not in result.stdout
+
+
 def test_two_pairs_of_queries_and_keys_count_twice() -> None:
     plain, *_ = read_table(RECORDED)
     rows = [

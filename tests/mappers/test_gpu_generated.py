@@ -172,3 +172,23 @@ def test_spans_hold_all_keys_that_are_seen(listed: list[Affine], first: int, que
     if len(listed) < 2:
         assert {m for m in range(keys) if all(seen[m])} == set(range(every_low, every_high))
         assert {m for m in range(keys) if any(seen[m])} == set(range(low, high))
+
+
+def test_a_window_whose_width_is_known_leaves_tiles_out() -> None:
+    gpu: Any = load_machine("h100")
+    workload = Workload.attention(batch=1, heads=4, head_dim=64, seq_len=4096, kv_len=4096)
+    cascade = load_cascade("attention-sliding-window")
+
+    def tiles(**scalars: float) -> int:
+        kernel = gpu_tiles(cascade, workload, gpu, scalars=scalars).activity.kernels[0]
+        worked = [
+            (t.times, n) for b, n in kernel.blocks for t in b.trips if any(isinstance(w, Product) for w in t.work)
+        ]
+        return kernel.instances * sum(times * number for times, number in worked) // workload.instances
+
+    def seen(width: float) -> int:
+        spans = ((max(0, 128 * n - width + 1) // 128, n + 1) for n in range(32))
+        return sum(int(last - first) for first, last in spans)
+
+    assert tiles() == tiles(W=1e9) == sum(range(1, 33))
+    assert tiles(W=1024) == seen(1024) < tiles() / 2
