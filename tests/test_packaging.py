@@ -15,6 +15,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,24 +77,30 @@ def imported(path: Path, *, type_checking: bool) -> set[str]:
     return found
 
 
-def needed_at_once(path: Path, seen: frozenset[Path] = frozenset()) -> set[str]:
-    """Top-level names that a file imports outside of functions, those of its imports within the project included."""
+@cache
+def _at_once(path: Path) -> frozenset[str]:
+    """What a file imports outside of functions, as dotted names."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
     found: set[str] = set()
-    targets: set[str] = set()
     for node in _walk(tree):
         if id(node) in inside:
             continue
         if isinstance(node, ast.Import):
-            targets.update(alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            targets.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
-    for target in targets:
-        found.add(target.partition(".")[0])
-        if target in MODULES and MODULES[target] not in seen:
-            found |= needed_at_once(MODULES[target], seen | {path})
-    return found
+            found.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+    return frozenset(found)
+
+
+def needed_at_once(name: str) -> set[str]:
+    """Top-level names that a module imports outside of functions, those of its imports within the project included."""
+    found, waiting = {name}, [name]
+    while waiting:
+        new = _at_once(MODULES[waiting.pop()]) - found
+        found |= new
+        waiting += [target for target in new if target in MODULES]
+    return {target.partition(".")[0] for target in found}
 
 
 def test_every_room_imports() -> None:
@@ -255,7 +262,7 @@ def test_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
 def test_every_module_imports_with_the_declared_dependencies_only(installed: Installed) -> None:
     """All but those that need what an extra brings as soon as they are imported."""
     extra: set[str] = set().union(*map(declared, EXTRAS))
-    names = sorted(name for name, path in MODULES.items() if not needed_at_once(path) & extra)
+    names = sorted(name for name in MODULES if not needed_at_once(name) & extra)
     assert "fusemax.sweep.cluster" in names
     assert len(names) > 0.9 * len(MODULES)
     code = f"""
