@@ -168,6 +168,7 @@ class GpuEvaluation(Evaluation):
     Attributes:
         causal: whether queries see only the keys up to their own.
         dtype: type of the values.
+        scalars: values of scalar inputs that masks depend on.
     """
 
     architecture: Gpu
@@ -175,12 +176,14 @@ class GpuEvaluation(Evaluation):
     cost: GpuCost
     causal: bool = False
     dtype: str = "bfloat16"
+    scalars: tuple[tuple[str, int], ...] = ()
 
     def _own(self) -> dict[str, Any]:
         found = self.cost
         return {
             "causal": self.causal,
             "dtype": self.dtype,
+            "scalars": dict(self.scalars),
             "kernel": self.mapping.kernel,
             "buffer_bytes": found.live_bytes,
             "parts_s": dict(found.parts_s),

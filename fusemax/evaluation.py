@@ -81,16 +81,28 @@ def evaluate_on_cpu(
 
 
 def evaluate_on_gpu(
-    cascade: Cascade, gpu: Gpu, mapper: str, workload: Workload, *, causal: bool = False, dtype: str = "bfloat16"
+    cascade: Cascade,
+    gpu: Gpu,
+    mapper: str,
+    workload: Workload,
+    *,
+    causal: bool = False,
+    dtype: str = "bfloat16",
+    scalars: Table[str, int] | None = None,
 ) -> GpuEvaluation:
     """Map a cascade onto a GPU and return what it costs.
+
+    Args:
+        scalars: values of scalar inputs that masks depend on, such as the width of a window, where they are known.
 
     Raises:
         InputError: no such mapper, or no mapping for this cascade and workload.
     """
     _check_width(workload, gpu)
-    mapping = gpu_strategy_named(mapper)(cascade, workload, gpu, causal=causal)
-    return GpuEvaluation(cascade, gpu, mapper, workload, mapping, gpu_cost(mapping.activity, gpu), causal, dtype)
+    known = dict(scalars or {})
+    mapping = gpu_strategy_named(mapper)(cascade, workload, gpu, causal=causal, scalars=known)
+    found = gpu_cost(mapping.activity, gpu)
+    return GpuEvaluation(cascade, gpu, mapper, workload, mapping, found, causal, dtype, tuple(known.items()))
 
 
 def _check_width(workload: Workload, architecture: Machine) -> None:
@@ -134,7 +146,8 @@ def evaluate(
         mapper: name of a strategy.
         seq_len, kv_len: queries P and keys M; keys default to queries.
         batch, heads, head_dim, value_dim: B, H, E and F; F defaults to E.
-        sizes: further rank sizes, which also replace a model's.
+        sizes: further rank sizes, which also replace a model's; on a GPU also values of scalar inputs that masks
+            depend on, such as the width of a window, which otherwise bounds nothing.
         accounting: ``published`` or ``physical``; for spatial arrays.
         set_arch: what-ifs such as ``array_2d.rows=128``.
         causal: whether queries see only the keys up to their own; for attention on a CPU or a GPU.
@@ -153,6 +166,9 @@ def evaluate(
         )
     if dtype is not None:
         check_dtype(dtype, machine)
+    scalars = _scalars(found_cascade, sizes) if isinstance(machine, Gpu) else {}
+    if sizes is not None and scalars:
+        sizes = {rank: size for rank, size in sizes.items() if rank not in scalars} or None
     described: dict[str, Any] = {
         "model": model,
         "hf_config": hf_config,
@@ -171,8 +187,16 @@ def evaluate(
     if isinstance(machine, Cpu):
         return evaluate_on_cpu(found_cascade, machine, mapper, workload, causal=causal)
     if isinstance(machine, Gpu):
-        return evaluate_on_gpu(found_cascade, machine, mapper, workload, causal=causal, dtype=dtype or GPU_DTYPES[0])
+        kind = dtype or GPU_DTYPES[0]
+        return evaluate_on_gpu(found_cascade, machine, mapper, workload, causal=causal, dtype=kind, scalars=scalars)
     return evaluate_on(found_cascade, machine, mapper, workload, counted)
+
+
+def _scalars(cascade: Cascade, sizes: Table[str, int] | None) -> dict[str, int]:
+    """Those of some sizes that are values of scalar inputs, and of no rank."""
+    ranks = {rank for declared in cascade.declarations for rank in declared.ranks}
+    scalars = {name for name in cascade.inputs if not cascade.ranks_of[name]} - ranks
+    return {name: value for name, value in (sizes or {}).items() if name in scalars}
 
 
 def _machine(arch: Name | Machine, set_arch: Sequence[str]) -> Machine:

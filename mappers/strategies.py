@@ -47,7 +47,15 @@ class CpuStrategy(Protocol):
 class GpuStrategy(Protocol):
     """What the file of a strategy for GPUs offers."""
 
-    def __call__(self, cascade: Cascade, workload: Workload, gpu: Gpu, *, causal: bool = False) -> GpuMapping:
+    def __call__(
+        self,
+        cascade: Cascade,
+        workload: Workload,
+        gpu: Gpu,
+        *,
+        causal: bool = False,
+        scalars: Table[str, float] | None = None,
+    ) -> GpuMapping:
         """Return the mapping, or raise InputError if there is none."""
         ...
 

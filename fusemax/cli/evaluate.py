@@ -65,7 +65,11 @@ def evaluate(
     set_arch: options.SetArch = None,
     json: options.Json = False,
 ) -> None:
-    """Evaluate a cascade on a machine: latency, energy, traffic, utilisation, area."""
+    """Evaluate a cascade on a machine: latency, energy, traffic, utilisation, area.
+
+    On a GPU, --set also takes scalars that a mask depends on, such as the width of
+    a window; without its value such a mask leaves nothing out.
+    """
     import fusemax.evaluation
 
     found = fusemax.evaluation.evaluate(
@@ -165,7 +169,10 @@ def _cpu_rows(found: dict[str, Any]) -> dict[str, str]:
 def _gpu_rows(found: dict[str, Any]) -> dict[str, str]:
     return {
         "mapper": found["mapper"],
-        "workload": _workload(found) + f" ({found['dtype']})" + ("; causal" if found["causal"] else ""),
+        "workload": _workload(found)
+        + f" ({found['dtype']})"
+        + "; causal" * found["causal"]
+        + "".join(f"; {name} {value:,}" for name, value in found["scalars"].items()),
         "kernel": found["kernel"],
         "tiles": _sizes(found["tiles"]),
         "latency": quantity(found["latency_s"], "s"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fusemax.measurement import Compared
     from hw_models.cpu.machine import Cpu
+    from kernels.measure.table import Measurement
 
 measure = typer.Typer(no_args_is_help=True, help="Time the kernels on this machine, predicted beside measured.")
 
@@ -123,6 +124,21 @@ def report(text: str) -> None:
     """Tell on a terminal what is being timed."""
     if sys.stderr.isatty():
         typer.echo(text, err=True)
+
+
+def kept(rows: Iterable[Measurement], out: Path | None) -> tuple[Measurement, ...]:
+    """Take measurements as they come, and write them if a file is asked for; a wrong kernel ends with status 1."""
+    from fusemax.tables import write_atomically
+    from kernels.measure.table import format_table
+
+    try:
+        found = tuple(rows)
+    except ArithmeticError as error:
+        write(f"failed: {error}")
+        raise typer.Exit(1) from error
+    if out is not None:
+        write_atomically(out, format_table(found))
+    return found
 
 
 def _write(out: Path | None, arch_out: Path | None, machine: Cpu, rows: Sequence[Any]) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from einsum_cascades.errors import InputError
 from fusemax.cli import options
-from fusemax.cli.measure import Against, Compare, Out, check_place, report
+from fusemax.cli.measure import Against, Compare, Out, check_place, kept, report
 from fusemax.cli.measure_gpu_custom import measured_custom
 from fusemax.cli.output import percent, quantity, show, write, write_json
 
@@ -156,19 +156,10 @@ def _microbenchmarks(micro_out: Path | None, arch_out: Path | None, base: Gpu | 
 
 
 def _measured(quick: bool, out: Path | None) -> tuple[Measurement, ...]:
-    from fusemax.tables import write_atomically
     from kernels.measure import gpu as kernels
-    from kernels.measure.table import format_table
 
     shapes = kernels.QUICK_GPU_SHAPES if quick else kernels.GPU_SHAPES
-    try:
-        rows = tuple(kernels.measure_attention(shapes, repeats=7 if quick else 20, report=report))
-    except ArithmeticError as error:
-        write(f"failed: {error}")
-        raise typer.Exit(1) from error
-    if out is not None:
-        write_atomically(out, format_table(rows))
-    return rows
+    return kept(kernels.measure_attention(shapes, repeats=7 if quick else 20, report=report), out)
 
 
 def _draw(found: Sequence[Compared], path: Path) -> None:

@@ -7,10 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from einsum_cascades.errors import InputError
-from fusemax.cli.measure import report
+from fusemax.cli.measure import kept, report
 from fusemax.cli.output import percent, quantity, show, write, write_json
 
 if TYPE_CHECKING:
@@ -52,20 +50,11 @@ def measured_custom(runs: bool, quick: bool, out: Path | None, against: Path | N
 
 
 def _measured(quick: bool, out: Path | None) -> tuple[Measurement, ...]:
-    from fusemax.tables import write_atomically
     from kernels.measure import gpu_custom
-    from kernels.measure.table import format_table
 
     shapes = gpu_custom.CUSTOM_SHAPES
     shapes = shapes[:: len(gpu_custom.LENGTHS)] if quick else shapes
-    try:
-        rows = tuple(gpu_custom.measure_custom(shapes, repeats=7 if quick else 20, report=report))
-    except ArithmeticError as error:
-        write(f"failed: {error}")
-        raise typer.Exit(1) from error
-    if out is not None:
-        write_atomically(out, format_table(rows))
-    return rows
+    return kept(gpu_custom.measure_custom(shapes, repeats=7 if quick else 20, report=report), out)
 
 
 def _recorded(against: Path | None) -> tuple[Measurement, ...]:

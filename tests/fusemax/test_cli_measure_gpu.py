@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,8 @@ def test_a_run_is_written_and_compared(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_kernel_that_is_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(*_: object, **__: object) -> None:
+    def wrong(*_: object, **__: object) -> Iterator[Measurement]:
+        yield row()
         raise ArithmeticError("attention-1-pass is wrong")
 
     monkeypatch.setattr(fusemax.cli.measure_gpu, "_has_gpu", lambda: True)

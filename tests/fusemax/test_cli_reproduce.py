@@ -196,11 +196,16 @@ def test_folders_that_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_progress_bar_where_nobody_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_progress_bar_where_nobody_watches(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from fusemax.cli.output import progress
 
     with progress(steps()) as step:
         step("ignored")
+    assert capsys.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
     with progress(1) as step:
         step("shown")
+    assert capsys.readouterr().err != ""

@@ -48,6 +48,18 @@ def test_what_is_shown() -> None:
         assert text in shown
 
 
+def test_a_window_is_given_like_a_size() -> None:
+    """A cascade of its own file; of the keys that a causal mask lets through, few tiles are in a narrow window."""
+    flags = ("--cascade", "attention-sliding-window", "--arch", "h100", *FLAGS)
+    whole, narrow = (json.loads(run(*flags, *more, "--json")) for more in ((), ("--set", "W=256")))
+    assert narrow["latency_s"] < 0.5 * whole["latency_s"]
+    assert (whole["scalars"], narrow["scalars"]) == ({}, {"W": 256})
+    assert "W 256" in " ".join(run(*flags, "--set", "W=256").split())
+    for arch, mapper, name in (("cpu", "cpu-tiles", "W"), ("flat-cloud", "unfused", "W"), ("h100", "gpu-tiles", "V")):
+        with pytest.raises(InputError, match="unknown rank"):
+            evaluate("attention-sliding-window", arch, mapper, **LAYER, sizes={name: 256})
+
+
 def test_passes_tell_the_order() -> None:
     """At 16K and more, a pass more costs time."""
     for head_dim in (64, 128):
