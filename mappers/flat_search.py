@@ -70,7 +70,7 @@ def _evaluated(problem: FlatProblem, fused: int, between: frozenset[str]) -> Ite
 
 @dataclass(frozen=True)
 class _Combination:
-    """Options chosen for the first contractions: their cycles and DRAM values, and the values that they hold on chip."""
+    """Options chosen for the first contractions: their cycles and DRAM values, and the values they keep on chip."""
 
     cycles: int = 0
     values: int = 0
