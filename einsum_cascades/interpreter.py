@@ -2,16 +2,15 @@
 
 An Einsum without a recurrence is evaluated for all points of its iteration space at once: operands are
 aligned by rank name, a sum of products goes through ``numpy.einsum`` where their order changes rounding alone
-(`contraction`), everything else is broadcast and folded with the operator's ``ufunc.reduce``. Einsums that need their own earlier results form a recurrence
-(a strongly connected component of the dependency graph); it runs once per value of an iterative rank, in
-order, until the stop condition, which gives the same values as running the whole body iteration by
-iteration. Recurrences over several iterative ranks nest. ``init`` and ``final`` Einsums run where their
+(`contraction`), everything else is broadcast and folded with the operator's ``ufunc.reduce``. Einsums that need their
+own earlier results form a recurrence (a strongly connected component of the dependency graph); it runs once per value
+of an iterative rank, in order, until the stop condition, which gives the same values as running the whole body
+iteration by iteration. Recurrences over several iterative ranks nest. ``init`` and ``final`` Einsums run where their
 dependencies put them: before the first iteration and after the last.
 
 A shifted subscript may be used on any rank as long as every value it reads exists: ``A[m-1]`` needs an
 ``A[-1]`` and is refused. Operations on infinities follow IEEE 754 without warnings: ``exp(-inf - x)`` is 0.
-Indices and sizes that stand as values are float64 whatever the type of the inputs, and so is all that is computed from
-them up to where it is stored: exact up to 2**53, rounded beyond, -0 and infinities included.
+Indices and sizes that stand as values are float64, whatever the type of the inputs (`value_types`).
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ from einsum_cascades.ir import (
 )
 from einsum_cascades.operations import iterations, operations
 from einsum_cascades.operators import OPERATORS
+from einsum_cascades.value_types import is_literal, is_wide
 
 MAX_VALUES = 2**33
 
@@ -230,10 +230,10 @@ class Interpretation:
             self.values[name] = tiled(self.cascade, name, plain, self.sizes)
         return self.values[name]
 
-    def value(self, expression: Expression, binding: Mapping[str, int]) -> Value:
-        """Evaluate an expression over the free ranks that it walks over."""
+    def value(self, expression: Expression, binding: Mapping[str, int], *, wide: bool = False) -> Value:
+        """Evaluate an expression over the free ranks that it walks over; ``wide`` literals are float64."""
         if isinstance(expression, Number):
-            return np.asarray(expression.value, dtype=self.dtype), ()
+            return np.asarray(expression.value, dtype=np.float64 if wide else self.dtype), ()
         if isinstance(expression, Extent):
             return np.asarray(self.sizes[expression.rank], dtype=np.float64), ()
         if isinstance(expression, Index):
@@ -248,7 +248,8 @@ class Interpretation:
                 diagonal: list[Any] = [array, [distinct.index(r) for r in ranks], [*range(len(distinct))]]
                 array = np.einsum(*diagonal)
             return array, distinct
-        operands = [self.value(operand, binding) for operand in expression.operands]
+        wide = wide or is_wide(expression)
+        operands = [self.value(o, binding, wide=wide and is_literal(o)) for o in expression.operands]
         ranks = tuple(dict.fromkeys(r for _, own in operands for r in own))
         operator = OPERATORS[expression.operator]
         return np.asarray(operator.numpy(*(_align(operand, ranks) for operand in operands))), ranks
@@ -272,7 +273,8 @@ class Interpretation:
 
     def summed_product(self, product: Apply, summed: set[str], binding: Mapping[str, int]) -> Value:
         """Sum a product over some ranks."""
-        factors = [self.value(factor, binding) for factor in _factors(product)]
+        wide = is_wide(product)
+        factors = [self.value(factor, binding, wide=wide and is_literal(factor)) for factor in _factors(product)]
         if any_order([array for array, _ in factors], math.prod(self.sizes[rank] for rank in summed)):
             return contracted(factors, summed)
         return self.summed_as_written(product, summed, binding)

@@ -8,10 +8,9 @@ before it runs: `CompiledCascade.live_values`.
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -26,11 +25,10 @@ from kernels.compiler.batch import batched, batched_inputs
 from kernels.compiler.loading import load
 from kernels.compiler.source import Program, program_of, source_of
 from kernels.compiler.storage import Axis, Keep, Storage
+from kernels.compiler.texts import MOST_INTEGER
+from kernels.cpu.threads import cpus, run_in_threads
 
 Shape = tuple[int, ...]
-
-_one_at_a_time = threading.Lock()
-"""Numba's plainest threading layer ends the process if two threads start parallel loops at once."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Tiling:
         block: values of a rank that is walked by blocks.
         rows: most rows at a time.
         values: as many rows are taken as have buffers of this many values, but at least one.
-        workers: threads that share the rows; as many as Numba has, if 0.
+        workers: threads that share the rows; as many as the process may use CPUs, if 0.
     """
 
     block: int = 128
@@ -174,9 +172,7 @@ class CompiledCascade:
     def _workers(self) -> int:
         if not self.jit:
             return self.tiling.workers or 1
-        import numba
-
-        return self.tiling.workers or int(numba.get_num_threads())
+        return self.tiling.workers or cpus()
 
     def _run(self, arrays: dict[str, Array], sizes: dict[str, int]) -> dict[str, Array]:
         complete = sizes | iterations(self.cascade, sizes)
@@ -186,10 +182,12 @@ class CompiledCascade:
         plan = _Plan(self.program, complete, arrays, self.tiling, self._workers())
         held = {t: np.ascontiguousarray(a, dtype=real) for t, a in arrays.items()}
         held |= plan.results(real)
-        held |= {a.tensor: np.empty(a.shape, real) for a in plan.buffers()}
-        functions = load(source_of(self.program, real.name), real.name, jit=self.jit)
-        with _one_at_a_time, np.errstate(all="ignore"):
-            plan.call(functions, held, real)
+        wide = self.program.wide
+        held |= {a.tensor: np.empty(a.shape, np.float64 if a.tensor in wide else real) for a in plan.buffers()}
+        integers = max(complete.values(), default=0) < MOST_INTEGER
+        functions = load(source_of(self.program, real.name, integers=integers), real.name, jit=self.jit)
+        with np.errstate(all="ignore"):
+            plan.call(functions, held, real, _in_turn if not self.jit else run_in_threads)
         return {t: held[t].astype(kind, copy=False) for t in self.outputs}
 
 
@@ -268,8 +266,14 @@ class _Plan:
             found[tensor] = np.full(_checked(Allocation(tensor, shape)).shape, np.nan, dtype=real)
         return found
 
-    def call(self, functions: Mapping[str, Any], held: Mapping[str, Array], real: np.dtype[Any]) -> None:
-        """Run the regions one after another."""
+    def call(
+        self,
+        functions: Mapping[str, Any],
+        held: Mapping[str, Array],
+        real: np.dtype[Any],
+        share: Callable[[Callable[[int], None], Sequence[int]], None],
+    ) -> None:
+        """Run the regions one after another; ``share`` lets the workers of one run."""
         n: NDArray[np.int64] = np.array([self.sizes.get(rank, 0) for rank in self.program.ranks], dtype=np.int64)
         for number in range(len(self.program.regions)):
             arrays = {t: held[t] if held[t].ndim else held[t].reshape(1) for t in self.program.arrays(number)}
@@ -277,11 +281,21 @@ class _Plan:
             parts = {part.tensor: np.empty(part.shape, real) for part in self.parts(number)}
             for tensor, operator in folded.items():
                 parts[tensor].fill(operator.identity)
-            passed = (arrays | parts).values()
-            functions[f"run_{number}"](self.in_use(number), self.rows[number], self.tiling.block, n, *passed)
+            workers = self.in_use(number)
+            passed = workers, self.rows[number], self.tiling.block, n, *(arrays | parts).values()
+            share(partial(_work, functions[f"run_{number}"], passed), range(workers))
             for tensor, operator in folded.items():
                 ufunc: Any = operator.numpy
                 arrays[tensor][...] = ufunc.reduce(parts[tensor], axis=0)
+
+
+def _work(run: Callable[..., None], passed: tuple[Any, ...], worker: int) -> None:
+    run(worker, *passed)
+
+
+def _in_turn(work: Callable[[int], None], workers: Sequence[int]) -> None:
+    for worker in workers:
+        work(worker)
 
 
 def _checked(allocation: Allocation) -> Allocation:
