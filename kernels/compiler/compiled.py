@@ -30,6 +30,9 @@ from kernels.cpu.threads import cpus, run_in_threads
 
 Shape = tuple[int, ...]
 
+_THREAD_POINTS = 100_000
+"""Points of Einsums that a further thread is woken for: to wake one takes about as long."""
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -39,7 +42,7 @@ class Tiling:
         block: values of a rank that is walked by blocks.
         rows: most rows at a time.
         values: as many rows are taken as have buffers of this many values, but at least one.
-        workers: threads that share the rows; as many as the process may use CPUs, if 0.
+        workers: threads that share the rows; if 0, one for each CPU of this process, fewer for little work.
     """
 
     block: int = 128
@@ -153,7 +156,7 @@ class CompiledCascade:
         complete = complete_sizes(self.cascade, sizes)
         shown = {t: np.broadcast_to(np.float32(0), self._declared(t, complete)) for t in self.cascade.inputs}
         complete |= iterations(self.cascade, complete)
-        plan = _Plan(self.program, complete, shown, self.tiling, workers or self._workers())
+        plan = _Plan(self.program, complete, shown, self.tiling, workers or self._workers(complete))
         return plan.allocations()
 
     def live_values(self, sizes: Mapping[str, int], *, workers: int = 1) -> int:
@@ -169,17 +172,18 @@ class CompiledCascade:
                 raise InputError(f"rank {rank} of {tensor} has no size", hint=f"give sizes={{'{rank}': ...}}")
         return tuple(sizes[rank] for rank in self.cascade.ranks_of[tensor])
 
-    def _workers(self) -> int:
-        if not self.jit:
+    def _workers(self, sizes: Mapping[str, int]) -> int:
+        if self.tiling.workers or not self.jit:
             return self.tiling.workers or 1
-        return self.tiling.workers or cpus()
+        points = sum(math.prod(sizes[rank] for rank in einsum.ranks) for einsum in self.program.normal.einsums)
+        return min(cpus(), 1 + points // _THREAD_POINTS)
 
     def _run(self, arrays: dict[str, Array], sizes: dict[str, int]) -> dict[str, Array]:
         complete = sizes | iterations(self.cascade, sizes)
         Interpretation(self.cascade, complete, arrays)
         kind = np.result_type(*arrays.values()) if arrays else np.dtype(np.float64)
         real = np.dtype(np.float32 if kind.itemsize <= 4 else np.float64)
-        plan = _Plan(self.program, complete, arrays, self.tiling, self._workers())
+        plan = _Plan(self.program, complete, arrays, self.tiling, self._workers(complete))
         held = {t: np.ascontiguousarray(a, dtype=real) for t, a in arrays.items()}
         held |= plan.results(real)
         wide = self.program.wide

@@ -59,12 +59,10 @@ def run_in_threads(work: Callable[[Part], None], parts: Sequence[Part]) -> None:
     try:
         take()
     finally:
-        for other in others:
-            other.cancel()
-        wait(others)
-    for other in others:
-        if not other.cancelled():
-            other.result()
+        running = [other for other in others if not other.cancel()]
+        wait(running)
+    for other in running:
+        other.result()
 
 
 def cpus() -> int:
