@@ -19,9 +19,9 @@ from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.operations import total
 from einsum_cascades.passes import analyse_passes
+from einsum_cascades.rewrites.certificate import certificate
 from einsum_cascades.rewrites.check import Comparison, compare
 from einsum_cascades.rewrites.defer import Defer
-from einsum_cascades.rewrites.isomorphic import certificate
 from einsum_cascades.rewrites.iterate import Iterate
 from einsum_cascades.rewrites.local import CorrectLocally
 from einsum_cascades.rewrites.obstacle import obstacles

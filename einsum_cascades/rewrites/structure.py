@@ -178,7 +178,7 @@ class Structure:
     def _factored(self, expression: Expression) -> Expression:
         if isinstance(expression, Apply) and expression.operator in ("mul", "div"):
             return Apply(expression.operator, tuple(map(self._factored, expression.operands)))
-        if isinstance(expression, Access) and self.plain(expression) and self.light(expression):
+        if isinstance(expression, Access) and self.late_values(expression) and self.light(expression):
             written = self.writers.get(expression.tensor)
             product = written and not written.reductions and isinstance(written.expression, Apply)
             if written and product and written.expression.operator in ("mul", "div", "exp"):

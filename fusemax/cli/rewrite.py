@@ -134,7 +134,8 @@ def _show(derivation: Derivation) -> None:
     show(view)
     if not derivation.steps:
         write("no rewrite lowers the passes" if derivation.passes > 1 else "one pass is the least there is")
-    lines = [f"checked with whole tiles hidden in {n:,} rows" for n in {s.hidden for s in derivation.steps} if n]
+    hidden = min((step.hidden for step in derivation.steps), default=0)
+    lines = [f"in the check, masks hide whole tiles of {hidden:,} rows"] if hidden else []
     lines += [f"caution: {text}" for text in derivation.cautions]
     lines += [f"in the source: {risk}" for risk in risks(derivation.source)]
     lines += [f"warning: {text}" for text in derivation.warnings]
