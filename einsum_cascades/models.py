@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from einsum_cascades import named_files
 from einsum_cascades.errors import InputError, Location
 from einsum_cascades.schema import Section, Size, Text, check
@@ -89,13 +91,13 @@ class Model:
 class ModelSpec(Section):
     """The shape of a model's YAML file."""
 
-    name: Text
-    citation: Text | None = None
-    heads: Size
-    head_dim: Size
-    model_dim: Size
-    ffn_dim: Size
-    batch: Size = 1
+    name: Text = Field(description="For tables.")
+    citation: Text | None = Field(None, description="Where the sizes come from.")
+    heads: Size = Field(description="Attention heads.")
+    head_dim: Size = Field(description="Values of a query, a key and a value of one head.")
+    model_dim: Size = Field(description="Values of a token between layers.")
+    ffn_dim: Size = Field(description="Values of a token inside the feed-forward network.")
+    batch: Size = Field(1, description="Sequences at a time where none is asked for.")
 
 
 def model_names() -> tuple[str, ...]:

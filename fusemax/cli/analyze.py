@@ -52,6 +52,7 @@ def analyze(
     """
     import fusemax.analysis
     from einsum_cascades.load import load_cascade
+    from einsum_cascades.sizes import read_size
 
     if plot is not None:
         from fusemax.pictures import checked_place
@@ -67,7 +68,7 @@ def analyze(
         sizes=known,
         instances=instances,
         value_bytes=value_bytes,
-        buffer_bytes=options.byte_count(buffer) if buffer is not None else None,
+        buffer_bytes=read_size(buffer, "bytes") if buffer is not None else None,
         curve=curve or plot is not None,
     )
     files = _draw(analysis, plot) if plot is not None else []

@@ -8,6 +8,7 @@ from typing import Final
 
 from einsum_cascades.ir import Cascade
 from einsum_cascades.models import Model
+from einsum_cascades.not_a_rank import scalar_inputs
 from einsum_cascades.schema import Section, leaves
 from einsum_cascades.yaml_source import Node
 from fusemax.sweep.axes import AxisKind
@@ -27,6 +28,7 @@ CHOICES: Final[dict[str, AxisKind]] = {
 }
 WORKLOAD: Final[dict[str, AxisKind]] = {
     "model": "name",
+    "hf_config": "name",
     "batch": "whole",
     "heads": "whole",
     "head_dim": "whole",
@@ -55,7 +57,11 @@ _KINDS: Final[dict[type, AxisKind]] = {int: "whole", float: "number", bool: "fla
 
 @dataclass(frozen=True)
 class Resources:
-    """What a sweep's names stand for, read once so that a sweep needs no files where its points are evaluated."""
+    """What a sweep's names stand for, read once so that a sweep needs no files where its points are evaluated.
+
+    Attributes:
+        models: by the name or file that the axis ``model`` or ``hf_config`` has.
+    """
 
     cascades: dict[str, Cascade]
     machines: dict[str, Node]
@@ -79,10 +85,10 @@ def machine_keys(machine: Node) -> dict[str, AxisKind]:
 
 
 def axis_kinds(resources: Resources) -> dict[str, AxisKind]:
-    """Return the names that axes may have with these cascades and machines."""
+    """Return the names that axes may have with these cascades and machines: as ``evaluate`` has options and ranks."""
     found = {**CHOICES, **WORKLOAD}
     for cascade in resources.cascades.values():
-        found |= dict.fromkeys(settable_ranks(cascade), "whole")
+        found |= dict.fromkeys((*scalar_inputs(cascade), *settable_ranks(cascade)), "whole")
     for machine in resources.machines.values():
         found |= machine_keys(machine)
     return found
