@@ -92,12 +92,12 @@ class ModelSpec(Section):
     """The shape of a model's YAML file."""
 
     name: Text = Field(description="For tables.")
-    citation: Text | None = Field(None, description="Where the sizes come from.")
+    citation: Text | None = Field(default=None, description="Where the sizes come from.")
     heads: Size = Field(description="Attention heads.")
     head_dim: Size = Field(description="Values of a query, a key and a value of one head.")
     model_dim: Size = Field(description="Values of a token between layers.")
     ffn_dim: Size = Field(description="Values of a token inside the feed-forward network.")
-    batch: Size = Field(1, description="Sequences at a time where none is asked for.")
+    batch: Size = Field(default=1, description="Sequences at a time where none is asked for.")
 
 
 def model_names() -> tuple[str, ...]:

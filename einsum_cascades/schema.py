@@ -123,7 +123,7 @@ def leaves(schema: type[BaseModel], prefix: str = "") -> dict[str, type]:
     """Return the dotted keys of all values of a schema, and their types (text for a choice of names)."""
     found: dict[str, type] = {}
     for name, field in schema.model_fields.items():
-        plain = _plain_type(field.annotation)
+        plain = plain_type(field.annotation)
         if issubclass(plain, BaseModel):
             found |= leaves(plain, f"{prefix}{name}.")
         else:
@@ -131,7 +131,7 @@ def leaves(schema: type[BaseModel], prefix: str = "") -> dict[str, type]:
     return found
 
 
-def _plain_type(annotation: Any) -> type:
+def plain_type(annotation: Any) -> type:
     """The type inside ``T | None``, ``Annotated[T, …]`` and ``Literal[…]``."""
     while args := [a for a in get_args(annotation) if a is not type(None)]:
         annotation = args[0]
@@ -219,7 +219,7 @@ def _place(path: Sequence[str], node: Node, places: Mapping[str, Location], kind
 
 def _section(schema: type[BaseModel], path: Sequence[str]) -> type[BaseModel]:
     for part in path:
-        schema = _plain_type(schema.model_fields[part].annotation)
+        schema = plain_type(schema.model_fields[part].annotation)
     return schema
 
 
@@ -229,7 +229,7 @@ def _expected(schema: type[BaseModel], path: Sequence[str]) -> str:
     section = _section(schema, sections)
     if last and last not in section.model_fields:
         return ""
-    plain = _plain_type(section.model_fields[last].annotation) if last else section
+    plain = plain_type(section.model_fields[last].annotation) if last else section
     if issubclass(plain, BaseModel):
         return "a mapping with the keys " + ", ".join(plain.model_fields) + " is expected"
     if plain is int and "bytes" in last:

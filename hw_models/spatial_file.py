@@ -32,10 +32,10 @@ def _component(name: str) -> str:
 class CostSpec(Section):
     """What is stated of a memory's cost, in place of the component tables."""
 
-    read_j: Cost | None = Field(None, description="Energy of one read access, J.")
-    write_j: Cost | None = Field(None, description="Energy of one write access, J.")
-    leak_w: Cost | None = Field(None, description="Leakage of one instance, W.")
-    area_mm2: Cost | None = Field(None, description="Area of one instance, mm².")
+    read_j: Cost | None = Field(default=None, description="Energy of one read access, J.")
+    write_j: Cost | None = Field(default=None, description="Energy of one write access, J.")
+    leak_w: Cost | None = Field(default=None, description="Leakage of one instance, W.")
+    area_mm2: Cost | None = Field(default=None, description="Area of one instance, mm².")
 
     def stated(self) -> StatedCost:
         """Return the cost as the architecture holds it."""
@@ -46,20 +46,20 @@ class UnitSpec(Section):
     """How a PE does one class of work."""
 
     component: Annotated[Text, AfterValidator(_component)] = Field(
-        description="The component that does it, by its name in hw_models/components/logic.csv."
+        description="The component of the table that does it."
     )
-    actions: Size = Field(1, description="How often one operation uses the component.")
-    cycles: Size | None = Field(None, description="Cycles of one operation; as many as actions if not given.")
+    actions: Size = Field(default=1, description="How often one operation uses the component.")
+    cycles: Size | None = Field(default=None, description="Cycles of one operation; as many as actions if not given.")
 
 
 class UnitsSpec(Section):
     """What a PE can do."""
 
-    mac: UnitSpec | None = Field(None, description="Multiply and accumulate.")
-    add: UnitSpec | None = Field(None, description="Add, subtract.")
-    max: UnitSpec | None = Field(None, description="Maximum, minimum, comparison, choice.")
-    exp: UnitSpec | None = Field(None, description="Exponential and other transcendental functions.")
-    divide: UnitSpec | None = Field(None, description="Divide.")
+    mac: UnitSpec | None = Field(default=None, description="Multiply and accumulate.")
+    add: UnitSpec | None = Field(default=None, description="Add, subtract.")
+    max: UnitSpec | None = Field(default=None, description="Maximum, minimum, comparison, choice.")
+    exp: UnitSpec | None = Field(default=None, description="Exponential and other transcendental functions.")
+    divide: UnitSpec | None = Field(default=None, description="Divide.")
 
 
 class Array2dSpec(Section):
@@ -68,17 +68,17 @@ class Array2dSpec(Section):
     rows: Size = Field(description="Rows of PEs.")
     columns: Size = Field(description="Columns of PEs.")
     registers: Size = Field(description="Values that the register file of a PE holds.")
-    register_file: CostSpec = Field(CostSpec(), description="Costs of a register file, where they are known.")
+    register_file: CostSpec = Field(default=CostSpec(), description="Costs of a register file, where they are known.")
     units: UnitsSpec = Field(description="What a PE can do.")
 
 
 class Array1dSpec(Section):
     """The one-dimensional array."""
 
-    rows: Size = Field(1, description="Rows of PEs.")
-    columns: Size | None = Field(None, description="Lanes; as many as the 2D array has columns if not given.")
+    rows: Size = Field(default=1, description="Rows of PEs.")
+    columns: Size | None = Field(default=None, description="Lanes; as many as the 2D array has columns if not given.")
     registers: Size = Field(description="Values that the register file of a PE holds.")
-    register_file: CostSpec = Field(CostSpec(), description="Costs of a register file, where they are known.")
+    register_file: CostSpec = Field(default=CostSpec(), description="Costs of a register file, where they are known.")
     units: UnitsSpec = Field(description="What a PE can do.")
 
 
@@ -87,11 +87,11 @@ class BufferSpec(CostSpec):
 
     bytes: Bytes = Field(description="Capacity, bytes.")
     row_values: Size | None = Field(
-        None, description="Values that one access moves; one for each column of the 2D array if not given."
+        default=None, description="Values that one access moves; one for each column of the 2D array if not given."
     )
-    banks: Size = Field(32, description="Number of banks.")
-    ports: Size = Field(4, description="Ports, each of which reads or writes.")
-    table: MemoryTable = Field("accelergy", description="The component table that prices it.")
+    banks: Size = Field(default=32, description="Number of banks.")
+    ports: Size = Field(default=4, description="Ports, each of which reads or writes.")
+    table: MemoryTable = Field(default="accelergy", description="The component table that prices it.")
 
 
 class DramSpec(Section):
@@ -99,21 +99,23 @@ class DramSpec(Section):
 
     bandwidth_bytes_per_s: ByteRate = Field(description="Bandwidth, bytes per second.")
     energy_j_per_byte: Cost | None = Field(
-        None, description="Energy of a byte read or written, J; the component table's if not given."
+        default=None, description="Energy of a byte read or written, J; the component table's if not given."
     )
 
 
 class ArchitectureSpec(Section):
     """A machine. Values have 16 bits: the component tables characterise no other units."""
 
-    kind: Literal["spatial-array"] = Field("spatial-array", description="A spatial array.")
+    kind: Literal["spatial-array"] = Field(default="spatial-array", description="A spatial array.")
     name: Text = Field(description="For tables.")
-    title: Text | None = Field(None, description="What it is, in a line.")
-    citation: Text | None = Field(None, description="Where its figures come from.")
+    title: Text | None = Field(default=None, description="What it is, in a line.")
+    citation: Text | None = Field(default=None, description="Where its figures come from.")
     frequency_hz: Rate = Field(description="Clock of arrays and buffer, Hz.")
-    technology_nm: Size = Field(45, description="Process node of energies and areas, nm.")
-    value_bits: Literal[16] = Field(16, description="Bits of a value.")
-    staging: Flag = Field(False, description="Whether registers between the arrays pass values from one to the other.")
+    technology_nm: Size = Field(default=45, description="Process node of energies and areas, nm.")
+    value_bits: Literal[16] = Field(default=16, description="Bits of a value.")
+    staging: Flag = Field(
+        default=False, description="Whether registers between the arrays pass values from one to the other."
+    )
     dram: DramSpec = Field(description="The off-chip memory.")
     global_buffer: BufferSpec = Field(description="The buffer that both arrays share.")
     array_2d: Array2dSpec = Field(description="The two-dimensional array.")

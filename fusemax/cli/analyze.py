@@ -22,10 +22,7 @@ _CURVE_ROWS = 12
 
 def analyze(
     cascade: options.CascadeArgument,
-    rank: Annotated[
-        str | None,
-        typer.Option("--rank", metavar="RANK", help="The rank whose passes count; the one with most if not given."),
-    ] = None,
+    rank: options.Rank = None,
     sizes: options.Set = None,
     model: options.Model = None,
     hf_config: options.HfConfig = None,
@@ -42,7 +39,7 @@ def analyze(
     ] = None,
     curve: Annotated[bool, typer.Option("--curve", help="The least traffic against capacity.")] = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curve, as .png and .pdf beside it.")
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curve, into a .png, .pdf or .svg file.")
     ] = None,
     json: options.Json = False,
 ) -> None:

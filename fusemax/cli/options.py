@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from einsum_cascades.errors import InputError, Location
 from einsum_cascades.sizes import read_size
-from fusemax.cli import completion
+from fusemax.cli import completion, completion_values
 
 WORKLOAD = "Workload: a model, an attention layer's sizes, or the size of each rank"
 
@@ -53,7 +53,17 @@ Accounting = Annotated[
 SetArch = Annotated[
     list[str] | None,
     typer.Option(
-        "--set-arch", metavar="KEY=VALUE", help="Change a value of the machine, such as global_buffer.bytes=8MiB."
+        "--set-arch",
+        metavar="KEY=VALUE",
+        help="Change a value of the machine, such as global_buffer.bytes=8MiB.",
+        autocompletion=completion_values.machine_keys,
+    ),
+]
+USUAL_FIGURES: Final = "png,pdf"
+Figures = Annotated[
+    str,
+    typer.Option(
+        "--format", metavar="png|pdf|svg,...", help="Formats of the figures.", autocompletion=completion.figures
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -75,6 +85,7 @@ HfConfig = Annotated[
         metavar="FILE",
         help="A Hugging Face config.json, with --seq-len.",
         rich_help_panel=WORKLOAD,
+        autocompletion=completion.configs,
     ),
 ]
 SeqLen = Annotated[
@@ -112,7 +123,22 @@ ValueDim = Annotated[
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="RANK=SIZE", help="The size of any rank, such as M=8K.", rich_help_panel=WORKLOAD),
+    typer.Option(
+        "--set",
+        metavar="RANK=SIZE",
+        help="The size of any rank, such as M=8K.",
+        rich_help_panel=WORKLOAD,
+        autocompletion=completion_values.rank_sizes,
+    ),
+]
+Rank = Annotated[
+    str | None,
+    typer.Option(
+        "--rank",
+        metavar="RANK",
+        help="The rank whose passes count; the one with most if not given.",
+        autocompletion=completion_values.ranks,
+    ),
 ]
 Causal = Annotated[
     bool, typer.Option("--causal", help="Mask later keys, where the cascade can.", rich_help_panel=WORKLOAD)

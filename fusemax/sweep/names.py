@@ -51,7 +51,7 @@ COSTS: Final[dict[str, Kind]] = {
 """The columns that an evaluation fills, in the order of the table."""
 _ASKED: Final = ("causal", "dtype", "accounting")
 _SPECS: Final[dict[str, type[Section]]] = {"cpu": CpuSpec, "gpu": GpuSpec}
-_DESCRIPTIONS: Final = ("kind", "name", "title", "device", "measured", "citation", "products", "value_bits")
+DESCRIPTIONS: Final = ("kind", "name", "title", "device", "measured", "citation", "products", "value_bits")
 _KINDS: Final[dict[type, AxisKind]] = {int: "whole", float: "number", bool: "flag", str: "name"}
 
 
@@ -81,7 +81,12 @@ def schema_of(machine: Node) -> type[Section]:
 
 def machine_keys(machine: Node) -> dict[str, AxisKind]:
     """Return the dotted keys of a machine that an axis may vary."""
-    return {key: _KINDS[kind] for key, kind in leaves(schema_of(machine)).items() if key not in _DESCRIPTIONS}
+    return keys_of(schema_of(machine))
+
+
+def keys_of(schema: type[Section]) -> dict[str, AxisKind]:
+    """Return the dotted keys of a kind of machine that an axis may vary."""
+    return {key: _KINDS[kind] for key, kind in leaves(schema).items() if key not in DESCRIPTIONS}
 
 
 def axis_kinds(resources: Resources) -> dict[str, AxisKind]:

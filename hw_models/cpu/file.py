@@ -26,12 +26,12 @@ class CacheSpec(Section):
     """A cache; bandwidths are those of reading it. All its bytes are usable unless the file says otherwise."""
 
     bytes: Bytes = Field(description="Capacity, bytes.")
-    usable_bytes: Bytes | None = Field(None, description="Of which a run can use, bytes; all if not given.")
-    shared: Flag = Field(False, description="Whether all threads share it.")
+    usable_bytes: Bytes | None = Field(default=None, description="Of which a run can use, bytes; all if not given.")
+    shared: Flag = Field(default=False, description="Whether all threads share it.")
     thread_bytes_per_s: ByteRate = Field(description="Bandwidth of reading by one thread, bytes per second.")
     total_bytes_per_s: ByteRate = Field(description="Bandwidth of reading by all threads, bytes per second.")
     operand_bytes_per_s: ByteRate = Field(
-        1e18, description="What operands of matrix products wait for beside their arithmetic, bytes per second."
+        default=1e18, description="What operands of matrix products wait for beside their arithmetic, bytes per second."
     )
 
 
@@ -41,7 +41,7 @@ class MemorySpec(Section):
     thread_bytes_per_s: ByteRate = Field(description="Bandwidth of reading by one thread, bytes per second.")
     total_bytes_per_s: ByteRate = Field(description="Bandwidth of reading by all threads, bytes per second.")
     operand_bytes_per_s: ByteRate = Field(
-        1e18, description="What operands of matrix products wait for beside their arithmetic, bytes per second."
+        default=1e18, description="What operands of matrix products wait for beside their arithmetic, bytes per second."
     )
 
 
@@ -49,8 +49,8 @@ class LevelsSpec(Section):
     """The memory hierarchy, nearest first."""
 
     L1: CacheSpec = Field(description="First-level data cache.")
-    L2: CacheSpec | None = Field(None, description="Second-level cache.")
-    L3: CacheSpec | None = Field(None, description="Third-level cache.")
+    L2: CacheSpec | None = Field(default=None, description="Second-level cache.")
+    L3: CacheSpec | None = Field(default=None, description="Third-level cache.")
     memory: MemorySpec = Field(description="The memory.")
 
 
@@ -87,15 +87,15 @@ class CpuSpec(Section):
 
     kind: Literal["cpu"] = Field(description="A CPU.")
     name: Text = Field(description="For tables.")
-    title: Text | None = Field(None, description="The processor.")
-    measured: Text | None = Field(None, description="How, when and with what its figures were measured.")
+    title: Text | None = Field(default=None, description="The processor.")
+    measured: Text | None = Field(default=None, description="How, when and with what its figures were measured.")
     threads: Size = Field(description="Threads that run at a time.")
-    value_bits: Literal[32] = Field(32, description="Bits of a value.")
-    efficiency: Fraction = Field(1.0, description="Speed of a thread while all are busy, of that of one alone.")
-    launch_s: Seconds = Field(0.0, description="Overhead of one run, s.")
-    task_s: Seconds = Field(0.0, description="Overhead of one task of a thread, s.")
+    value_bits: Literal[32] = Field(default=32, description="Bits of a value.")
+    efficiency: Fraction = Field(default=1.0, description="Speed of a thread while all are busy, of that of one alone.")
+    launch_s: Seconds = Field(default=0.0, description="Overhead of one run, s.")
+    task_s: Seconds = Field(default=0.0, description="Overhead of one task of a thread, s.")
     unpacked_multiplications: Annotated[int, Field(strict=True, ge=0, le=2**50)] = Field(
-        0, description="Multiplications of a product up to which BLAS takes operands as they lie."
+        default=0, description="Multiplications of a product up to which BLAS takes operands as they lie."
     )
     levels: LevelsSpec = Field(description="The memory hierarchy, nearest first.")
     operators: OperatorsSpec = Field(description="Operations per second of one thread.")

@@ -17,11 +17,13 @@ VECTOR_RATES: Final = ("special_per_s", "fma_per_s", "alu_per_s", "product_flops
 class TensorSpec(Section):
     """The tensor units; a GPU without ``warpgroup_flops_per_s`` multiplies warp by warp only."""
 
-    warpgroup_flops_per_s: Rate | None = Field(None, description="Sustained by products of warp groups, flop/s.")
+    warpgroup_flops_per_s: Rate | None = Field(
+        default=None, description="Sustained by products of warp groups, flop/s."
+    )
     warp_flops_per_s: Rate = Field(description="Sustained by products of single warps, flop/s.")
     latency_s: Seconds = Field(description="From a product's start to its result, s.")
     clock: Annotated[float, Field(strict=True, ge=0.5, le=1)] = Field(
-        1.0, description="The clock while they work, of that at which the other units were measured."
+        default=1.0, description="The clock while they work, of that at which the other units were measured."
     )
 
 
@@ -63,12 +65,12 @@ class GpuSpec(Section):
 
     kind: Literal["gpu"] = Field(description="A GPU.")
     name: Text = Field(description="For tables.")
-    device: Text | None = Field(None, description="A word of the device's name, by which measurements find it.")
-    title: Text | None = Field(None, description="What it is, in a line.")
-    measured: Text | None = Field(None, description="How, when and with what its figures were measured.")
-    citation: Text | None = Field(None, description="Where its other figures come from.")
+    device: Text | None = Field(default=None, description="A word of the device's name, by which measurements find it.")
+    title: Text | None = Field(default=None, description="What it is, in a line.")
+    measured: Text | None = Field(default=None, description="How, when and with what its figures were measured.")
+    citation: Text | None = Field(default=None, description="Where its other figures come from.")
     sms: Size = Field(description="Streaming multiprocessors.")
-    value_bits: Literal[16] = Field(16, description="Bits of a value.")
+    value_bits: Literal[16] = Field(default=16, description="Bits of a value.")
     launch_s: Seconds = Field(description="A kernel that does nothing, s.")
     block_s: Seconds = Field(description="From a thread block to the next in its place, s.")
     sm: SmSpec = Field(description="What a multiprocessor holds.")

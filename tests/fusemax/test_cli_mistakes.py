@@ -109,7 +109,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         # places that cannot be written
         (["reproduce", "--out", "afile"], "'afile' is a file, not a folder", "choose another folder"),
         (["rewrite", "attention-3-pass", "--out", "dir"], "'dir' is a folder, not a file", "give the file's name"),
-        (["analyze", "attention-3-pass", "--plot", "x.svg"], "'x.svg' is no figure's name", ".png or .pdf"),
+        (["analyze", "attention-3-pass", "--plot", "x.gif"], "'x.gif' is no figure's name", ".png, .pdf or .svg"),
         (["analyze", "attention-3-pass", "--plot", "afile/x.png"], "'afile' is a file, not a folder", "another folder"),
         # options that do not go together
         ([*EVALUATE, *WORKLOAD, "--heads", "3"], "--heads is given beside a model", "leave it out"),
