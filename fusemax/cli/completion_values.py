@@ -5,6 +5,7 @@ As in ``completion.py`` nothing more than the standard library is imported: file
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +59,8 @@ def rank_sizes(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def machine_keys(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the keys of the machine that stands before, each with an equals sign."""
-    text = _text("hw_models/architectures", ctx.params.get("arch"))
+    arch = ctx.params.get("arch")
+    text = _text("hw_models/architectures", arch) if isinstance(arch, str) else ""
     if not text:
         return []
     stated = re.search(r"^kind: *[\"']?([\w-]+)", text, re.MULTILINE)
@@ -69,13 +71,20 @@ def machine_keys(ctx: typer.Context, incomplete: str) -> list[str]:
 def columns(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the columns of the results that stand before; of a list with commas the last is completed."""
     done, comma, last = incomplete.rpartition(",")
-    return [f"{done}{comma}{name}" for name in matching(last, _columns(ctx.params.get("source")))]
+    known = next(filter(None, map(_columns, _before(ctx, "source"))), [])
+    return [f"{done}{comma}{name}" for name in matching(last, known)]
 
 
-def _text(folder: str, name: object) -> str:
+def _before(ctx: typer.Context, argument: str) -> Iterator[str | Path]:
+    """What an argument may be: as parsed, or, where an option without its value ends the parsing, any word typed."""
+    if isinstance(given := ctx.params.get(argument), str | Path):
+        yield given
+    typed = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    yield from (word for word in typed.split()[2:-1] if not word.startswith("-"))
+
+
+def _text(folder: str, name: str | Path) -> str:
     """The text of a file that comes with the package, or of one of the user's; empty if there is none."""
-    if not isinstance(name, str | Path):
-        return ""
     try:
         path = packaged_file(folder, str(name)) or Path(name)
         return path.read_text(encoding="utf-8") if path.is_file() and path.stat().st_size < 2**20 else ""
@@ -90,7 +99,8 @@ def _block(text: str, key: str) -> str:
 
 
 def _ranks(ctx: typer.Context) -> list[str]:
-    text = _text("einsum_cascades/library", ctx.params.get("cascade"))
+    texts = (_text("einsum_cascades/library", name) for name in _before(ctx, "cascade"))
+    text = next(filter(None, texts), "")
     named = re.findall(r"\w+", " ".join(_RANKS.findall(_block(text, "declaration"))))
     split = {whole: re.findall(r"\w+", parts) for whole, parts in _SPLIT.findall(_block(text, "partition"))}
     parts = {part for found in split.values() for part in found}
@@ -112,10 +122,8 @@ def _keys(text: str) -> Iterator[str]:
             yield dotted
 
 
-def _columns(source: object) -> list[str]:
+def _columns(source: str | Path) -> list[str]:
     """The columns of a sweep's folder or of a CSV file."""
-    if not isinstance(source, str | Path):
-        return []
     path = Path(source)
     if path.is_dir():
         axes = re.findall(r"^  ([\w.]+):", _block(_text("", path / "sweep.yaml"), "axes"), re.MULTILINE)

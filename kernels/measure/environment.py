@@ -22,7 +22,7 @@ def processor() -> str:
 
 
 def short_name(device: str) -> str:
-    """Return a device's name as a machine's: ``Intel(R) Xeon(R) Gold 6430 CPU @ 2.1GHz`` is ``intel-xeon-gold-6430``."""
+    """Return a device's name as a machine's: ``Intel(R) Xeon(R) Gold 6430 CPU`` is ``intel-xeon-gold-6430``."""
     words = re.sub(r"\((?:R|TM|C)\)|@.*|\b(?:CPU|Processor)\b", " ", device, flags=re.IGNORECASE)
     return "-".join(re.findall(r"[a-z0-9]+", words.lower())) or "unknown"
 
