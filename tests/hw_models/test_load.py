@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import hw_models
 from einsum_cascades.errors import InputError
 from hw_models.architecture import Architecture, Unit
-from hw_models.load import architecture_names, load_architecture
+from hw_models.cpu.machine import Cpu
+from hw_models.load import architecture_names, load_architecture, load_machine, read_machine_file
 
 FOLDER = Path(hw_models.__file__).parent / "architectures"
 TEXTS = {name: (FOLDER / f"{name}.yaml").read_text(encoding="utf-8") for name in architecture_names()}
@@ -243,3 +244,35 @@ def test_a_damaged_file_is_an_architecture_or_refused(tmp_path_factory: pytest.T
         assert isinstance(machine, Architecture)
         assert hw_models.area(machine).chip_mm2 > 0
     assert time.perf_counter() - start < 1
+
+
+def test_bytes_and_counts_have_suffixes_in_files_and_overrides(tmp_path: Path) -> None:
+    text = read_machine_file("flat-cloud").source.text
+    path = tmp_path / "mine.yaml"
+    text = text.replace("bytes: 33554432", "bytes: 32 MiB").replace("rows: 256", "rows: 0.25K")
+    path.write_text(text.replace("429496729600", "400GiB/s"))
+    assert load_machine(str(path)) == load_machine("flat-cloud")
+    changed = load_machine("flat-cloud", ["global_buffer.bytes=1MB", "array_2d.rows=1K"])
+    assert isinstance(changed, Architecture)
+    assert (changed.global_buffer.bytes, changed.array_2d.rows) == (10**6, 1024)
+    cpu = load_machine("cpu", ["levels.L1.bytes=64KiB", "levels.memory.total_bytes_per_s=50GB/s"])
+    assert isinstance(cpu, Cpu)
+    assert (cpu.levels[0].bytes, cpu.levels[-1].total_bytes_per_s) == (65536, 5e10)
+
+
+def test_all_faults_of_a_file_and_its_overrides_are_told_at_once(tmp_path: Path) -> None:
+    text = read_machine_file("h100").source.text.replace("sms: 132", "sm_count: 132").replace("l2:", "l2_cache:")
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_machine(str(path), ["hbm.byte=1", "launch_s=2"])
+    told = str(caught.value)
+    for part in (
+        "key 'hbm.byte'",
+        "key 'sm_count'",
+        "key 'l2_cache'",
+        "'sms' is missing",
+        "'l2' is missing",
+        "launch_s is",
+    ):
+        assert part in told
