@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -28,6 +29,7 @@ from ruamel.yaml.events import (
 )
 
 from einsum_cascades.errors import InputError, Location, all_of, unknown
+from einsum_cascades.sizes import read_size
 from einsum_cascades.source_text import MAX_CHARACTERS, UNREADABLE, Source, read_text, short
 
 __all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "MAX_EVENTS", "Node", "Source", "parse_yaml", "read_text"]
@@ -147,12 +149,15 @@ class Node:
         return self.value
 
     def integer(self, *, minimum: int | None = None, maximum: int | None = None) -> int:
-        """Return a whole number; ``1e9`` counts as one.
+        """Return a whole number; ``1e9`` and ``8K`` count as one.
 
         Raises:
             InputError: it is no whole number, or out of range.
         """
         value = self.value
+        if isinstance(value, str):
+            with suppress(InputError):
+                value = read_size(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):

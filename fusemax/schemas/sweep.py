@@ -99,7 +99,7 @@ def _numbers(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _samples() -> dict[str, Any]:
-    count = {"type": "integer", "minimum": 1}
+    count = _size("integer", "count")
     return {
         "description": "Points drawn in place of the product.",
         "type": "object",
