@@ -35,7 +35,7 @@ def bind_inputs(
     known |= set(cascade.iterative_ranks) | {r for p in cascade.partitions for r in (p.rank, *p.parts)}
     for rank in sizes:
         if rank not in known:
-            raise not_a_rank(cascade, rank, known, sized=True)
+            raise not_a_rank(cascade, rank, known)
     dtype = _dtype(inputs)
     source = dict.fromkeys(sizes, "the sizes given")
     sizes = complete_sizes(cascade, sizes)

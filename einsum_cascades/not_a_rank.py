@@ -38,4 +38,4 @@ def not_a_rank(cascade: CascadeParts, name: str, known: Iterable[str], *, sized:
         return InputError(
             f"'{name}' is a part of {whole}, whose tiles follow from the mapping", hint=f"give {whole} instead; {said}"
         )
-    return unknown(f"rank of {cascade.name}", name, ranks)
+    return unknown(f"rank of {cascade.name}" if sized else "rank", name, ranks)

@@ -45,7 +45,8 @@ def analyze(
 ) -> None:
     """Analyse a cascade: passes and why, live footprints, operations, lower bounds on traffic.
 
-    Without sizes the answer is symbolic.
+    Without sizes the answer is symbolic. Sizes may be written 8K or 2**13, bytes 256KiB; K and KiB, M and MiB, … are
+    powers of 1024, kB, MB, … of 1000.
     """
     import fusemax.analysis
     from einsum_cascades.load import load_cascade

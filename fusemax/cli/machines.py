@@ -57,7 +57,7 @@ def machines(
         return
     found = machine_facts(name)
     if json:
-        write_json(found | ({"text": machine_text(name)} if format is Format.YAML else {}))
+        write_json(found | {"text": machine_text(name)})
     elif format is Format.YAML:
         write(machine_text(name))
     else:

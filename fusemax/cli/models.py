@@ -43,7 +43,7 @@ def models(
         return
     found = model_facts(name)
     if json:
-        write_json(found | ({"text": model_text(name)} if format is Format.YAML else {}))
+        write_json(found | {"text": model_text(name)})
     elif format is Format.YAML:
         write(model_text(name))
     else:

@@ -44,8 +44,6 @@ def shown(key: str, value: Any) -> str:
 
 
 def capacity(count: int) -> str:
-    """Return a number of bytes by the largest power of 1024 that divides it or leaves it above 10: ``16 MiB``."""
-    power = 0
-    while power < len(_BINARY) - 1 and count >= 1024 and (count % 1024 == 0 or count >= 10 * 1024):
-        count, power = count // 1024 if count % 1024 == 0 else count / 1024, power + 1  # type: ignore[assignment]
-    return f"{count:,} {_BINARY[power]}" if isinstance(count, int) else f"{count:,.4g} {_BINARY[power]}"
+    """Return a number of bytes with four digits and a power of 1024: ``16 MiB``."""
+    power = min(max(count.bit_length() - 1, 0) // 10, len(_BINARY) - 1)
+    return f"{count / 1024**power:,.4g} {_BINARY[power]}"

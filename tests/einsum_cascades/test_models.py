@@ -171,3 +171,12 @@ def test_sizes_have_suffixes(tmp_path: Path) -> None:
     path.write_text("name: mine\nheads: 2**4\nhead_dim: 128\nmodel_dim: 2K\nffn_dim: '8K'\n")
     model = load_model(str(path))
     assert (model.heads, model.model_dim, model.ffn_dim) == (16, 2048, 8192)
+
+
+def test_all_that_a_configuration_lacks_is_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"n_heads": "many"}')
+    with pytest.raises(InputError) as caught:
+        load_model(str(path))
+    assert "the model size is missing" in str(caught.value)
+    assert 'n_heads is "many"' in str(caught.value)
