@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -58,6 +58,29 @@ class InputError(ValueError):
         if self.hint:
             lines.append(f"  {self.hint}")
         return "\n".join(lines)
+
+
+class JoinedInputError(InputError):
+    """Several faults of one input, told together; it has the message, place and hint of the first."""
+
+    def __init__(self, faults: Sequence[InputError]) -> None:
+        first = faults[0]
+        super().__init__(first.message, location=first.location, hint=first.hint)
+        self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.faults))
+
+
+def all_of(errors: Iterable[InputError]) -> InputError:
+    """Return one error that tells of all of these in their order, each once.
+
+    Args:
+        errors: at least one.
+    """
+    faults = {str(fault): fault for error in errors for fault in getattr(error, "faults", (error,))}
+    found = list(faults.values())
+    return found[0] if len(found) == 1 else JoinedInputError(found)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

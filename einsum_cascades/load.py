@@ -32,8 +32,8 @@ MAX_RANKS = 32
 _EINSUM_KEYS = ("declaration", "partition", "views", "init", "expressions", "final", "stop")
 _KEYS = ("name", "title", "citation", *_EINSUM_KEYS)
 LIBRARY = Path(__file__).parent / "library"
-_TENSOR = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_RANK = re.compile(r"[A-Z][A-Z0-9_]*")
+TENSOR = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+RANK = re.compile(r"[A-Z][A-Z0-9_]*")
 
 T = TypeVar("T")
 
@@ -57,8 +57,8 @@ def _name(node: Node) -> str:
 
 def _rank(node: Node) -> str:
     name = _name(node)
-    if not _RANK.fullmatch(name):
-        hint = f"write '{name.upper()}'" if _RANK.fullmatch(name.upper()) else ""
+    if not RANK.fullmatch(name):
+        hint = f"write '{name.upper()}'" if RANK.fullmatch(name.upper()) else ""
         raise node.error(f"expected a rank name in upper case, found {node.kind}", hint)
     return name
 
@@ -67,7 +67,7 @@ def _declarations(node: Node) -> tuple[Declaration, ...]:
     found = []
     for tensor, ranks in node.mapping().items():
         key = node.keys[tensor]
-        if not _TENSOR.fullmatch(_name(key)):
+        if not TENSOR.fullmatch(_name(key)):
             raise key.error(f"expected a tensor name, found {key.kind}", "a name has letters, digits and '_'")
         if tensor in RESERVED:
             raise key.error(f"'{tensor}' is an operator, not a tensor", "rename the tensor")
@@ -213,7 +213,7 @@ def _views(
             raise unknown("tensor", tiled, ranks_of, location=key.location)
         if tiled in written:
             raise key.error(f"'{tiled}' is computed, so it is no view of another tensor")
-        if not _TENSOR.fullmatch(_name(plain)) or plain.string() == tiled:
+        if not TENSOR.fullmatch(_name(plain)) or plain.string() == tiled:
             raise plain.error(f"expected the plain tensor that '{tiled}' is a view of, found {plain.kind}")
         tiles = ranks_of[tiled]
         split = [p for p in partitions if set(p.parts) & set(tiles)]

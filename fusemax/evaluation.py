@@ -11,9 +11,11 @@ from typing import Any, Final
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.ir import Cascade
 from einsum_cascades.load import load_cascade
+from einsum_cascades.not_a_rank import scalar_inputs
+from einsum_cascades.sizes import as_size
 from einsum_cascades.workload import Workload
 from fusemax.evaluated import CpuEvaluation, Evaluation, GpuEvaluation, SpatialEvaluation
-from fusemax.workloads import workload_of
+from fusemax.workloads import Count, workload_of
 from hw_models.accounting import Accounting, accounting_named
 from hw_models.architecture import Architecture
 from hw_models.cost import cost
@@ -121,13 +123,13 @@ def evaluate(
     *,
     model: Name | None = None,
     hf_config: Name | None = None,
-    seq_len: int | None = None,
-    kv_len: int | None = None,
-    batch: int | None = None,
-    heads: int | None = None,
-    head_dim: int | None = None,
-    value_dim: int | None = None,
-    sizes: Table[str, int] | None = None,
+    seq_len: Count | None = None,
+    kv_len: Count | None = None,
+    batch: Count | None = None,
+    heads: Count | None = None,
+    head_dim: Count | None = None,
+    value_dim: Count | None = None,
+    sizes: Table[str, Count] | None = None,
     workload: Workload | None = None,
     accounting: str | Accounting = "published",
     set_arch: Sequence[str] = (),
@@ -145,7 +147,7 @@ def evaluate(
         arch: architecture name, file, or an architecture: a spatial array, a CPU or a GPU.
         mapper: name of a strategy.
         seq_len, kv_len: queries P and keys M; keys default to queries.
-        batch, heads, head_dim, value_dim: B, H, E and F; F defaults to E.
+        batch, heads, head_dim, value_dim: B, H, E and F; F defaults to E. Any size may be text, such as ``64K``.
         sizes: further rank sizes, which also replace a model's; on a GPU also values of scalar inputs that masks
             depend on, such as the width of a window, which otherwise bounds nothing.
         accounting: ``published`` or ``physical``; for spatial arrays.
@@ -192,11 +194,10 @@ def evaluate(
     return evaluate_on(found_cascade, machine, mapper, workload, counted)
 
 
-def _scalars(cascade: Cascade, sizes: Table[str, int] | None) -> dict[str, int]:
-    """Those of some sizes that are values of scalar inputs, and of no rank."""
-    ranks = {rank for declared in cascade.declarations for rank in declared.ranks}
-    scalars = {name for name in cascade.inputs if not cascade.ranks_of[name]} - ranks
-    return {name: value for name, value in (sizes or {}).items() if name in scalars}
+def _scalars(cascade: Cascade, sizes: Table[str, Count] | None) -> dict[str, int]:
+    """Those of some sizes that are values of scalar inputs."""
+    scalars = scalar_inputs(cascade)
+    return {name: as_size(value, name) for name, value in (sizes or {}).items() if name in scalars}
 
 
 def _machine(arch: Name | Machine, set_arch: Sequence[str]) -> Machine:

@@ -13,14 +13,19 @@ import typer
 import fusemax
 from fusemax.cli.analyze import analyze
 from fusemax.cli.cascades import cascades
+from fusemax.cli.cite import cite
 from fusemax.cli.evaluate import evaluate
 from fusemax.cli.examples import epilog
 from fusemax.cli.group import Commands
+from fusemax.cli.machines import machines
+from fusemax.cli.mappers import mappers
 from fusemax.cli.measure import measure
 from fusemax.cli.measure_gpu import gpu
+from fusemax.cli.models import models
 from fusemax.cli.report import report
 from fusemax.cli.reproduce import reproduce
 from fusemax.cli.rewrite import rewrite
+from fusemax.cli.schema import schema
 from fusemax.cli.sweep import sweep
 from fusemax.cli.validate import validate
 
@@ -33,7 +38,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (reproduce, evaluate, cascades, analyze, rewrite, sweep, report, validate):
+_COMMANDS = (
+    reproduce,
+    cascades,
+    machines,
+    models,
+    mappers,
+    evaluate,
+    analyze,
+    rewrite,
+    sweep,
+    report,
+    validate,
+    schema,
+    cite,
+)
+for _command in _COMMANDS:
     app.command(epilog=epilog(_command.__name__))(_command)
 measure.command(epilog=epilog("measure gpu"))(gpu)
 app.add_typer(measure, name="measure", epilog=epilog("measure"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,23 +23,26 @@ def reproduce(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path("results"),
     accounting: options.Accounting = "published",
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures 6a to 12.")] = True,
+    formats: options.Figures = options.USUAL_FIGURES,
     json: options.Json = False,
 ) -> None:
     """Run the published evaluation and set the results beside the published ones.
 
     Five configurations, four models and six lengths; attention alone,
     end to end with the linear layers, and area against latency. Tables are
-    written as CSV and Parquet, figures as PNG and PDF. The exit status is 1
+    written as CSV and Parquet, figures as PNG and PDF, or as SVG
+    (--format svg). The exit status is 1
     if, under the accounting 'published', a published figure is missed;
     'physical' also shows how the paper's conclusions move.
     """
+    from fusemax.figures.style import formats_named
     from fusemax.summary import missed_text
     from fusemax.tables import check_folder, write_table
     from hw_models.accounting import accounting_named
 
     name = accounting_named(accounting).name
     check_folder(out)
-    found, files = _compute(name, out if figures else None)
+    found, files = _compute(name, out if figures else None, formats_named(formats))
     tables = found[name] | _comparisons(name, found)
     for table, frame in tables.items():
         files += write_table(frame, out / table)
@@ -54,20 +57,19 @@ def reproduce(
         raise typer.Exit(FAILED)
 
 
-def _compute(accounting: str, out: Path | None) -> tuple[dict[str, Tables], list[Path]]:
+def _compute(accounting: str, out: Path | None, formats: Sequence[str]) -> tuple[dict[str, Tables], list[Path]]:
     """Return the tables by accounting, and the figures drawn if a folder is given.
 
     What an accounting changes is seen against ``published``, which is computed too.
     """
     from fusemax.experiments import reproduce, steps
     from fusemax.figures import FIGURES, draw_all
-    from fusemax.figures.style import FORMATS
 
     names = dict.fromkeys(("published", accounting))
-    drawn = len(FIGURES) * len(FORMATS) if out else 0
+    drawn = len(FIGURES) * len(formats) if out else 0
     with progress(steps() * len(names) + drawn) as step:
         found = {name: reproduce(name, step) for name in names}
-        files = draw_all(found[accounting], out / "figures", lambda p: step(p.name)) if out else []
+        files = draw_all(found[accounting], out / "figures", lambda p: step(p.name), formats) if out else []
     return found, files
 
 

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 def rewrite(
     cascade: options.CascadeArgument,
-    rank: Annotated[
-        str | None,
-        typer.Option("--rank", metavar="RANK", help="The rank whose passes count; the one with most if not given."),
-    ] = None,
+    rank: options.Rank = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the derived cascade here.")] = None,
     passes: Annotated[
         int | None, typer.Option("--passes", min=1, metavar="N", help="Show the best form with this many passes.")

@@ -50,7 +50,12 @@ def sweep(
     ] = None,
     batch_points: Annotated[
         int | None,
-        typer.Option("--batch-points", min=1, metavar="N", help="Points that are written at a time, in a new DIR."),
+        typer.Option(
+            "--batch-points",
+            parser=options.size,
+            metavar="N",
+            help="Points that are written at a time, in a new DIR, such as 1M.",
+        ),
     ] = None,
     on_change: Annotated[
         OnChange, typer.Option("--on-change", help="If DIR holds another sweep: refuse, or discard it and restart.")
@@ -71,6 +76,8 @@ def sweep(
 
     if workers and scheduler:
         raise InputError("--workers and --scheduler are both given", hint="a cluster has the workers it has")
+    if batch_points is not None and batch_points < 1:
+        raise InputError(f"--batch-points is {batch_points}", hint="a whole number of 1 or more is expected")
     watcher = _watcher(quiet=json)
     try:
         with watcher:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite, log
@@ -23,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.sizes import EXPECTED, Unit, read_size
 from einsum_cascades.yaml_source import Node
 from fusemax.sweep.sampling import uniform
 
@@ -34,8 +36,7 @@ MOST_VALUES: Final = 1_000_000
 LARGEST: Final = 2**50
 _FORMS: Final = ("values", "range", "log_range", "random")
 _OPTIONS: Final = ("factor", "multiple_of", "scale", "seed")
-_NUMBER = re.compile(r"(?P<digits>[0-9](?:_?[0-9]){0,30})\s*(?P<unit>[KMG]iB)?|2\*\*(?P<exponent>[0-9]{1,2})")
-_UNITS: Final = {None: 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_PLAIN = re.compile(r"[0-9_]+|2\*\*[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ class _Form:
     @cached_property
     def multiple(self) -> int | None:
         if "multiple_of" in self.parts:
-            return self.parts["multiple_of"].integer(minimum=1, maximum=LARGEST)
+            return int(_number(self.name, "whole", self.parts["multiple_of"], True))
         return 1 if self.whole else None
 
     def numbers(self, *lengths: int) -> list[int | float]:
@@ -340,23 +341,25 @@ def _scalar(name: str, kind: AxisKind, node: Node) -> Scalar:
     return _number(name, kind, node, True)
 
 
-def _form_of_numbers(name: str) -> str:
-    units = ", 16MiB" if "bytes" in name else ""
-    return f"write a number such as 1024, 2**20{units}, a list of numbers, or {{range: [start, stop, step]}}"
+def _form_of_numbers(name: str, kind: AxisKind) -> str:
+    expected = EXPECTED[_unit(name)] if kind == "whole" or "bytes" in name else "a number such as 9.4e8 is expected"
+    return f"{expected}; or a list of them, or {{range: [start, stop, step]}}"
+
+
+def _unit(name: str) -> Unit:
+    return "bytes" if "bytes" in name else "count"
 
 
 def _number(name: str, kind: AxisKind, node: Node, bounded: bool) -> int | float:
-    """Return a number; text such as ``16MiB`` or ``2**20`` counts as one."""
+    """Return a number; text such as ``16MiB``, ``8K`` or ``2**20`` counts as one."""
     value = node.value
-    if isinstance(value, str) and (match := _NUMBER.fullmatch(value.strip())):
-        if match["exponent"]:
-            value = 1 << int(match["exponent"])
-        elif match["unit"] is None or "bytes" in name:
-            value = int(match["digits"]) * _UNITS[match["unit"]]
+    if isinstance(value, str) and (kind == "whole" or "bytes" in name or _PLAIN.fullmatch(value)):
+        with suppress(InputError):
+            value = read_size(value.removesuffix("/s") if name.endswith("_per_s") else value, _unit(name))
     if kind == "whole" and isinstance(value, float) and isfinite(value) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise node.error(f"'{name}' is a number, found {node.kind}", _form_of_numbers(name))
+        raise node.error(f"'{name}' is a number, found {node.kind}", _form_of_numbers(name, kind))
     if kind == "whole" and not isinstance(value, int):
         raise node.error(f"'{name}' is a whole number, found {node.kind}")
     if bounded and kind == "whole" and not 1 <= value <= LARGEST:

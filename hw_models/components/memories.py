@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.sizes import as_size
 from hw_models.architecture import Architecture, StatedCost
 from hw_models.components.accelergy import memory, memory_table
 from hw_models.components.cacti import sram, sram_table
@@ -32,7 +33,7 @@ NOTHING: Final = MemoryCost(0.0, 0.0, 0.0, 0.0)
 def memory_cost(
     kind: str = "sram",
     *,
-    bytes: int,
+    bytes: int | str,
     width_bits: int,
     ports: int = 1,
     technology_nm: float = BASE_NM,
@@ -43,7 +44,7 @@ def memory_cost(
 
     Args:
         kind: ``sram`` or ``regfile``.
-        bytes: capacity of one instance.
+        bytes: capacity of one instance, such as 262144 or ``256KiB``.
         width_bits: bits moved by one access.
         ports: ports, each of which can read or write in every cycle.
         technology_nm: process node.
@@ -56,6 +57,7 @@ def memory_cost(
     """
     if kind not in _TABLES:
         raise unknown("kind of memory", kind, _TABLES)
+    bytes = as_size(bytes, "bytes", "bytes")
     name = table or _TABLES[kind][0]
     if name not in _TABLES[kind]:
         raise unknown(f"table of the kind {kind}", name, _TABLES[kind])
