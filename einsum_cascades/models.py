@@ -16,9 +16,10 @@ from typing import Any
 
 from einsum_cascades import named_files
 from einsum_cascades.errors import InputError, Location
+from einsum_cascades.files import read_text
 from einsum_cascades.schema import Section, Size, Text, check
 from einsum_cascades.workload import Workload
-from einsum_cascades.yaml_source import Source, read_text
+from einsum_cascades.yaml_source import Source
 
 _FOLDER = Path(__file__).parent / "models"
 _LARGEST = 2**50

@@ -28,9 +28,9 @@ from ruamel.yaml.events import (
 )
 
 from einsum_cascades.errors import InputError, Location, unknown
-from einsum_cascades.source_text import MAX_CHARACTERS, UNREADABLE, Source, read_text, short
+from einsum_cascades.source_text import MAX_CHARACTERS, UNREADABLE, Source, short
 
-__all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "MAX_EVENTS", "Node", "Source", "parse_yaml", "read_text"]
+__all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "MAX_EVENTS", "Node", "Source", "parse_yaml"]
 
 MAX_DEPTH = 50
 MAX_EVENTS = 10_000

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from einsum_cascades.errors import InputError, Location
+from einsum_cascades.files import MAX_TABLE_BYTES, read_text
 from hw_models.gpu.file import VECTOR_RATES
 from hw_models.gpu.machine import Gpu, Vector
 
@@ -40,10 +41,7 @@ def read_figures(path: Path) -> dict[str, float]:
     Raises:
         InputError: the file cannot be read or is damaged.
     """
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read '{path}'", hint="give a table that measure gpu --micro-out wrote") from error
+    text = read_text(path, MAX_TABLE_BYTES)
     found: dict[str, float] = {}
     for number, row in enumerate(csv.DictReader(io.StringIO(text)), start=2):
         try:
