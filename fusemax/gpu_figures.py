@@ -43,15 +43,15 @@ def read_figures(path: Path) -> dict[str, float]:
     """
     text = read_text(path, MAX_TABLE_BYTES)
     found: dict[str, float] = {}
-    for number, row in enumerate(csv.DictReader(io.StringIO(text)), start=2):
-        try:
-            value = float(row["value"])
-            name = row["name"]
-        except (KeyError, TypeError, ValueError):
-            value, name = float("nan"), ""
-        if not name or not isfinite(value) or value < 0:
-            raise InputError("a row has no name or no value", location=Location(str(path), number))
-        found[name] = value
+    reader = csv.DictReader(io.StringIO(text))
+    try:
+        for row in reader:
+            name, value = row["name"], float(row["value"])
+            if not name or not isfinite(value) or value <= 0:
+                raise ValueError
+            found[name] = value
+    except (KeyError, TypeError, ValueError, csv.Error):
+        raise InputError("a row has no name or no value", location=Location(str(path), reader.line_num)) from None
     if not found:
         raise InputError("the table has no rows", location=Location(str(path), 1))
     return found
