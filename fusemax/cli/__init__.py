@@ -1,11 +1,10 @@
 """The command ``fusemax``: one file per command, imported without what only its work needs.
 
-Exit status: 0 done, 1 a check failed, 2 unusable input, 130 interrupted.
+Exit status: 0 done, 1 a check failed, 2 unusable input, 130 ended by Ctrl-C, 143 by SIGTERM, 141 by a closed pipe.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -15,7 +14,7 @@ from fusemax.cli.analyze import analyze
 from fusemax.cli.cascades import cascades
 from fusemax.cli.evaluate import evaluate
 from fusemax.cli.examples import epilog
-from fusemax.cli.group import Commands
+from fusemax.cli.group import Commands, run_commands
 from fusemax.cli.measure import measure
 from fusemax.cli.measure_gpu import gpu
 from fusemax.cli.report import report
@@ -55,8 +54,5 @@ def _fusemax(
 
 
 def main() -> None:
-    """Run the command line; text that a terminal cannot show is escaped."""
-    for stream in (sys.stdout, sys.stderr):
-        if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(errors="backslashreplace")
-    app(prog_name="fusemax")
+    """Run the command line."""
+    run_commands(app)

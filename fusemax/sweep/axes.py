@@ -269,7 +269,9 @@ def _range(form: _Form) -> Values:
         steps = (int(stop) - int(start)) // int(step)
     else:
         if stop - step == stop and start < stop:
-            raise form.bounds.error(f"a step of {step:g} does not change {stop:g}", "floating point has 16 digits")
+            raise form.bounds.error(
+                f"a step of {step:g} does not change {stop:g}", "give a larger step, or a log_range"
+            )
         wanted = (stop - start) / step
         steps = int(min(wanted + min(1e-12 * wanted, 1e-3), LARGEST))
     if steps < 0:
