@@ -38,6 +38,7 @@ from einsum_cascades.ir import (
     Size,
     leaves,
 )
+from einsum_cascades.numbers import whole_sizes
 from einsum_cascades.operations import iterations, operations
 from einsum_cascades.operators import OPERATORS
 
@@ -65,7 +66,7 @@ def run(cascade: Cascade, inputs: Mapping[str, Any], *, sizes: Mapping[str, int]
         InputError: an input is missing, unknown or of the wrong shape; a rank has no size or two; an Einsum
             reads what is never written, or depends on itself.
     """
-    arrays, found = bind_inputs(cascade, inputs, dict(sizes or {}))
+    arrays, found = bind_inputs(cascade, inputs, whole_sizes("sizes", sizes))
     machine = Interpretation(cascade, found | iterations(cascade, found), arrays)
     plan = execution_plan(cascade)
     with np.errstate(all="ignore"):

@@ -79,7 +79,7 @@ class Model:
         """
         shape = self.attention(seq_len, batch=batch)
         sizes = {
-            "N": shape.batch * seq_len,
+            "N": shape.batch * shape.size("P"),
             "D": self.model_dim,
             "G": self.heads * self.head_dim,
             "S": self.ffn_dim,

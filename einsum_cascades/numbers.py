@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
 from operator import index
 from typing import Any, Final
 
-from einsum_cascades.errors import InputError
+from einsum_cascades.errors import InputError, quoted
 
 LARGEST: Final = 2**50
 """Of a size: every count stays exact and every figure in SI units finite."""
@@ -21,20 +22,35 @@ def whole(name: str, value: Any, minimum: int = 1, maximum: int | None = LARGEST
     Raises:
         InputError: it is none, or out of bounds; truth values and floats are no whole numbers.
     """
+    if type(value) is int and minimum <= value and (maximum is None or value <= maximum):
+        return value
     expected = f"a whole number {_bounds(minimum, maximum)} is expected"
     if _is_truth(value) or not hasattr(value, "__index__"):
-        raise InputError(f"{name} is {shown(value)}", hint=expected)
+        raise InputError(f"{name} is {quoted(value)}", hint=expected)
     try:
         found = index(value)
     except TypeError:  # an array of several
-        raise InputError(f"{name} is {shown(value)}", hint=expected) from None
+        raise InputError(f"{name} is {quoted(value)}", hint=expected) from None
     if found < minimum or (maximum is not None and found > maximum):
-        raise InputError(f"{name} is {shown(found)}", hint=expected)
+        raise InputError(f"{name} is {quoted(found)}", hint=expected)
     return found
 
 
-def finite(name: str, value: Any, *, above: float | None = None, minimum: float | None = None) -> float:
-    """Return a finite number, more than ``above`` and at least ``minimum``.
+def whole_sizes(name: str, value: Any, maximum: int = LARGEST) -> dict[str, int]:
+    """Return sizes by rank, each a whole number of 1 or more; none for None.
+
+    Raises:
+        InputError: they are no mapping, or one is no such number.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InputError(f"{name} is {quoted(value)}", hint="a mapping such as {'M': 4096} is expected")
+    return {rank: whole(f"the size of {rank}", size, maximum=maximum) for rank, size in value.items()}
+
+
+def finite(name: str, value: Any, *, above: float | None = None, most: float | None = None) -> float:
+    """Return a finite number, more than ``above``, and not beyond ``most`` on either side of 0.
 
     Args:
         name: what it is, for the error.
@@ -42,25 +58,18 @@ def finite(name: str, value: Any, *, above: float | None = None, minimum: float 
     Raises:
         InputError: it is none, or out of bounds; truth values and text are no numbers.
     """
-    bound = f" above {above:g}" if above is not None else f" of {minimum:g} or more" if minimum is not None else ""
-    expected = f"a finite number{bound} is expected"
+    bounds = f" above {above:g}" if above is not None else ""
+    bounds += f" up to {most:g}" if most is not None else ""
+    wrong = InputError(f"{name} is {quoted(value)}", hint=f"a finite number{bounds} is expected")
     if _is_truth(value) or isinstance(value, str | bytes) or not hasattr(value, "__float__"):
-        raise InputError(f"{name} is {shown(value)}", hint=expected)
+        raise wrong
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{name} is {shown(value)}", hint=expected) from None
-    if not isfinite(found) or (above is not None and not found > above) or (minimum is not None and found < minimum):
-        raise InputError(f"{name} is {shown(value)}", hint=expected)
+        raise wrong from None
+    if not isfinite(found) or (above is not None and not found > above) or (most is not None and abs(found) > most):
+        raise wrong
     return found
-
-
-def shown(value: Any) -> str:
-    """Return a value as an error quotes it, however large it is."""
-    if isinstance(value, int) and value.bit_length() >= 200:
-        return "a number of over 60 digits"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _is_truth(value: Any) -> bool:
@@ -70,4 +79,5 @@ def _is_truth(value: Any) -> bool:
 def _bounds(minimum: int, maximum: int | None) -> str:
     if maximum is None:
         return f"of {minimum} or more"
-    return f"from {minimum} to {'2^50' if maximum == LARGEST else f'{maximum:,}'}"
+    power = maximum.bit_length() - 1
+    return f"from {minimum} to " + (f"2^{power}" if maximum == 2**power and power >= 20 else f"{maximum:,}")

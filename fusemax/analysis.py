@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from einsum_cascades.chains import Link, Stage, chain, stages
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.footprints import Consequence, Footprint, consequences, footprints
 from einsum_cascades.ir import Cascade
 from einsum_cascades.load import load_cascade
+from einsum_cascades.numbers import whole, whole_sizes
 from einsum_cascades.operations import complete_sizes, iterations, symbolic_total, total
 from einsum_cascades.passes import analyse_passes
 from mappers.rows import row_rank
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from einsum_cascades.traffic import CurvePoint, TrafficBound
 
 Name = str | PathLike[str]
+_LARGEST: Final = 2**60
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,12 @@ def analyze(
             or a curve asks for it.
     """
     found = cascade if isinstance(cascade, Cascade) else load_cascade(str(cascade))
-    given = dict(sizes or {})
-    _check(found, given, {"instances": instances, "value_bytes": value_bytes, "buffer_bytes": buffer_bytes})
+    given = whole_sizes("sizes", sizes, maximum=_LARGEST)
+    _check(found, given)
+    instances, value_bytes = whole("instances", instances, maximum=_LARGEST**2), whole("value_bytes", value_bytes)
+    buffer_bytes = None if buffer_bytes is None else whole("buffer_bytes", buffer_bytes, maximum=_LARGEST)
+    if rank is not None and not isinstance(rank, str):
+        raise unknown("rank", rank, ranks_of(found))
     over = rank if rank is not None else row_rank(found)
     if over is None:
         raise InputError(f"{found.name} reduces no rank, so it makes no pass", hint="name a rank with --rank")
@@ -158,14 +164,11 @@ def analyze(
     )
 
 
-def _check(cascade: Cascade, sizes: Mapping[str, int], counts: Mapping[str, int | None]) -> None:
+def _check(cascade: Cascade, sizes: Mapping[str, int]) -> None:
     known = ranks_of(cascade)
     for name in sizes:
         if name not in known:
             raise unknown(f"rank of {cascade.name}", name, known)
-    for label, count in counts.items():
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-            raise InputError(f"{label} is {count!r}", hint="a whole number of 1 or more is expected")
 
 
 def _traffic(

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Final
 
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import InputError, quoted, unknown
 from einsum_cascades.ir import Cascade
 from einsum_cascades.models import Model, load_model, model_from_hf_config
+from einsum_cascades.numbers import whole
 from einsum_cascades.workload import Workload
 
-LARGEST: Final = 2**50
 RANK_OF: Final = {"head_dim": "E", "value_dim": "F", "kv_len": "M", "seq_len": "P"}
 """The rank of an attention cascade that each argument sizes."""
 
@@ -42,8 +42,9 @@ def workload_of(
     dims = {"heads": heads, "head_dim": head_dim, "value_dim": value_dim}
     lengths = {"seq_len": seq_len, "kv_len": kv_len}
     given = {k: v for k, v in {"batch": batch, **dims, **lengths}.items() if v is not None}
-    extra = dict(sizes or {})
-    _check_sizes(given, extra, cascade)
+    if sizes is not None and not isinstance(sizes, Mapping):
+        raise InputError(f"sizes is {quoted(sizes)}", hint="a mapping such as {'M': 4096} is expected")
+    given, extra = _checked_sizes(given, dict(sizes or {}), cascade)
     if model is not None and hf_config is not None:
         raise InputError("both a model and a Hugging Face config are given", hint="give one of them")
     if model is not None or hf_config is not None:
@@ -57,7 +58,7 @@ def workload_of(
         if model is None:
             model = model_from_hf_config(str(hf_config))
         found = model if isinstance(model, Model) else load_model(str(model))
-        base = _layer(found, cascade, seq_len, kv_len, batch)
+        base = _layer(found, cascade, given["seq_len"], given.get("kv_len"), given.get("batch"))
     elif extra and not given.keys() & RANK_OF.keys():
         base = Workload((), given.get("batch", 1), given.get("heads", 1))
     else:
@@ -75,7 +76,9 @@ def settable_ranks(cascade: Cascade) -> tuple[str, ...]:
     return tuple(dict.fromkeys(r for r in ranks if r not in parts))
 
 
-def _check_sizes(given: Mapping[str, int], extra: Mapping[str, int], cascade: Cascade) -> None:
+def _checked_sizes(
+    given: Mapping[str, int], extra: Mapping[str, int], cascade: Cascade
+) -> tuple[dict[str, int], dict[str, int]]:
     settable = settable_ranks(cascade)
     for rank in extra:
         if rank not in settable:
@@ -86,10 +89,8 @@ def _check_sizes(given: Mapping[str, int], extra: Mapping[str, int], cascade: Ca
                 f"the size of {rank} is given twice: {_flag(key)} {given[key]} and --set {rank}={extra[rank]}",
                 hint="give one of them",
             )
-    for name, size in (*((_flag(k), v) for k, v in given.items()), *extra.items()):
-        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= LARGEST:
-            shown = repr(size) if not isinstance(size, int) or size.bit_length() < 200 else "of over 60 digits"
-            raise InputError(f"the size {name} is {shown}", hint="a whole number from 1 to 2^50 is expected")
+    sized = {key: whole(f"the size {_flag(key)}", size) for key, size in given.items()}
+    return sized, {rank: whole(f"the size {rank}", size) for rank, size in extra.items()}
 
 
 def _layer(model: Model, cascade: Cascade, seq_len: int, kv_len: int | None, batch: int | None) -> Workload:

@@ -383,8 +383,11 @@ def _number(name: str, kind: AxisKind, node: Node, bounded: bool) -> int | float
             value = int(match["digits"]) * _UNITS[match["unit"]]
     if kind == "whole" and isinstance(value, float) and isfinite(value) and value.is_integer():
         value = int(value)
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    if not plain or (isinstance(value, float) and not isfinite(value)):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or (isinstance(value, float) and not isfinite(value))
+    ):
         raise node.error(f"'{name}' is a number, found {node.kind}", _form_of_numbers(name))
     if kind == "whole" and not isinstance(value, int):
         raise node.error(f"'{name}' is a whole number, found {node.kind}")

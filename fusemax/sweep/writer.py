@@ -17,7 +17,7 @@ from typing import Literal, get_args
 from uuid import uuid4
 
 import fusemax
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import InputError, check_name
 from einsum_cascades.files import MAX_TABLE_BYTES, read_bytes
 from einsum_cascades.numbers import whole
 from fusemax.sweep.durable import LOCK, flush_folder, locked, make_folder, remove_temporaries, write_durably
@@ -85,8 +85,7 @@ def check_on_change(on_change: str) -> None:
     Raises:
         InputError: it is neither ``refuse`` nor ``restart``.
     """
-    if on_change not in get_args(OnChange):
-        raise unknown("on_change", str(on_change), get_args(OnChange))
+    check_name("on_change", on_change, get_args(OnChange))
 
 
 @contextmanager
