@@ -46,7 +46,7 @@ def whole_sizes(name: str, value: Any, maximum: int = LARGEST) -> dict[str, int]
         return {}
     if not isinstance(value, Mapping):
         raise InputError(f"{name} is {quoted(value)}", hint="a mapping such as {'M': 4096} is expected")
-    return {rank: whole(f"the size of {rank}", size, maximum=maximum) for rank, size in value.items()}
+    return {rank: whole(f"the size of rank {rank}", size, maximum=maximum) for rank, size in value.items()}
 
 
 def finite(name: str, value: Any, *, above: float | None = None, most: float | None = None) -> float:

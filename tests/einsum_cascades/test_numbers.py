@@ -53,7 +53,7 @@ def test_what_is_no_finite_number(value: Any) -> None:
 def test_sizes_by_rank() -> None:
     assert whole_sizes("sizes", None) == {}
     assert whole_sizes("sizes", {"M": np.int64(4), "P": 5}) == {"M": 4, "P": 5}
-    with pytest.raises(InputError, match="the size of M is nan"):
+    with pytest.raises(InputError, match="the size of rank M is nan"):
         whole_sizes("sizes", {"M": float("nan")})
     with pytest.raises(InputError, match="sizes is 4"):
         whole_sizes("sizes", 4)
