@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -96,7 +96,29 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return "known names: " + ", ".join(listed) if names else ""
 
 
-def unknown(kind: str, name: str, known: Iterable[str], *, location: Location | None = None) -> InputError:
-    """Return the error for a name that is not in a table."""
-    shown = name if len(name) <= 60 else name[:57] + "..."
-    return InputError(f"unknown {kind} '{shown}'", location=location, hint=nearest(name, known))
+def unknown(kind: str, name: object, known: Iterable[str], *, location: Location | None = None) -> InputError:
+    """Return the error for a name that is not in a table, or for what is no name at all."""
+    said = f"'{short(name, 60)}'" if isinstance(name, str) else quoted(name)
+    return InputError(f"unknown {kind} {said}", location=location, hint=nearest(str(name), known))
+
+
+def check_name(kind: str, name: object, known: Collection[str]) -> None:
+    """Check that a name is in a table.
+
+    Raises:
+        InputError: it is not, or is no text.
+    """
+    if not isinstance(name, str) or name not in known:
+        raise unknown(kind, name, known)
+
+
+def short(text: str, length: int) -> str:
+    """Return a text cut to a length."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def quoted(value: object) -> str:
+    """Return a value as an error quotes it, however large it is."""
+    if isinstance(value, int) and value.bit_length() >= 200:
+        return "a number of over 60 digits"
+    return short(repr(value), 60)

@@ -41,6 +41,7 @@ from einsum_cascades.ir import (
 )
 from einsum_cascades.operations import iterations, operations
 from einsum_cascades.operators import OPERATORS
+from einsum_cascades.sizes import as_sizes
 from einsum_cascades.value_types import is_literal, is_wide
 
 MAX_VALUES = 2**33
@@ -67,7 +68,7 @@ def run(cascade: Cascade, inputs: Mapping[str, Any], *, sizes: Mapping[str, int]
         InputError: an input is missing, unknown or of the wrong shape; a rank has no size or two; an Einsum
             reads what is never written, or depends on itself.
     """
-    arrays, found = bind_inputs(cascade, inputs, dict(sizes or {}))
+    arrays, found = bind_inputs(cascade, inputs, as_sizes("sizes", sizes))
     machine = Interpretation(cascade, found | iterations(cascade, found), arrays)
     plan = execution_plan(cascade)
     with np.errstate(all="ignore"):

@@ -18,11 +18,12 @@ from typing import TypeVar
 
 from einsum_cascades import named_files
 from einsum_cascades.errors import InputError, Location, unknown
+from einsum_cascades.files import read_text
 from einsum_cascades.ir import Access, Cascade, Declaration, Partition, Size, Stop, Subscript, Var, leaves
 from einsum_cascades.order import Section, check_iteration, ordered
 from einsum_cascades.parsed import ParsedEinsum, Scope, Written
 from einsum_cascades.parser import RESERVED, parse_einsum_at, parse_stop
-from einsum_cascades.yaml_source import Node, parse_yaml, read_text
+from einsum_cascades.yaml_source import Node, parse_yaml
 
 MAX_EINSUMS = 200
 MAX_LENGTH = 40_000

@@ -18,9 +18,10 @@ from pydantic import Field
 
 from einsum_cascades import named_files
 from einsum_cascades.errors import InputError, Location, all_of
+from einsum_cascades.files import read_text
 from einsum_cascades.schema import Section, Size, Text, check
 from einsum_cascades.workload import Workload
-from einsum_cascades.yaml_source import Source, read_text
+from einsum_cascades.yaml_source import Source
 
 _FOLDER = Path(__file__).parent / "models"
 _LARGEST = 2**50
@@ -80,7 +81,7 @@ class Model:
         """
         shape = self.attention(seq_len, batch=batch)
         sizes = {
-            "N": shape.batch * seq_len,
+            "N": shape.batch * shape.size("P"),
             "D": self.model_dim,
             "G": self.heads * self.head_dim,
             "S": self.ffn_dim,

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from einsum_cascades.errors import InputError, Location, all_of, nearest, unknown
+from einsum_cascades.errors import InputError, Location, all_of, nearest, quoted, unknown
 from einsum_cascades.sizes import EXPECTED, PATTERNS, Unit, read_size
 from einsum_cascades.yaml_source import Node
 
@@ -143,6 +143,10 @@ def _overrides(overrides: Overrides) -> Iterator[tuple[str, str, Location]]:
         pairs = [(str(key), str(value)) for key, value in overrides.items()]
     else:
         listed = [overrides] if isinstance(overrides, str) else overrides
+        if not isinstance(listed, Sequence) or not all(isinstance(text, str) for text in listed):
+            raise InputError(
+                f"{quoted(overrides)} overrides nothing", hint="a list such as ['array_2d.rows=128'] is expected"
+            )
         pairs = [(key.strip(), value.strip()) for key, _, value in (o.partition("=") for o in listed)]
     for key, value in pairs:
         place = Location(OVERRIDE, 1, 1, f"{key}={value}"[:200], max(1, len(key)))

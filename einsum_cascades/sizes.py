@@ -9,10 +9,12 @@ or in kB, MB, GB or TB, the SI's powers of 1000 that results are printed in. Any
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Final, Literal
 
-from einsum_cascades.errors import InputError
+from einsum_cascades.errors import InputError, quoted
+from einsum_cascades.numbers import LARGEST, whole
 
 Unit = Literal["count", "bytes"]
 
@@ -69,18 +71,32 @@ def read_size(text: str, unit: Unit = "count") -> int:
     return number.numerator
 
 
-def as_size(value: int | str, what: str, unit: Unit = "count") -> int:
-    """Return a number as it is, and text as ``read_size`` reads it.
+def as_size(value: object, what: str, unit: Unit = "count", *, minimum: int = 1, maximum: int | None = LARGEST) -> int:
+    """Return a whole number, given as one or as text that ``read_size`` reads.
 
     Args:
         what: what to call it in an error, such as ``seq_len``.
 
     Raises:
-        InputError: the text is no such number.
+        InputError: it is no such number, or out of bounds.
     """
     if not isinstance(value, str):
-        return value
+        return whole(what, value, minimum, maximum)
     try:
-        return read_size(value, unit)
+        return whole(what, read_size(value, unit), minimum, maximum)
     except InputError as error:
-        raise InputError(f"{what}: {error.message}", hint=error.hint) from None
+        message = error.message if error.message.startswith(what) else f"{what}: {error.message}"
+        raise InputError(message, hint=error.hint) from None
+
+
+def as_sizes(name: str, value: object, maximum: int = LARGEST) -> dict[str, int]:
+    """Return sizes by rank, each of 1 or more; none for None.
+
+    Raises:
+        InputError: they are no mapping, or one is no such number.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InputError(f"{name} is {quoted(value)}", hint="a mapping such as {'M': 4096} is expected")
+    return {rank: as_size(size, f"the size of rank {rank}", maximum=maximum) for rank, size in value.items()}

@@ -30,9 +30,9 @@ from ruamel.yaml.events import (
 
 from einsum_cascades.errors import InputError, Location, all_of, unknown
 from einsum_cascades.sizes import read_size
-from einsum_cascades.source_text import MAX_CHARACTERS, UNREADABLE, Source, read_text, short
+from einsum_cascades.source_text import MAX_CHARACTERS, UNREADABLE, Source, short
 
-__all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "MAX_EVENTS", "Node", "Source", "parse_yaml", "read_text"]
+__all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "MAX_EVENTS", "Node", "Source", "parse_yaml"]
 
 MAX_DEPTH = 50
 MAX_EVENTS = 10_000

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from einsum_cascades.chains import Link, Stage, chain, stages
-from einsum_cascades.errors import InputError
+from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.footprints import Consequence, Footprint, consequences, footprints
 from einsum_cascades.ir import Cascade
 from einsum_cascades.load import load_cascade
 from einsum_cascades.not_a_rank import not_a_rank
+from einsum_cascades.numbers import whole
 from einsum_cascades.operations import complete_sizes, iterations, symbolic_total, total
 from einsum_cascades.passes import analyse_passes
-from einsum_cascades.sizes import as_size
+from einsum_cascades.sizes import as_size, as_sizes
 from mappers.rows import row_rank
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from einsum_cascades.traffic import CurvePoint, TrafficBound
 
 Name = str | PathLike[str]
+_LARGEST: Final = 2**60
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,13 @@ def analyze(
             or a curve asks for it.
     """
     found = cascade if isinstance(cascade, Cascade) else load_cascade(str(cascade))
-    given = {name: as_size(size, f"the size of {name}") for name, size in (sizes or {}).items()}
-    buffer_bytes = None if buffer_bytes is None else as_size(buffer_bytes, "buffer_bytes", "bytes")
-    _check(found, given, {"instances": instances, "value_bytes": value_bytes, "buffer_bytes": buffer_bytes})
+    given = as_sizes("sizes", sizes, maximum=_LARGEST)
+    _check(found, given)
+    instances, value_bytes = whole("instances", instances, maximum=_LARGEST**2), whole("value_bytes", value_bytes)
+    if buffer_bytes is not None:
+        buffer_bytes = as_size(buffer_bytes, "buffer_bytes", "bytes", maximum=_LARGEST)
+    if rank is not None and not isinstance(rank, str):
+        raise unknown("rank", rank, ranks_of(found))
     over = rank if rank is not None else row_rank(found)
     if over is None:
         raise InputError(f"{found.name} reduces no rank, so it makes no pass", hint="name a rank with --rank")
@@ -162,14 +168,11 @@ def analyze(
     )
 
 
-def _check(cascade: Cascade, sizes: Mapping[str, int], counts: Mapping[str, int | None]) -> None:
+def _check(cascade: Cascade, sizes: Mapping[str, int]) -> None:
     known = ranks_of(cascade)
     for name in sizes:
         if name not in known:
             raise not_a_rank(cascade, name, known, sized=True)
-    for label, count in counts.items():
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-            raise InputError(f"{label} is {count!r}", hint="a whole number of 1 or more is expected")
 
 
 def _traffic(

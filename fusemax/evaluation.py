@@ -8,10 +8,11 @@ from dataclasses import replace
 from os import PathLike
 from typing import Any, Final
 
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import InputError, check_name, quoted
 from einsum_cascades.ir import Cascade
 from einsum_cascades.load import load_cascade
 from einsum_cascades.not_a_rank import scalar_inputs
+from einsum_cascades.numbers import LARGEST
 from einsum_cascades.sizes import as_size
 from einsum_cascades.workload import Workload
 from fusemax.evaluated import CpuEvaluation, Evaluation, GpuEvaluation, SpatialEvaluation
@@ -168,6 +169,8 @@ def evaluate(
         )
     if dtype is not None:
         check_dtype(dtype, machine)
+    if sizes is not None and not isinstance(sizes, Table):
+        raise InputError(f"sizes is {quoted(sizes)}", hint="a mapping such as {'M': 4096} is expected")
     scalars = _scalars(found_cascade, sizes) if isinstance(machine, Gpu) else {}
     if sizes is not None and scalars:
         sizes = {rank: size for rank, size in sizes.items() if rank not in scalars} or None
@@ -197,7 +200,7 @@ def evaluate(
 def _scalars(cascade: Cascade, sizes: Table[str, Count] | None) -> dict[str, int]:
     """Those of some sizes that are values of scalar inputs."""
     scalars = scalar_inputs(cascade)
-    return {name: as_size(value, name) for name, value in (sizes or {}).items() if name in scalars}
+    return {n: as_size(v, n, minimum=-LARGEST) for n, v in (sizes or {}).items() if n in scalars}
 
 
 def _machine(arch: Name | Machine, set_arch: Sequence[str]) -> Machine:
@@ -215,8 +218,7 @@ def check_dtype(dtype: str, machine: Machine) -> None:
     Raises:
         InputError: they are not, or no type has that name.
     """
-    if dtype not in DTYPE_BITS:
-        raise unknown("dtype", dtype, DTYPE_BITS)
+    check_name("dtype", dtype, DTYPE_BITS)
     if isinstance(machine, Gpu) and dtype not in GPU_DTYPES:
         raise InputError(
             f"the model of {machine.name} knows no '{dtype}'", hint="it has rates for " + " and ".join(GPU_DTYPES)

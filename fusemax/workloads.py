@@ -13,10 +13,9 @@ from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.models import Model, load_model, model_from_hf_config
 from einsum_cascades.not_a_rank import not_a_rank
-from einsum_cascades.sizes import as_size
+from einsum_cascades.sizes import as_size, as_sizes
 from einsum_cascades.workload import Workload
 
-LARGEST: Final = 2**50
 RANK_OF: Final = {"head_dim": "E", "value_dim": "F", "kv_len": "M", "seq_len": "P"}
 """The rank of an attention cascade that each argument sizes."""
 
@@ -46,8 +45,7 @@ def workload_of(
     dims = {"heads": heads, "head_dim": head_dim, "value_dim": value_dim}
     stated = {"batch": batch, **dims, "seq_len": seq_len, "kv_len": kv_len}
     given = {k: as_size(v, f"the size {_flag(k)}") for k, v in stated.items() if v is not None}
-    extra = {rank: as_size(size, f"the size {rank}") for rank, size in (sizes or {}).items()}
-    _check_sizes(given, extra, cascade)
+    extra = _checked_sizes(given, sizes, cascade)
     if model is not None and hf_config is not None:
         raise InputError("both a model and a Hugging Face config are given", hint="give one of them")
     if model is not None or hf_config is not None:
@@ -79,21 +77,20 @@ def settable_ranks(cascade: Cascade) -> tuple[str, ...]:
     return tuple(dict.fromkeys(r for r in ranks if r not in parts))
 
 
-def _check_sizes(given: Mapping[str, int], extra: Mapping[str, int], cascade: Cascade) -> None:
+def _checked_sizes(given: Mapping[str, int], sizes: object, cascade: Cascade) -> dict[str, int]:
+    """Return the sizes of further ranks, none of which is given already."""
     settable = settable_ranks(cascade)
-    for rank in extra:
+    for rank in sizes if isinstance(sizes, Mapping) else ():
         if rank not in settable:
             raise not_a_rank(cascade, rank, settable, sized=True)
+    extra = as_sizes("sizes", sizes)
     for key, rank in RANK_OF.items():
         if key in given and rank in extra:
             raise InputError(
                 f"the size of {rank} is given twice: {_flag(key)} {given[key]} and --set {rank}={extra[rank]}",
                 hint="give one of them",
             )
-    for name, size in (*((_flag(k), v) for k, v in given.items()), *extra.items()):
-        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= LARGEST:
-            shown = repr(size) if not isinstance(size, int) or size.bit_length() < 200 else "of over 60 digits"
-            raise InputError(f"the size {name} is {shown}", hint="a whole number from 1 to 2^50 is expected")
+    return extra
 
 
 def _layer(model: Model, cascade: Cascade, seq_len: int, kv_len: int | None, batch: int | None) -> Workload:

@@ -137,9 +137,7 @@ def _places(shape: list[int], longest: int, sample: _Sample, generator: np.rando
     return np.asarray(float(ends[sample.number % len(ends)]))
 
 
-def _flags(
-    shape: list[int], axis: int | None, sample: _Sample, generator: np.random.Generator
-) -> NDArray[np.float64]:
+def _flags(shape: list[int], axis: int | None, sample: _Sample, generator: np.random.Generator) -> NDArray[np.float64]:
     """Numbers from 0 to 3: 1 everywhere, or 0 where hidden, or 0 where not, or a number for each tile, or mixed."""
     if axis is None or not sample.masked:
         return generator.integers(0, 4, shape).astype(np.float64) if sample.masked else np.ones(shape)

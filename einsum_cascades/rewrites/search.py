@@ -166,9 +166,7 @@ def derive(cascade: Cascade, rank: str = "M", *, allow_unstable: bool = False) -
         best,
         obstacles=obstacles(best.cascade, search.rank),
         forms=tuple(forms),
-        offers=tuple(
-            step for step in search.offers if step.passes < (best.passes if step.before else search.passes)
-        ),
+        offers=tuple(step for step in search.offers if step.passes < (best.passes if step.before else search.passes)),
         refused=tuple(step for step in search.refused if step.passes < best.passes),
     )
 

@@ -95,7 +95,9 @@ class Tiles:
         left = frozenset(distinct_leaves(kept)) & frozenset(late)
         if selected and not left:
             return late, Term(ONE if operator == "add" else Number(0.0), kept, selected)
-        terms = separate(kept, frozenset(a for a in left if isinstance(a, Access)), early, operator, self._positive(found))
+        terms = separate(
+            kept, frozenset(a for a in left if isinstance(a, Access)), early, operator, self._positive(found)
+        )
         return (late, replace(terms[0], selected=selected)) if terms and len(terms) == 1 else None
 
     def _positive(self, found: Iterable[Leaf]) -> frozenset[Leaf]:

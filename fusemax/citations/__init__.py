@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from einsum_cascades.errors import unknown
+from einsum_cascades.files import read_text
 from einsum_cascades.load import library_names, load_cascade
 from einsum_cascades.models import load_model, model_names
-from einsum_cascades.yaml_source import Node, parse_yaml, read_text
+from einsum_cascades.yaml_source import Node, parse_yaml
 from hw_models.load import architecture_names, load_machine
 from mappers.strategies import mapper_names
 

@@ -1,11 +1,10 @@
 """The command ``fusemax``: one file per command, imported without what only its work needs.
 
-Exit status: 0 done, 1 a check failed, 2 unusable input, 130 interrupted.
+Exit status: 0 done, 1 a check failed, 2 unusable input, 130 ended by Ctrl-C, 143 by SIGTERM, 141 by a closed pipe.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -16,7 +15,7 @@ from fusemax.cli.cascades import cascades
 from fusemax.cli.cite import cite
 from fusemax.cli.evaluate import evaluate
 from fusemax.cli.examples import epilog
-from fusemax.cli.group import Commands
+from fusemax.cli.group import Commands, run_commands
 from fusemax.cli.machines import machines
 from fusemax.cli.mappers import mappers
 from fusemax.cli.measure import measure
@@ -75,8 +74,5 @@ def _fusemax(
 
 
 def main() -> None:
-    """Run the command line; text that a terminal cannot show is escaped."""
-    for stream in (sys.stdout, sys.stderr):
-        if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(errors="backslashreplace")
-    app(prog_name="fusemax")
+    """Run the command line."""
+    run_commands(app)

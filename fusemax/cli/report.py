@@ -11,6 +11,7 @@ from einsum_cascades.errors import InputError
 from fusemax.cli import options
 from fusemax.cli.completion_values import columns
 from fusemax.cli.output import quantity, show, write, write_json
+from fusemax.cli.signals import kept
 
 if TYPE_CHECKING:
     import pyarrow
@@ -90,7 +91,8 @@ def report(
     apart = None if by is None else [] if by == "none" else _names("--by", by)
     choice = choose(results.table, x, y, _names("--objectives", objectives), _names("--maximize", maximize), apart)
     found = find_front(results, choice)
-    files = write_report(found, folder, wanted)
+    with kept(lambda: f"files that are in {folder} are whole; the same command writes them all anew"):
+        files = write_report(found, folder, wanted)
     if json:
         write_json(as_dict(found, files))
     else:

@@ -10,6 +10,7 @@ import typer
 
 from fusemax.cli import options
 from fusemax.cli.output import progress, show, write, write_json
+from fusemax.cli.signals import kept
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -42,10 +43,11 @@ def reproduce(
 
     name = accounting_named(accounting).name
     check_folder(out)
-    found, files = _compute(name, out if figures else None, formats_named(formats))
-    tables = found[name] | _comparisons(name, found)
-    for table, frame in tables.items():
-        files += write_table(frame, out / table)
+    with kept(lambda: f"files that are in {out} are whole; the same command writes them all anew"):
+        found, files = _compute(name, out if figures else None, formats_named(formats))
+        tables = found[name] | _comparisons(name, found)
+        for table, frame in tables.items():
+            files += write_table(frame, out / table)
     missed = _missed(name, tables)
     if json:
         write_json(_report(name, tables, missed, files))

@@ -18,6 +18,7 @@ from typing import Any
 
 import fusemax
 from einsum_cascades.errors import InputError
+from einsum_cascades.files import read_text
 from fusemax.sweep.executors import Crew
 
 CONNECT_S = 10.0
@@ -77,7 +78,7 @@ def _client(distributed: Any, address: str) -> Any:
         if kind != "Scheduler":
             raise ValueError(f"this is a {kind.lower()}")
         return distributed.Client(place, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         said = str(error).splitlines()[0][:200] if str(error) else f"nothing within {CONNECT_S:g} s"
     gc.collect()  # ends a half-made client here: later, it could wait for a lock that Dask holds at that moment
     raise InputError(
@@ -88,7 +89,7 @@ def _client(distributed: Any, address: str) -> Any:
 
 def _address_in(file: Path) -> str:
     """Return the address that a scheduler file holds."""
-    found = json.loads(file.read_text(encoding="utf-8"))
+    found = json.loads(read_text(file))
     return str(found["address"])
 
 

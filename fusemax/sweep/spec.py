@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from einsum_cascades.errors import InputError, all_of, unknown
+from einsum_cascades.files import read_text
 from einsum_cascades.load import load_cascade
 from einsum_cascades.models import load_model, model_from_hf_config
-from einsum_cascades.source_text import read_text
 from einsum_cascades.yaml_source import Node, parse_yaml
 from fusemax.sweep.axes import Axis, Continuum, Listed, read_axis
 from fusemax.sweep.checks import check_combinations

@@ -20,7 +20,9 @@ from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.inputs import Array, bind_inputs
 from einsum_cascades.interpreter import MAX_VALUES, Interpretation
 from einsum_cascades.ir import Cascade
+from einsum_cascades.numbers import whole
 from einsum_cascades.operations import complete_sizes, iterations
+from einsum_cascades.sizes import as_sizes
 from kernels.compiler.batch import batched, batched_inputs
 from kernels.compiler.loading import load
 from kernels.compiler.source import Program, program_of, source_of
@@ -114,7 +116,7 @@ class CompiledCascade:
         Raises:
             InputError: as `einsum_cascades.interpreter.run`.
         """
-        arrays, found = bind_inputs(self.cascade, inputs, dict(sizes or {}))
+        arrays, found = bind_inputs(self.cascade, inputs, as_sizes("sizes", sizes))
         return self._run(arrays, found)
 
     def run_batched(self, inputs: Mapping[str, Any], sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
@@ -153,10 +155,11 @@ class CompiledCascade:
         Raises:
             InputError: a rank has no size, or a family two.
         """
+        hands = None if workers is None else whole("workers", workers)
         complete = complete_sizes(self.cascade, sizes)
         shown = {t: np.broadcast_to(np.float32(0), self._declared(t, complete)) for t in self.cascade.inputs}
         complete |= iterations(self.cascade, complete)
-        plan = _Plan(self.program, complete, shown, self.tiling, workers or self._workers(complete))
+        plan = _Plan(self.program, complete, shown, self.tiling, hands or self._workers(complete))
         return plan.allocations()
 
     def live_values(self, sizes: Mapping[str, int], *, workers: int = 1) -> int:

@@ -57,7 +57,7 @@ def test_sizes_that_are_no_sizes(size: int) -> None:
         lambda: model.linear_layers(size),
         lambda: model.linear_layers(1024, batch=size),
     ):
-        with pytest.raises(InputError, match="1 or more"):
+        with pytest.raises(InputError, match="from 1 to 2.100"):
             call()
 
 

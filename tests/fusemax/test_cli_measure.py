@@ -151,7 +151,7 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
         (("--compare", "--against", table, "--out", tmp_path / "x.csv"), "beside --out"),
         (("--compare", "--threads", 2), "--compare alone runs nothing"),
         (("--compare", "--quick"), "--compare alone runs nothing"),
-        (("--compare", "--against", tmp_path / "none.csv"), "cannot read"),
+        (("--compare", "--against", tmp_path / "none.csv"), "no such file"),
         (("--out", tmp_path), "is a folder, not a file"),
         (("--out", table / "x.csv"), "is a file, not a folder"),
         (("--compare", "--arch", "flat-cloud"), "is a spatial-array, not a CPU"),

@@ -246,7 +246,7 @@ def test_options_that_do_not_go_together(table: Path, tmp_path: Path) -> None:
         (("--against", table), "without --compare"),
         (("--compare", "--against", table, "--out", tmp_path / "x.csv"), "beside --out"),
         (("--compare", "--quick"), "--compare alone runs nothing"),
-        (("--compare", "--against", tmp_path / "none.csv"), "cannot read"),
+        (("--compare", "--against", tmp_path / "none.csv"), "no such file"),
         (("--compare", "--plot", tmp_path), "is a folder, not a file"),
         (("--compare", "--against", table, "--arch", "cpu"), "is a cpu, not a GPU"),
         (("--compare", "--against", table, "--arch", "h20"), "unknown architecture 'h20'"),

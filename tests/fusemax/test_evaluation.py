@@ -148,7 +148,7 @@ def test_types_as_wide_as_the_machines(dtype: str) -> None:
         ({"seq_len": 0}, "the size --seq-len is 0"),
         ({"batch": -1}, "the size --batch is -1"),
         ({"heads": 10**30}, "the size --heads is 10{30}"),
-        ({"heads": 10**5000}, "the size --heads is of over 60 digits"),
+        ({"heads": 10**5000}, "the size --heads is a number of over 60 digits"),
         ({"head_dim": 2.5}, "the size --head-dim is 2.5"),
         ({"head_dim": True}, "the size --head-dim is True"),
         ({"kv_len": "1KiB"}, "the size --kv-len: '1KiB' is no size"),

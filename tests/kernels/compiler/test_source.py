@@ -21,7 +21,20 @@ from kernels.compiler.source import program_of, source_of
 EVIL = '"""\nimport os; os.system("echo owned")\n#'
 PREFIXES = ("t_", "v_", "n_", "i_", "lo_", "c_", "b_", "first_", "rows_", "run_", "x")
 WORDS = {
-    *("np", "njit", "wide_sigmoid", "real", "exp", "add", "add_product", "maximum", "minimum", "sigmoid", "abs", "range"),
+    *(
+        "np",
+        "njit",
+        "wide_sigmoid",
+        "real",
+        "exp",
+        "add",
+        "add_product",
+        "maximum",
+        "minimum",
+        "sigmoid",
+        "abs",
+        "range",
+    ),
     *("min", "max", "n", "block", "rows", "workers", "worker", "groups", "tasks", "task", "first", "rest", "total"),
     *("a", "b", "small"),
 }
@@ -103,7 +116,7 @@ def test_types_differ_in_the_header_alone() -> None:
 
 def test_machine_code_is_kept_for_the_text_and_what_it_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    text = 'from numba import njit\n\n\n@njit\ndef answer(a):\n    return a * {}\n'
+    text = "from numba import njit\n\n\n@njit\ndef answer(a):\n    return a * {}\n"
     assert loading.load(text.format(7), "float64")["answer"](6) == 42
     folder = tmp_path / "fusemax" / "kernels"
     (first,) = folder.iterdir()
