@@ -160,9 +160,7 @@ def _alternatives(expression: Expression, every: str, one: str) -> list[tuple[Ex
 def _floored(choice: Apply, least: float) -> Expression | None:
     """The x of ``where(x == -inf, c, x)``, which is never below x; of ``where(x == inf, c, x)``, never above it."""
     condition, _, kept = choice.operands
-    floors = (
-        isinstance(condition, Apply) and condition.operator == "eq" and set(condition.operands) == {kept, Number(least)}
-    )
+    floors = isinstance(condition, Apply) and condition.operator == "eq" and set(condition.operands) == {kept, Number(least)}
     return kept if floors else None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 
+from einsum_cascades.errors import unknown
 from einsum_cascades.ir import (
     Access,
     Apply,
@@ -26,7 +27,6 @@ from einsum_cascades.ir import (
     accesses,
     leaves,
 )
-from einsum_cascades.not_a_rank import not_a_rank
 from einsum_cascades.order import earlier_ranks
 from einsum_cascades.parser import RESERVED
 from einsum_cascades.rewrites.signs import Signs
@@ -51,7 +51,7 @@ class Structure:
         known = {r for d in cascade.declarations for r in d.ranks}
         known |= {p.rank for p in cascade.partitions}
         if rank not in known:
-            raise not_a_rank(cascade, rank, known)
+            raise unknown("rank", rank, known)
 
     @cached_property
     def recurrent(self) -> frozenset[str]:
