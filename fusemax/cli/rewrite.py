@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusemax.cli import options
-from fusemax.cli.output import show, table, write, write_json
+from fusemax.cli.output import say, show, table, write, write_json
 
 if TYPE_CHECKING:
     from einsum_cascades.ir import Cascade
@@ -128,7 +128,7 @@ def _show(derivation: Derivation) -> None:
         view.add_row(step.rewrite.describe(), str(step.passes), f"{step.error:.0e}")
     show(view)
     if not derivation.steps:
-        write("no rewrite lowers the passes" if derivation.passes > 1 else "one pass is the least there is")
+        say("no rewrite lowers the passes" if derivation.passes > 1 else "one pass is the least there is")
     lines = [f"caution: {text}" for text in derivation.cautions]
     lines += [f"in the source: {risk}" for risk in risks(derivation.source)]
     lines += [f"warning: {text}" for text in derivation.warnings]
@@ -137,4 +137,4 @@ def _show(derivation: Derivation) -> None:
         lines.append(f"not taken, since it can overflow: {offer}")
         lines += [f"  {text}" for text in offer.warnings]
     if lines:
-        write("\n".join(lines))
+        say("\n".join(lines))
