@@ -132,7 +132,7 @@ def _spatial_rows(found: dict[str, Any]) -> dict[str, str]:
         "2D array used": percent(found["util_2d"]),
         "1D array used": percent(found["util_1d"]),
         "passes": str(found["passes"]),
-        "bound by": BOUNDS[found["kind"]][found["bound"]],
+        "bound by": _bound(found),
     }
 
 
@@ -147,7 +147,7 @@ def _cpu_rows(found: dict[str, Any]) -> dict[str, str]:
         "off-chip traffic": byte_size(found["dram_bytes"]) + ", from cold caches",
         "working tiles": byte_size(found["buffer_bytes"]) + ", all threads",
         "passes": str(found["passes"]),
-        "bound by": BOUNDS[found["kind"]][found["bound"]],
+        "bound by": _bound(found),
     }
 
 
@@ -165,8 +165,13 @@ def _gpu_rows(found: dict[str, Any]) -> dict[str, str]:
         "off-chip traffic": byte_size(found["dram_bytes"]),
         "working tiles": byte_size(found["buffer_bytes"]) + ", all multiprocessors",
         "passes": str(found["passes"]),
-        "bound by": BOUNDS[found["kind"]][found["bound"]],
+        "bound by": _bound(found),
     }
+
+
+def _bound(found: dict[str, Any]) -> str:
+    names = BOUNDS[found["kind"]]
+    return " and ".join(names[resource] for resource in found["bound"].split("+"))
 
 
 def _parts(found: dict[str, Any]) -> Table:

@@ -13,7 +13,9 @@ from rich.text import Text
 from fusemax.cli import output
 from fusemax.cli.layout import GLUE, glued, wrapped
 
-WORD = st.sampled_from(["attention-3-pass", "M", "[m,", "p]", "values", "of", "13.39 ms", "38,654,705,664 bytes", "é字"])
+WORD = st.sampled_from(
+    ["attention-3-pass", "M", "[m,", "p]", "values", "of", "13.39 ms", "38,654,705,664 bytes", "é字"]
+)
 CELL = st.lists(WORD, max_size=6).map(" ".join) | st.just("") | st.just("two\nlines")
 FIGURE = st.sampled_from(["", "1,234", "13.39 ms", "99.9 %", "208.1 KiB"])
 ROWS = st.lists(st.tuples(CELL, FIGURE, CELL, FIGURE), min_size=1, max_size=5)
@@ -58,7 +60,7 @@ def test_nothing_is_lost_at_any_width(rows: list[tuple[str, ...]], width: int) -
         assert counted.get(word, 0) >= times, word
     flat = [match[0] for row in rows for cell in row for match in QUANTITY.finditer(cell)]
     assert sorted(match[0] for match in QUANTITY.finditer(shown)) == sorted(flat)
-    longest = max(map(cell_len, QUANTITY.sub(lambda m: m[0].replace(" ", "_"), shown).split() + [""]))
+    longest = max(map(cell_len, QUANTITY.sub(lambda m: m[0].replace(" ", "_"), shown).split()), default=0)
     assert all(cell_len(line) <= max(width, longest + 3) for line in shown.splitlines())
 
 
@@ -76,7 +78,13 @@ def test_rows_are_stacked_where_columns_have_no_room(capsys: pytest.CaptureFixtu
     rows = [("attention-3-pass", "13.39 ms", "in one pass", "1,234"), ("other", "", "text", "5")]
     lines = [line.strip() for line in printed(rows, 30, capsys).splitlines()]
     assert lines == [
-        *("", "name         attention-3-pass", "how much     13.39 ms", "what it is   in one pass", "bytes_per_s  1,234"),
+        *(
+            "",
+            "name         attention-3-pass",
+            "how much     13.39 ms",
+            "what it is   in one pass",
+            "bytes_per_s  1,234",
+        ),
         *("", "name         other", "what it is   text", "bytes_per_s  5"),
     ]
 
