@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from fusemax.units import byte_size, quantity
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
-_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi")
-_SMALL = ("", "m", "µ", "n", "p", "f")
+__all__ = ["byte_size", "percent", "progress", "quantity", "say", "show", "table", "width", "write", "write_json"]
+
 _UNBOUNDED = 100_000
 
 
@@ -74,26 +75,6 @@ def width() -> int:
 def write_json(data: Mapping[str, Any]) -> None:
     """Write one JSON object; floats read back exactly, those that are no number become null."""
     write(json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def quantity(value: float, unit: str) -> str:
-    """Return a figure with four digits and a prefix: ``13.39 ms``; bytes have binary ones, ``16 MiB``."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g} {unit}"
-    step, prefixes = (1024, _BINARY) if unit == "B" else (1000, _PREFIXES)
-    small = _SMALL if unit != "B" else ("",)
-    scaled, prefix = float(value), 0
-    while abs(float(f"{scaled:.4g}")) >= step and prefix < len(prefixes) - 1:
-        scaled, prefix = scaled / step, prefix + 1
-    while prefix <= 0 and abs(scaled) < 1 and prefix > 1 - len(small):
-        scaled, prefix = scaled * step, prefix - 1
-    name = prefixes[prefix] if prefix >= 0 else small[-prefix]
-    return f"{scaled:.4g} {name}{unit}"
-
-
-def byte_size(count: int) -> str:
-    """Return a number of bytes for people, and exactly: ``36 GiB (38,654,705,664 bytes)``."""
-    return f"{quantity(count, 'B')} ({count:,} bytes)" if count >= 1024 else f"{count:,} bytes"
 
 
 def percent(fraction: float) -> str:
