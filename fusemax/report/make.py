@@ -14,7 +14,7 @@ import numpy as np
 import fusemax
 from fusemax.report import page
 from fusemax.report.choose import Choice, colour_column
-from fusemax.report.columns import KEY, common_reasons, group, values
+from fusemax.report.columns import KEY, PREFIXED, common_reasons, group, values
 from fusemax.report.front import front_rows, missing, ties
 from fusemax.report.load import Results
 from fusemax.report.sample import sample_rows
@@ -142,6 +142,7 @@ def _page(report: Report, shown: NDArray[np.int64], colour: str | None) -> str:
         "allRows": table.num_rows,
         "wholeFront": bool(np.isin(report.front, shown).all()),
         "key": KEY,
+        "prefixed": PREFIXED,
         "x": choice.x.column,
         "xHigh": choice.x.maximize,
         "y": choice.y.column,
