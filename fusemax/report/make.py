@@ -46,6 +46,9 @@ class Report:
     front: NDArray[np.int64]
     groups: NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        return f"<Report {self.results.name}: {summary(self)}>"
+
     @property
     def best(self) -> Table:
         """The rows on the front."""
