@@ -62,5 +62,10 @@ class Cascade(CascadeParts):
     def __str__(self) -> str:
         return to_text(self)
 
+    def __repr__(self) -> str:
+        return (
+            f"<Cascade {self.name}: {len(self.einsums)} Einsums, {', '.join(self.inputs)} to {', '.join(self.outputs)}>"
+        )
+
     def _repr_latex_(self) -> str:
         return f"$${to_latex(self)}$$"

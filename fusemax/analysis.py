@@ -16,6 +16,7 @@ from einsum_cascades.not_a_rank import not_a_rank
 from einsum_cascades.numbers import whole
 from einsum_cascades.operations import complete_sizes, iterations, symbolic_total, total
 from einsum_cascades.passes import analyse_passes
+from einsum_cascades.shown import Facts, Shown
 from einsum_cascades.sizes import as_size, as_sizes
 from mappers.rows import row_rank
 
@@ -28,8 +29,8 @@ Name = str | PathLike[str]
 _LARGEST: Final = 2**60
 
 
-@dataclass(frozen=True)
-class Analysis:
+@dataclass(frozen=True, repr=False)
+class Analysis(Shown):
     """What follows from a cascade alone, and from sizes and a buffer where they are given.
 
     Attributes:
@@ -70,6 +71,19 @@ class Analysis:
             return found.values(self.sizes)
         known = {_symbol(rank): size for rank, size in self.sizes.items()}
         return found.symbolic.subs(known)
+
+    def shown(self) -> tuple[str, Facts]:
+        """Return passes and why, operations and traffic."""
+        title = f"{self.cascade.name}, {self.passes} pass{'es' * (self.passes != 1)} over {self.rank}"
+        facts = [(f"pass {link.number}", link.text) for link in self.chain]
+        facts += [(work, _written(number)) for work, number in self.operations.items()]
+        facts += [("compulsory traffic", f"{_written(self.compulsory)} bytes")]
+        if self.bound is not None:
+            facts.append((f"least traffic with {self.bound.buffer_bytes:,} bytes", f"{self.bound.dram_bytes:,} bytes"))
+        return title, facts
+
+    def __repr__(self) -> str:
+        return f"<Analysis {self.shown()[0]}>"
 
     @property
     def intensity(self) -> float | sympy.Expr:
@@ -254,6 +268,10 @@ def _symbol(rank: str) -> sympy.Symbol:
     import sympy
 
     return sympy.Symbol(rank, positive=True, integer=True)
+
+
+def _written(number: Any) -> str:
+    return f"{number:,}" if isinstance(number, int) else str(number)
 
 
 def _plain(value: Any) -> int | float | str:

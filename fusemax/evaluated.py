@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from einsum_cascades.ir import Cascade
+from einsum_cascades.shown import Facts, Shown
 from einsum_cascades.workload import Workload
+from fusemax.units import quantity
 from hw_models.accounting import Accounting
 from hw_models.architecture import Architecture
 from hw_models.components import extrapolated
@@ -57,8 +59,8 @@ class AnyMachine(Protocol):
     def kind(self) -> str: ...
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Shown):
     """The outcome of an evaluation, with what it was computed from.
 
     Attributes:
@@ -72,6 +74,23 @@ class Evaluation:
     workload: Workload
     mapping: AnyMapping
     cost: AnyCost
+
+    def shown(self) -> tuple[str, Facts]:
+        """Return the figures that the machine's model knows."""
+        row = self.as_dict()
+        sizes = {"B": row["batch"], "H": row["heads"], **row["sizes"]}
+        known = {
+            "latency": quantity(row["latency_s"], "s"),
+            "energy": None if row["energy_j"] is None else quantity(row["energy_j"], "J"),
+            "off-chip traffic": quantity(row["dram_bytes"], "B"),
+            "bound by": row["bound"].replace("+", " and "),
+            "chip area": None if row["area_mm2"] is None else f"{row['area_mm2']:,.4g} mm²",
+            "passes": str(row["passes"]),
+            "mapper": self.mapper,
+            "workload": ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
+        }
+        title = f"{self.cascade.name} on {self.architecture.name}"
+        return title, [(name, fact) for name, fact in known.items() if fact is not None]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data with the column names of the result tables; None is what is not known."""
@@ -107,7 +126,7 @@ class Evaluation:
         """Return the columns that this kind of machine fills."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SpatialEvaluation(Evaluation):
     """An evaluation on a spatial array."""
 
@@ -134,7 +153,7 @@ class SpatialEvaluation(Evaluation):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CpuEvaluation(Evaluation):
     """An evaluation on a CPU.
 
@@ -161,7 +180,7 @@ class CpuEvaluation(Evaluation):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GpuEvaluation(Evaluation):
     """An evaluation on a GPU.
 

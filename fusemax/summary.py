@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-    from rich.console import RenderableType
     from rich.table import Table
 
 
-def summary(tables: Mapping[str, DataFrame], headline: DataFrame, accounting: str = "published") -> RenderableType:
+def summary(tables: Mapping[str, DataFrame], headline: DataFrame, accounting: str = "published") -> Table:
     """Return the terminal's summary: headline figures, then each table's largest deviation.
 
     Args:
@@ -40,7 +39,7 @@ def summary(tables: Mapping[str, DataFrame], headline: DataFrame, accounting: st
     return view
 
 
-def conclusions_view(conclusions: DataFrame) -> RenderableType:
+def conclusions_view(conclusions: DataFrame) -> Table:
     """Return a table of headline figures under both accountings.
 
     Args:
@@ -54,7 +53,7 @@ def conclusions_view(conclusions: DataFrame) -> RenderableType:
     return view
 
 
-def failures_view(failures: DataFrame, most: int = 20) -> RenderableType:
+def failures_view(failures: DataFrame, most: int = 20) -> Table:
     """Return a table of the published figures that are missed, the first ``most`` of them.
 
     Args:
@@ -81,22 +80,13 @@ def missed_text(failures: DataFrame) -> str:
 
 
 def _figures_view(title: str, columns: Sequence[str], note: str | None) -> Table:
-    from rich import box
-    from rich.table import Table
+    from fusemax.cli.output import table
 
-    view = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption=note,
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    view.add_column("metric", no_wrap=True)
+    view = table(title)
+    view.caption = note
+    view.add_column("metric")
     for column in columns:
-        view.add_column(column, justify="right", no_wrap=True)
+        view.add_column(column, justify="right")
     return view
 
 

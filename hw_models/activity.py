@@ -60,11 +60,15 @@ class Phase:
         name: such as ``QK`` or ``fused``.
         cycles: compute cycles, after the schedule has overlapped what it can.
         dram_bytes: off-chip traffic.
+        waits_2d, waits_1d: those of the cycles in which all else waits for that array: it is the busier one of its
+            epoch, or as busy as the other, which then waits too. Draining the 2D array counts for it.
     """
 
     name: str
     cycles: int
     dram_bytes: int
+    waits_2d: int = 0
+    waits_1d: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,19 @@ from hw_models.accounting import Accounting
 from hw_models.activity import Activity, ArrayName
 from hw_models.architecture import Architecture, Array
 from hw_models.area import logic_area_um2
+from hw_models.bound import TOLERANCE
 from hw_models.components import LEAK_CLOCK_HZ, logic
 from hw_models.components.many import buffer_costs, register_file_costs, scales
 from hw_models.energy import dram_pj
 
 Values: TypeAlias = npt.NDArray[Any]
 Number: TypeAlias = "int | float | Values"
+BatchPhase: TypeAlias = tuple[Number, Number, Number, Number]
 
 MEMORIES: Final = ("dram", "global_buffer", "staging", "array_2d", "array_1d")
 ARRAYS: Final[tuple[ArrayName, ArrayName]] = ("array_2d", "array_1d")
-BOUNDS: Final = ("memory", "2d", "1d")
+BOUNDS: Final = ("memory", "2d", "memory+2d", "1d", "memory+1d", "2d+1d", "memory+2d+1d")
+"""What latencies depend on; the place of each, plus one, has a bit for each resource."""
 _PICO: Final = 1e-12
 
 
@@ -40,7 +43,7 @@ class Totals:
         reads, writes: values by memory, as the accounting charges them.
         operations: by array and class of work.
         busy, occupied: useful PE-cycles and cycles by array.
-        phases: (cycles, DRAM bytes) of each.
+        phases: (cycles, DRAM bytes, cycles that wait for the 2D array, for the 1D array) of each, as in ``Phase``.
         buffer_bytes, passes, tiled: as in ``Activity``.
     """
 
@@ -49,7 +52,7 @@ class Totals:
     operations: Mapping[tuple[ArrayName, WorkClass], Number]
     busy: Mapping[ArrayName, Number]
     occupied: Mapping[ArrayName, Number]
-    phases: tuple[tuple[Number, Number], ...]
+    phases: tuple[BatchPhase, ...]
     buffer_bytes: Number
     passes: int
     tiled: bool
@@ -57,7 +60,7 @@ class Totals:
     @property
     def dram_bytes(self) -> Number:
         """Off-chip traffic of all phases."""
-        return sum(moved for _, moved in self.phases)
+        return sum(moved for _, moved, _, _ in self.phases)
 
 
 def totals_of(activity: Activity, accounting: Accounting) -> Totals:
@@ -73,16 +76,16 @@ def totals_of(activity: Activity, accounting: Accounting) -> Totals:
             operations[einsum.array, work] = operations.get((einsum.array, work), 0) + number
         busy[einsum.array] += einsum.pe_cycles
         occupied[einsum.array] += einsum.cycles
-    phases = tuple((p.cycles, p.dram_bytes) for p in activity.phases)
+    phases = tuple((p.cycles, p.dram_bytes, p.waits_2d, p.waits_1d) for p in activity.phases)
     return Totals(
         reads, writes, operations, busy, occupied, phases, activity.buffer_bytes, activity.passes, activity.tiled
     )
 
 
-def batch_latency_s(phases: tuple[tuple[Number, Number], ...], architecture: Architecture) -> Number:
+def batch_latency_s(phases: tuple[BatchPhase, ...], architecture: Architecture) -> Number:
     """Return latencies in seconds, as ``latency.latency_s`` does for one point."""
     seconds: Number = 0.0
-    for cycles, moved in phases:
+    for cycles, moved, _, _ in phases:
         seconds = seconds + np.maximum(
             real(cycles) / architecture.frequency_hz, real(moved) / architecture.bandwidth_bytes_per_s
         )
@@ -105,18 +108,12 @@ def batch_cost(totals: Totals, architecture: Architecture, accounting: Accountin
     Raises:
         InputError: an Einsum asks an array for work that its PEs do not do, or a component is not known.
     """
-    frequency, bandwidth = architecture.frequency_hz, architecture.bandwidth_bytes_per_s
     latency = batch_latency_s(totals.phases, architecture)
-    cycles = latency * frequency
-    waiting: Number = 0
-    for compute_cycles, moved in totals.phases:
-        compute, transfer = real(compute_cycles) / frequency, real(moved) / bandwidth
-        waiting = waiting + np.where(np.greater(transfer, compute), transfer, 0.0)
+    cycles = latency * architecture.frequency_hz
     utilisation = {}
     for name in ARRAYS:
         available = np.asarray(_pes(architecture.array(name)) * cycles)
         utilisation[name] = real(totals.busy[name]) / np.where(available == 0, 1.0, available)
-    array_bound = np.where(np.greater_equal(totals.occupied["array_2d"], totals.occupied["array_1d"]), 1, 2)
     return {
         "latency_s": latency,
         "energy_j": _energy_j(totals, architecture, accounting, latency),
@@ -126,8 +123,24 @@ def batch_cost(totals: Totals, architecture: Architecture, accounting: Accountin
         "util_2d": utilisation["array_2d"],
         "util_1d": utilisation["array_1d"],
         "passes": totals.passes,
-        "bound": np.where(np.greater(2 * waiting, latency), 0, array_bound),
+        "bound": _bound(totals.phases, architecture),
     }
+
+
+def _bound(phases: tuple[BatchPhase, ...], architecture: Architecture) -> Number:
+    """Return what the latency depends on most, as ``latency.dependence_s`` and ``bound.slowest`` tell it."""
+    frequency, bandwidth = architecture.frequency_hz, architecture.bandwidth_bytes_per_s
+    seconds: list[Any] = [0.0, 0.0, 0.0]
+    for cycles, moved, waits_2d, waits_1d in phases:
+        compute, transfer = real(cycles) / frequency, real(moved) / bandwidth
+        seconds[0] = seconds[0] + np.where(np.greater_equal(transfer, compute), transfer, 0.0)
+        computes = np.greater_equal(compute, transfer)
+        for place, waits in ((1, waits_2d), (2, waits_1d)):
+            seconds[place] = seconds[place] + np.where(computes, real(waits) / frequency, 0.0)
+    least = (1 - TOLERANCE) * np.maximum(np.maximum(seconds[0], seconds[1]), seconds[2])
+    bits = [np.greater_equal(value, least).astype(np.int64) << place for place, value in enumerate(seconds)]
+    found: Number = sum(bits) - 1
+    return found
 
 
 def _energy_j(totals: Totals, architecture: Architecture, accounting: Accounting, latency: Number) -> Number:

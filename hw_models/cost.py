@@ -3,23 +3,21 @@
     utilisation of an array = Σ useful PE-cycles / (PEs · latency · frequency)
     share of an Einsum      = its useful PE-cycles / (PEs of its array · latency · frequency)
 
-``bound`` is ``memory`` when phases limited by off-chip traffic take more than half of the latency;
-otherwise it is the array, ``2d`` or ``1d``, that Einsums occupy for more cycles (``2d`` if equal).
+``bound`` is what the latency depends on most (``bound.py``): ``memory``, ``2d``, ``1d``, or several of them if equal.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from hw_models.accounting import Accounting
 from hw_models.activity import Activity, ArrayName
 from hw_models.architecture import Architecture
 from hw_models.area import area
+from hw_models.bound import slowest
 from hw_models.energy import Energy, energy
-from hw_models.latency import latency_s, memory_s
-
-Bound = Literal["memory", "2d", "1d"]
+from hw_models.latency import dependence_s, latency_s
 
 
 class EinsumCost(NamedTuple):
@@ -50,7 +48,7 @@ class Cost:
         energy_parts: joules by part.
         area_mm2: chip area in mm².
         util_2d, util_1d: fraction of each array's PE-cycles that do useful work.
-        bound: what limits the latency.
+        bound: what the latency depends on most: ``memory``, ``2d``, ``1d``, or several joined by ``+``.
         passes: passes over the reduced rank.
         per_einsum: each Einsum's part.
     """
@@ -63,7 +61,7 @@ class Cost:
     area_mm2: float
     util_2d: float
     util_1d: float
-    bound: Bound
+    bound: str
     passes: int
     per_einsum: tuple[EinsumCost, ...]
 
@@ -82,13 +80,8 @@ def cost(activity: Activity, architecture: Architecture, accounting: Accounting)
         "array_1d": architecture.array_1d.pes * cycles or 1.0,
     }
     busy = {"array_2d": 0, "array_1d": 0}
-    occupied = {"array_2d": 0, "array_1d": 0}
     for e in activity.einsums:
         busy[e.array] += e.pe_cycles
-        occupied[e.array] += e.cycles
-    bound: Bound = "2d" if occupied["array_2d"] >= occupied["array_1d"] else "1d"
-    if 2 * memory_s(activity, architecture) > latency:
-        bound = "memory"
     return Cost(
         latency_s=latency,
         dram_bytes=activity.dram_bytes,
@@ -98,7 +91,7 @@ def cost(activity: Activity, architecture: Architecture, accounting: Accounting)
         area_mm2=area(architecture).chip_mm2,
         util_2d=busy["array_2d"] / available["array_2d"],
         util_1d=busy["array_1d"] / available["array_1d"],
-        bound=bound,
+        bound=slowest(dependence_s(activity, architecture)),
         passes=activity.passes,
         per_einsum=tuple(
             EinsumCost(e.name, e.array, e.cycles, e.pe_cycles / available[e.array]) for e in activity.einsums

@@ -20,8 +20,15 @@ def latency_s(activity: Activity, architecture: Architecture) -> float:
     return seconds
 
 
-def memory_s(activity: Activity, architecture: Architecture) -> float:
-    """Return the part of the latency, in seconds, of the phases that off-chip traffic limits."""
+def dependence_s(activity: Activity, architecture: Architecture) -> dict[str, float]:
+    """Return for how many seconds the latency depends on the memory and on each array (``bound.py``)."""
     frequency, bandwidth = architecture.frequency_hz, architecture.bandwidth_bytes_per_s
-    times = ((p.cycles / frequency, p.dram_bytes / bandwidth) for p in activity.phases)
-    return sum(transfer for compute, transfer in times if transfer > compute)
+    found = {"memory": 0.0, "2d": 0.0, "1d": 0.0}
+    for phase in activity.phases:
+        compute, transfer = phase.cycles / frequency, phase.dram_bytes / bandwidth
+        if transfer >= compute:
+            found["memory"] += transfer
+        if compute >= transfer:
+            found["2d"] += phase.waits_2d / frequency
+            found["1d"] += phase.waits_1d / frequency
+    return found

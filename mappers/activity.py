@@ -59,16 +59,19 @@ def _phases(mapping: Mapping, einsums: list[EinsumActivity]) -> tuple[Phase, ...
     done = {e.name: e for e in einsums}
     phases = []
     for phase in mapping.phases:
-        cycles = phase.drain_cycles
-        values = 0
+        cycles = waits_2d = phase.drain_cycles
+        waits_1d = values = 0
         for epoch in phase.epochs:
             on = {"array_2d": 0, "array_1d": 0}
             for name in epoch:
                 einsum = done[name]
                 on[einsum.array] += einsum.cycles
                 values += dram_values(einsum)
-            cycles += max(on.values())
-        phases.append(Phase(phase.name, cycles, values * mapping.value_bytes))
+            busier = max(on.values())
+            cycles += busier
+            waits_2d += busier * (on["array_2d"] == busier)
+            waits_1d += busier * (on["array_1d"] == busier)
+        phases.append(Phase(phase.name, cycles, values * mapping.value_bytes, waits_2d, waits_1d))
     return tuple(phases)
 
 

@@ -27,6 +27,7 @@ from einsum_cascades.rewrites.local import CorrectLocally
 from einsum_cascades.rewrites.obstacle import hidden_rows, obstacles
 from einsum_cascades.rewrites.partition import PartitionRank
 from einsum_cascades.rewrites.stability import risks
+from einsum_cascades.shown import Facts, Shown
 
 LARGE_INPUT = 1e3
 """The size of inputs at which a derived cascade must stay finite where its source does."""
@@ -89,13 +90,16 @@ class Step:
         """What kind of rewrite it is."""
         return self.rewrite.name
 
+    def __repr__(self) -> str:
+        return f"<Step {self}>"
+
     def __str__(self) -> str:
         words = ", then ".join([*self.before, self.rewrite.describe()])
         return f"{words}: {self.passes} pass" + "es" * (self.passes != 1)
 
 
-@dataclass(frozen=True)
-class Derivation:
+@dataclass(frozen=True, repr=False)
+class Derivation(Shown):
     """How a cascade with fewer passes follows from another.
 
     Attributes:
@@ -141,6 +145,16 @@ class Derivation:
     def cautions(self) -> tuple[str, ...]:
         """Where the result can lose digits that the source keeps."""
         return tuple(step.caution for step in self.steps if step.caution)
+
+    def shown(self) -> tuple[str, Facts]:
+        """Return the passes before and after, and the steps between."""
+        title = f"{self.source.name}, {self.passes_before} to {self.passes} passes over {self.rank}"
+        steps = [(f"step {number}", f"{step}, error {step.error:.0e}") for number, step in enumerate(self.steps, 1)]
+        said = {"warning": self.warnings, "caution": self.cautions, "in the way": self.obstacles}
+        return title, [*steps, *((name, text) for name, texts in said.items() for text in texts)]
+
+    def __repr__(self) -> str:
+        return f"<Derivation {self.shown()[0]} by {len(self.steps)} rewrite{'s' * (len(self.steps) != 1)}>"
 
     def with_passes(self, passes: int) -> tuple[Derivation, ...]:
         """Return the forms that have a number of passes, best first."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusemax.cli import options
-from fusemax.cli.output import quantity, show, table, write, write_json
+from fusemax.cli.output import quantity, say, show, table, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,7 +75,7 @@ def analyze(
         return
     _show(analysis)
     for file in files:
-        write(f"written to {file}")
+        say(f"written to {file}")
 
 
 def _sizes(cascade: Cascade, workload: dict[str, Any], sizes: dict[str, int]) -> tuple[dict[str, int], int]:
@@ -100,19 +100,19 @@ def _show(analysis: Analysis) -> None:
     if analysis.sizes:
         title += f" ({', '.join(f'{r} {n:,}' for r, n in analysis.sizes.items())}; {analysis.value_bytes}-byte values"
         title += f"; {analysis.instances:,} instances)" if analysis.instances > 1 else ")"
-    write(title)
+    say(title)
     if analysis.chain:
-        write("\n".join(f"  {link.text}" for link in analysis.chain))
+        say("\n".join(f"  {link.text}" for link in analysis.chain))
     show(_stages(analysis), _tensors(analysis), _figures(analysis))
     if analysis.consequences:
         show(_buffer(analysis))
     if analysis.bound is not None:
         bound = analysis.bound
-        write(
+        say(
             f"least traffic with {bound.buffer_bytes:,} bytes on chip, each value computed once: "
             f"{bound.dram_bytes:,} bytes"
         )
-        write("\n".join(f"  {_plan(segment)}" for segment in bound.segments))
+        say("\n".join(f"  {_plan(segment)}" for segment in bound.segments))
     if analysis.curve:
         show(_curve(analysis))
 

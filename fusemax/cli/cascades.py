@@ -113,8 +113,9 @@ def _show(rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     view = table()
-    for heading in ("cascade", "passes", "Einsums"):
-        view.add_column(heading, no_wrap=True)
+    for heading in ("cascade", "passes"):
+        view.add_column(heading)
+    view.add_column("Einsums", justify="right")
     view.add_column("title and source")
     for row in rows:
         passes = f"{row['passes']} over {row['rank']}" if row["rank"] else "–"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fusemax.cli import options
-from fusemax.cli.output import percent, quantity, show, write_json
+from fusemax.cli.layout import GLUE
+from fusemax.cli.output import byte_size, percent, quantity, show, table, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -103,28 +104,12 @@ def evaluate(
         show(_overview(found, _spatial_rows(found)), _energy(found), _einsums(found))
 
 
-def _table(title: str = "", *, header: bool = True) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    return Table(
-        title=title or None,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD if header else None,
-        show_header=header,
-        pad_edge=not header,
-    )
-
-
 def _overview(found: dict[str, Any], rows: dict[str, str]) -> Table:
-    from rich.text import Text
-
-    view = _table(f"{found['cascade']} on {found['arch']}", header=False)
-    view.add_column(no_wrap=True, style="dim")
+    view = table(f"{found['cascade']} on {found['arch']}", header=False)
+    view.add_column(style="dim")
     view.add_column()
     for label, value in rows.items():
-        view.add_row(label, Text(value))
+        view.add_row(label, value)
     return view
 
 
@@ -143,14 +128,14 @@ def _spatial_rows(found: dict[str, Any]) -> dict[str, str]:
         "tiles": _sizes(found["tiles"]) or "none",
         "latency": quantity(found["latency_s"], "s"),
         "energy": quantity(found["energy_j"], "J"),
-        "off-chip traffic": _bytes(found["dram_bytes"]),
-        "peak live in buffer": _bytes(found["buffer_bytes"]),
+        "off-chip traffic": byte_size(found["dram_bytes"]),
+        "peak live in buffer": byte_size(found["buffer_bytes"]),
         "chip area": f"{found['area_mm2']:,.4g} mm²",
         **outside,
         "2D array used": percent(found["util_2d"]),
         "1D array used": percent(found["util_1d"]),
         "passes": str(found["passes"]),
-        "bound by": BOUNDS[found["kind"]][found["bound"]],
+        "bound by": _bound(found),
     }
 
 
@@ -162,10 +147,10 @@ def _cpu_rows(found: dict[str, Any]) -> dict[str, str]:
         "tiles": _sizes(found["tiles"]),
         "latency": quantity(found["latency_s"], "s"),
         "energy": "not known",
-        "off-chip traffic": _bytes(found["dram_bytes"]) + ", from cold caches",
-        "working tiles": _bytes(found["buffer_bytes"]) + ", all threads",
+        "off-chip traffic": byte_size(found["dram_bytes"]) + ", from cold caches",
+        "working tiles": byte_size(found["buffer_bytes"]) + ", all threads",
         "passes": str(found["passes"]),
-        "bound by": BOUNDS[found["kind"]][found["bound"]],
+        "bound by": _bound(found),
     }
 
 
@@ -180,18 +165,23 @@ def _gpu_rows(found: dict[str, Any]) -> dict[str, str]:
         "tiles": _sizes(found["tiles"]),
         "latency": quantity(found["latency_s"], "s"),
         "energy": "not known",
-        "off-chip traffic": _bytes(found["dram_bytes"]),
-        "working tiles": _bytes(found["buffer_bytes"]) + ", all multiprocessors",
+        "off-chip traffic": byte_size(found["dram_bytes"]),
+        "working tiles": byte_size(found["buffer_bytes"]) + ", all multiprocessors",
         "passes": str(found["passes"]),
-        "bound by": BOUNDS[found["kind"]][found["bound"]],
+        "bound by": _bound(found),
     }
 
 
+def _bound(found: dict[str, Any]) -> str:
+    names = BOUNDS[found["kind"]]
+    return " and ".join(names[resource] for resource in found["bound"].split("+"))
+
+
 def _parts(found: dict[str, Any]) -> Table:
-    view = _table()
-    view.add_column("latency", no_wrap=True)
-    view.add_column("", justify="right", no_wrap=True)
-    view.add_column("share", justify="right", no_wrap=True)
+    view = table()
+    view.add_column("latency")
+    view.add_column("", justify="right")
+    view.add_column("share", justify="right")
     for part, seconds in found["parts_s"].items():
         if seconds:
             waits = part in ("L1", "L2", "L3", "memory", "HBM")
@@ -201,10 +191,10 @@ def _parts(found: dict[str, Any]) -> Table:
 
 
 def _energy(found: dict[str, Any]) -> Table:
-    view = _table()
-    view.add_column("energy", no_wrap=True)
-    view.add_column("", justify="right", no_wrap=True)
-    view.add_column("share", justify="right", no_wrap=True)
+    view = table()
+    view.add_column("energy")
+    view.add_column("", justify="right")
+    view.add_column("share", justify="right")
     for part, joules in found["energy_parts_j"].items():
         if joules:
             view.add_row(part.replace("_", " "), quantity(joules, "J"), percent(joules / found["energy_j"]))
@@ -214,11 +204,11 @@ def _energy(found: dict[str, Any]) -> Table:
 def _einsums(found: dict[str, Any]) -> Table:
     counts_cycles = found["kind"] == "spatial-array"
     headings = ("cycles", "share of the array") if counts_cycles else ("share of the latency",)
-    view = _table()
-    view.add_column("Einsum", no_wrap=True)
-    view.add_column("array" if counts_cycles else "unit", no_wrap=True)
+    view = table()
+    view.add_column("Einsum")
+    view.add_column("array" if counts_cycles else "unit")
     for heading in headings:
-        view.add_column(heading, justify="right", no_wrap=True)
+        view.add_column(heading, justify="right")
     for row in found["per_einsum"]:
         cycles = [f"{row['cycles']:,}"] if counts_cycles else []
         view.add_row(row["einsum"], UNITS[row["array"]], *cycles, percent(row["share"]))
@@ -226,8 +216,4 @@ def _einsums(found: dict[str, Any]) -> Table:
 
 
 def _sizes(sizes: dict[str, int]) -> str:
-    return ", ".join(f"{rank} {size:,}" for rank, size in sizes.items())
-
-
-def _bytes(count: int) -> str:
-    return f"{quantity(count, 'B')} ({count:,} bytes)" if count >= 1000 else f"{count:,} bytes"
+    return ", ".join(f"{rank}{GLUE}{size:,}" for rank, size in sizes.items())

@@ -10,7 +10,7 @@ import typer
 from einsum_cascades.errors import InputError
 from fusemax.cli import completion, options
 from fusemax.cli.cascades import short_citation
-from fusemax.cli.output import quantity, show, table, write, write_json
+from fusemax.cli.output import quantity, say, show, table, write, write_json
 from fusemax.cli.values import capacity, shown
 
 if TYPE_CHECKING:
@@ -110,16 +110,16 @@ def _main(row: dict[str, Any]) -> str:
 
 
 def _show(found: dict[str, Any]) -> None:
-    write(f"{found['machine']}: {found['title'] or found['kind']}")
+    say(f"{found['machine']}: {found['title'] or found['kind']}")
     for label in ("kind", "measured"):
         if found[label]:
-            write(f"  {label}: {found[label]}")
+            say(f"  {label}: {found[label]}")
     views = [_values(found["values"], found["about"])]
     if found["costs"]:
         views.append(_costs(found["costs"]))
     show(*views)
     if found["citation"]:
-        write(f"source: {found['citation']}")
+        say(f"source: {found['citation']}")
 
 
 def _values(values: dict[str, Any], about: dict[str, str]) -> Table:

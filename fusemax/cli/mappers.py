@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from fusemax.cli import completion, options
-from fusemax.cli.output import show, table, write, write_json
+from fusemax.cli.output import say, show, table, write, write_json
 
 
 def mappers(
@@ -39,11 +39,11 @@ def mappers(
     if json:
         write_json({**found, "fits": fitting})
         return
-    write(f"{name}: maps onto {_kinds(found)} ({', '.join(fitting)})")
+    say(f"{name}: maps onto {_kinds(found)} ({', '.join(fitting)})")
     write("")
     if found["summary"] not in found["about"]:
-        write(f"{found['summary']}\n\n")
-    write(found["about"])
+        say(f"{found['summary']}\n\n")
+    say(found["about"])
 
 
 def _kinds(found: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ import typer
 from einsum_cascades.errors import InputError
 from fusemax.cli import completion, options
 from fusemax.cli.examples import epilog
-from fusemax.cli.output import percent, quantity, show, write, write_json
+from fusemax.cli.output import percent, quantity, say, show, table, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -142,7 +142,7 @@ def kept(rows: Iterable[Measurement], out: Path | None) -> tuple[Measurement, ..
     try:
         found = tuple(rows)
     except ArithmeticError as error:
-        write(f"failed: {error}")
+        say(f"failed: {error}")
         raise typer.Exit(1) from error
     if out is not None:
         write_atomically(out, format_table(found))
@@ -177,41 +177,38 @@ def _plain(found: Sequence[Compared], machine: Cpu) -> dict[str, Any]:
 def _show(found: Sequence[Compared], machine: Cpu) -> None:
     from fusemax.measurement import errors, mean_absolute_error, product_flops_per_s
 
-    show(table(found))
-    write(f"machine: {machine.measured or machine.name}; {machine.threads} threads")
-    write(f"matrix products: {quantity(product_flops_per_s(machine), 'flop/s')}, of which each kernel's share")
+    show(compared_table(found))
+    say(f"machine: {machine.measured or machine.name}; {machine.threads} threads")
+    say(f"matrix products: {quantity(product_flops_per_s(machine), 'flop/s')}, of which each kernel's share")
     for kernel, error in errors(found).items():
-        write(f"error of {kernel}: {percent(error)}")
+        say(f"error of {kernel}: {percent(error)}")
     mean = mean_absolute_error(found)
     if mean is not None:
         largest = max((row for row in found if row.ratio is not None), key=lambda row: abs((row.ratio or 1.0) - 1))
-        write(
-            f"largest error: {percent(abs((largest.ratio or 1.0) - 1))}, {largest.measured.kernel}, {_shape(largest)}"
-        )
-        write(f"mean absolute error: {percent(mean)}")
+        where = f"{largest.measured.kernel}, {shape_text(largest.measured.shape)}"
+        say(f"largest error: {percent(abs((largest.ratio or 1.0) - 1))}, {where}")
+        say(f"mean absolute error: {percent(mean)}")
 
 
-def table(found: Sequence[Compared]) -> Table:
-    """Return measured beside predicted, shape by shape."""
-    from rich import box
-    from rich.table import Table
-
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    view.add_column("shape", no_wrap=True)
-    view.add_column("kernel", no_wrap=True)
+def compared_table(found: Sequence[Compared]) -> Table:
+    """Return measured beside predicted, a section for each shape."""
+    view = table()
+    view.add_column("shape, kernel")
     for heading in ("measured", "predicted", "ratio", "share"):
-        view.add_column(heading, justify="right", no_wrap=True)
+        view.add_column(heading, justify="right")
     before = None
     for row in found:
-        if before is not None and before != row.measured.shape:
-            view.add_section()
-        shown = "" if row.measured.shape == before else _shape(row)
-        before = row.measured.shape
+        if row.measured.shape != before:
+            if before is not None:
+                view.add_section()
+            before = row.measured.shape
+            view.add_row(shape_text(before))
         predicted = ("", "") if row.predicted_s is None else (quantity(row.predicted_s, "s"), f"{row.ratio:.3f}")
-        view.add_row(shown, row.measured.kernel, quantity(row.measured.median_s, "s"), *predicted, percent(row.share))
+        view.add_row(f"  {row.measured.kernel}", quantity(row.measured.median_s, "s"), *predicted, percent(row.share))
     return view
 
 
-def _shape(row: Compared) -> str:
-    batch, heads, q_len, kv_len, head_dim, causal = row.measured.shape
+def shape_text(shape: tuple[int, int, int, int, int, bool]) -> str:
+    """Return batch, heads, queries, keys and head size for people: ``1x8 512x512 128 causal``."""
+    batch, heads, q_len, kv_len, head_dim, causal = shape
     return f"{batch}x{heads} {q_len}x{kv_len} {head_dim}" + " causal" * causal

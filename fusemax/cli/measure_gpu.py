@@ -10,13 +10,11 @@ import typer
 
 from einsum_cascades.errors import InputError
 from fusemax.cli import completion, options
-from fusemax.cli.measure import Against, Compare, Out, check_place, kept, report, warn
+from fusemax.cli.measure import Against, Compare, Out, check_place, compared_table, kept, report, shape_text, warn
 from fusemax.cli.measure_gpu_custom import measured_custom
-from fusemax.cli.output import percent, quantity, show, write, write_json
+from fusemax.cli.output import percent, say, show, write, write_json
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from fusemax.measurement import Compared
     from hw_models.gpu.machine import Gpu
     from kernels.measure.table import Measurement
@@ -203,41 +201,15 @@ def _show(found: Sequence[Compared]) -> None:
     from fusemax.gpu_comparison import UNDESCRIBED, summary
 
     for device, rows in _by_device(found).items():
-        write(device)
-        show(_table(rows))
+        say(device)
+        show(compared_table(rows))
         groups = summary(rows)
         for name in (*(n for n in groups if n not in LABELS), *(n for n in LABELS if n in groups)):
             group = groups[name]
             known = ", which its tiles do not describe" * (name in UNDESCRIBED)
-            write(
+            say(
                 f"mean absolute error of {LABELS.get(name, name)}{known}: {percent(group['mean_absolute_error'])} "
                 f"over {group['rows']}, largest {percent(group['largest_error'])} "
-                f"({_shape(group['largest_error_at'])})"
+                f"({shape_text(group['largest_error_at'])})"
             )
         write("")
-
-
-def _table(rows: Sequence[Compared]) -> Table:
-    """Measured beside predicted, a section per shape."""
-    from rich import box
-    from rich.table import Table
-
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    view.add_column("shape, kernel", no_wrap=True)
-    for heading in ("measured", "predicted", "ratio", "share"):
-        view.add_column(heading, justify="right", no_wrap=True)
-    before = None
-    for row in rows:
-        if row.measured.shape != before:
-            if before is not None:
-                view.add_section()
-            before = row.measured.shape
-            view.add_row(_shape(before))
-        predicted = ("", "") if row.predicted_s is None else (quantity(row.predicted_s, "s"), f"{row.ratio:.3f}")
-        view.add_row(f"  {row.measured.kernel}", quantity(row.measured.median_s, "s"), *predicted, percent(row.share))
-    return view
-
-
-def _shape(shape: tuple[int, int, int, int, int, bool]) -> str:
-    batch, heads, q_len, kv_len, head_dim, causal = shape
-    return f"{batch}x{heads} {q_len}x{kv_len} {head_dim}" + " causal" * causal

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from einsum_cascades.errors import InputError
 from fusemax.cli.measure import kept, report
-from fusemax.cli.output import percent, quantity, show, write, write_json
+from fusemax.cli.output import percent, quantity, say, show, table, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,15 +38,15 @@ def measured_custom(runs: bool, quick: bool, out: Path | None, against: Path | N
         write_json({**found, "mean_absolute_error": mean, "rows": _plain(rows, predicted)})
         return
     for device in dict.fromkeys(row.device for row in rows):
-        write(device)
+        say(device)
         of_device = [(row, said) for row, said in zip(rows, predicted, strict=True) if row.device == device]
         show(_table(of_device))
     for cascade, ratio in found["against_flex"].items():
-        write(f"{cascade}: FlexAttention takes {ratio:.3f} times as long (geometric mean)")
+        say(f"{cascade}: FlexAttention takes {ratio:.3f} times as long (geometric mean)")
     for cascade, ratio in found["against_plain"].items():
-        write(f"{cascade}: {ratio:.3f} of the plain kernel's rate for the same products (geometric mean)")
+        say(f"{cascade}: {ratio:.3f} of the plain kernel's rate for the same products (geometric mean)")
     if mean is not None:
-        write(f"mean absolute error of the model: {percent(mean)} over {len(errors)}, largest {percent(max(errors))}")
+        say(f"mean absolute error of the model: {percent(mean)} over {len(errors)}, largest {percent(max(errors))}")
 
 
 def _measured(quick: bool, out: Path | None) -> tuple[Measurement, ...]:
@@ -79,13 +79,10 @@ def _plain(rows: Sequence[Measurement], predicted: Sequence[float | None]) -> li
 
 def _table(rows: Sequence[tuple[Measurement, float | None]]) -> Table:
     """The times of both kernels and the model's, a section per shape."""
-    from rich import box
-    from rich.table import Table
-
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    view.add_column("shape, cascade", no_wrap=True)
+    view = table()
+    view.add_column("shape, cascade")
     for heading in ("generated", "predicted", "FlexAttention", "ratio"):
-        view.add_column(heading, justify="right", no_wrap=True)
+        view.add_column(heading, justify="right")
     times = {(row.shape[:5], row.cascade, row.kernel): row.median_s for row, _ in rows}
     predicted = {(row.shape[:5], row.cascade): said for row, said in rows if said is not None}
     before = None

@@ -9,7 +9,7 @@ import typer
 from fusemax.cli import completion, options
 from fusemax.cli.cascades import short_citation
 from fusemax.cli.machines import AsFormat, Format, refuse_format
-from fusemax.cli.output import show, table, write, write_json
+from fusemax.cli.output import say, show, table, write, write_json
 
 SIZES = ("heads", "head_dim", "model_dim", "ffn_dim", "batch")
 
@@ -62,7 +62,7 @@ def _list(rows: list[dict[str, Any]]) -> None:
 
 
 def _show(found: dict[str, Any]) -> None:
-    write(found["model"])
+    say(found["model"])
     view = table()
     view.add_column("key", no_wrap=True)
     view.add_column("value", justify="right", no_wrap=True)
@@ -72,4 +72,4 @@ def _show(found: dict[str, Any]) -> None:
     show(view)
     for label in ("note", "citation"):
         if found[label]:
-            write(f"{'source' if label == 'citation' else label}: {found[label]}")
+            say(f"{'source' if label == 'citation' else label}: {found[label]}")

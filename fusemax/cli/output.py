@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from fusemax.units import byte_size, quantity
+
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
     from rich.table import Table
 
-_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
-_SMALL = ("", "m", "µ", "n", "p", "f")
+__all__ = ["byte_size", "percent", "progress", "quantity", "say", "show", "table", "width", "write", "write_json"]
+
+_UNBOUNDED = 100_000
 
 
 def write(text: str) -> None:
@@ -22,39 +26,55 @@ def write(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
-def show(*views: RenderableType) -> None:
-    """Write tables and other rich text: coloured on a terminal, plain elsewhere."""
+def say(text: str) -> None:
+    """Write sentences: wrapped where a width is known, that is on a terminal or where ``COLUMNS`` is set."""
+    from fusemax.cli.layout import GLUE, glued, wrapped
+
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
+        text = wrapped(glued(text), width(), hanging=2).plain.replace(GLUE, " ")
+    write(text)
+
+
+def show(*views: Table) -> None:
+    """Write tables as wide as the screen, 80 columns in a pipe: coloured on a terminal, and never cut."""
+    from fusemax.cli.layout import GLUE, fitted
+
     console = _console()
+    columns = console.width
+    console.width = _UNBOUNDED
     with console.capture() as captured:
         for view in views:
-            console.print(view)
-    write("\n".join(line.rstrip() for line in captured.get().splitlines()))
+            for part in fitted(view, columns):
+                console.print(part)
+    write("\n".join(line.rstrip() for line in captured.get().replace(GLUE, " ").splitlines()))
 
 
-def table() -> Table:
-    """Return an empty table as all commands print them: a line under the headings and none at the sides."""
+def table(title: str = "", *, header: bool = True) -> Table:
+    """Return an empty table, to be filled and given to ``show``; columns justified right hold figures."""
     from rich import box
     from rich.table import Table
 
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    return Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        caption_style="italic",
+        box=box.SIMPLE_HEAD if header else None,
+        show_header=header,
+        padding=(0, 1, 0, 0) if header else (0, 1),
+        pad_edge=not header,
+    )
+
+
+def width() -> int:
+    """Return how many columns the screen has: what ``COLUMNS`` says, or the terminal, or 80 in a pipe."""
+    return _console().width
 
 
 def write_json(data: Mapping[str, Any]) -> None:
     """Write one JSON object; floats read back exactly, those that are no number become null."""
     write(json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def quantity(value: float, unit: str) -> str:
-    """Return a figure with four digits and an SI prefix: ``13.39 ms``."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g} {unit}"
-    scaled, prefix = float(value), 0
-    while abs(float(f"{scaled:.4g}")) >= 1000 and prefix < len(_PREFIXES) - 1:
-        scaled, prefix = scaled / 1000, prefix + 1
-    while prefix <= 0 and abs(scaled) < 1 and prefix > 1 - len(_SMALL):
-        scaled, prefix = scaled * 1000, prefix - 1
-    name = _PREFIXES[prefix] if prefix >= 0 else _SMALL[-prefix]
-    return f"{scaled:.4g} {name}{unit}"
 
 
 def percent(fraction: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -10,7 +11,7 @@ import typer
 from einsum_cascades.errors import InputError
 from fusemax.cli import options
 from fusemax.cli.completion_values import columns
-from fusemax.cli.output import quantity, show, write, write_json
+from fusemax.cli.output import quantity, say, show, table, width, write_json
 from fusemax.cli.signals import kept
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def report(
         write_json(as_dict(found, files))
     else:
         _show(found)
-        write(f"{len(files)} files in {folder}: {', '.join(path.name for path in files)}")
+        say(f"{len(files)} files in {folder}: {', '.join(path.name for path in files)}")
 
 
 def _names(flag: str, text: str) -> list[str]:
@@ -118,49 +119,59 @@ def _show(found: Report) -> None:
     from fusemax.report.make import summary
 
     for note, lines in found.notes():
-        write("\n  ".join([note, *lines]))
-    write(summary(found))
-    show(_table(found))
-    rest = len(found.front) - len(_shown_rows(found))
+        say("\n  ".join([note, *lines]))
+    say(summary(found))
+    places, counts = _shown_rows(found)
+    view, left_out = _table(found, places, counts)
+    show(view)
+    if max(counts, default=1) > 1:
+        say("×N: N points are equally good in all objectives; the first of them is shown")
+    if left_out:
+        say(f"columns for which there is no room here: {', '.join(left_out)}")
+    rest = len(found.front) - sum(counts)
     if rest > 0:
-        write(f"{rest:,} more in pareto.csv")
+        say(f"{rest:,} more in pareto.csv")
 
 
-def _shown_rows(found: Report) -> list[int]:
-    """Return places on the first fronts, spread over each, its first and last among them."""
+def _shown_rows(found: Report) -> tuple[list[int], list[int]]:
+    """Return places on the first fronts, spread over each, its first and last among them, and how many are as good."""
     import numpy as np
 
-    fronts = np.unique(found.groups)[:SHOWN_FRONTS]
-    places: list[int] = []
+    places, counts = found.distinct
+    groups = found.groups[places]
+    fronts = np.unique(groups)[:SHOWN_FRONTS]
+    chosen: list[int] = []
     for front in fronts:
-        there = np.flatnonzero(found.groups == front)
-        chosen = np.linspace(0, len(there) - 1, min(len(there), SHOWN_ROWS // len(fronts))).round().astype(np.int64)
-        places += there[chosen].tolist()
-    return places
+        there = np.flatnonzero(groups == front)
+        some = np.linspace(0, len(there) - 1, min(len(there), SHOWN_ROWS // len(fronts))).round().astype(np.int64)
+        chosen += there[some].tolist()
+    return places[chosen].tolist(), counts[chosen].tolist()
 
 
-def _table(found: Report) -> Table:
-    """Return points of the front, spread over it, with as much of what tells them apart as there is room for."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    best = found.best.take(_shown_rows(found))
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def _table(found: Report, places: Sequence[int], counts: Sequence[int]) -> tuple[Table, list[str]]:
+    """Return points of the front with as much of what tells them apart as there is room for, and what there is not."""
+    best = found.best.take(places)
     kept, others = _columns(found, best)
     shown = {name: [_written(name, value) for value in best.column(name).to_pylist()] for name in [*kept, *others]}
-    width = {name: 3 + max(map(len, [name, *texts])) for name, texts in shown.items()}
-    room = Console().width - sum(width[name] for name in kept)
+    tied = [f"×{count:,}" if count > 1 else "" for count in counts]
+    wide = {name: 2 + max(map(len, [name, *texts])) for name, texts in shown.items()}
+    room = width() - 2 - sum(wide[name] for name in kept) - max(map(len, tied), default=0) - 2
+    left_out = []
     for name in others:
-        room -= width[name]
-        kept += [name] * (room >= 0)
+        if wide[name] <= room:
+            room -= wide[name]
+            kept.append(name)
+        else:
+            left_out.append(name)
+    view = table()
     for name in kept:
         numeric = isinstance(best.column(name)[0].as_py(), int | float)
-        view.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
-    for texts in zip(*(shown[name] for name in kept), strict=True):
-        view.add_row(*map(Text, texts))
-    return view
+        view.add_column(name, justify="right" if numeric else "left")
+    if any(tied):
+        view.add_column("", justify="right")
+    for number, texts in enumerate(zip(*(shown[name] for name in kept), strict=True)):
+        view.add_row(*texts, *([tied[number]] if any(tied) else []))
+    return view, left_out
 
 
 def _columns(found: Report, best: pyarrow.Table) -> tuple[list[str], list[str]]:
@@ -174,12 +185,12 @@ def _columns(found: Report, best: pyarrow.Table) -> tuple[list[str], list[str]]:
 
 
 def _written(name: str, value: object) -> str:
-    from fusemax.report.columns import unit
+    from fusemax.report.columns import PREFIXED, unit
 
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if unit(name) in ("s", "J", "B", "Hz", "W"):
+    if unit(name) in PREFIXED:
         return quantity(float(value), unit(name))
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

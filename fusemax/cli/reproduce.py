@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusemax.cli import options
-from fusemax.cli.output import progress, show, write, write_json
+from fusemax.cli.output import progress, say, show, write_json
 from fusemax.cli.signals import kept
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def reproduce(
         write_json(_report(name, tables, missed, files))
     else:
         _show(name, tables, missed)
-        write(f"{len(files)} files in {out}")
+        say(f"{len(files)} files in {out}")
     if len(missed):
         typer.echo(f"error: {missed_text(missed)}", err=True)
         raise typer.Exit(FAILED)

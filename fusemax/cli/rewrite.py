@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusemax.cli import options
-from fusemax.cli.output import show, table, write, write_json
+from fusemax.cli.output import say, show, table, write, write_json
 
 if TYPE_CHECKING:
     from einsum_cascades.ir import Cascade
@@ -130,7 +130,7 @@ def _show(derivation: Derivation) -> None:
         view.add_row(step.rewrite.describe(), str(step.passes), f"{step.error:.0e}", f"{step.compared:,}")
     show(view)
     if not derivation.steps:
-        write("no rewrite lowers the passes" if derivation.passes > 1 else "one pass is the least there is")
+        say("no rewrite lowers the passes" if derivation.passes > 1 else "one pass is the least there is")
     hidden = min((step.hidden for step in derivation.steps), default=0)
     lines = [f"in the check, masks hide whole tiles of {hidden:,} rows"] if hidden else []
     lines += [f"caution: {text}" for text in derivation.cautions]
@@ -144,4 +144,4 @@ def _show(derivation: Derivation) -> None:
         lines.append(f"not taken, since it is wrong: {step}")
         lines += [f"  {text}" for text in step.warnings]
     if lines:
-        write("\n".join(lines))
+        say("\n".join(lines))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fusemax.cli import completion
-from fusemax.cli.output import show, table, write, write_json
+from fusemax.cli.output import say, show, table, write_json
 
 
 def schema(
@@ -34,4 +34,4 @@ def schema(
     for name, about in schema_kinds().items():
         view.add_row(name, about)
     show(view)
-    write("fusemax schema KIND prints one")
+    say("fusemax schema KIND prints one")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusemax.cli import completion, options
-from fusemax.cli.output import quantity, write, write_json
+from fusemax.cli.output import quantity, say, write_json
 from fusemax.cli.signals import kept
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _watcher(*, quiet: bool) -> Any:
 
         def planned(self, plan: Plan) -> None:
             if not quiet:
-                write(_plan_text(plan))
+                say(_plan_text(plan))
                 sys.stdout.flush()
             if self.bar is not None:
                 self.bar.start()
@@ -223,14 +223,14 @@ def _show(outcome: Outcome, found: Best) -> None:
     if outcome.computed:
         rate = outcome.computed / outcome.elapsed_s
         made = f"{_points(outcome.computed)} in {duration(outcome.elapsed_s)}, {rate:,.0f} points/s"
-    write(f"{made}; {store.folder} holds {_rows(found.rows)} of {_points(store.header.points)}")
+    say(f"{made}; {store.folder} holds {_rows(found.rows)} of {_points(store.header.points)}")
     for status, count in found.status.most_common():
         if status != "ok":
-            write(f"  {count:,} without a cost: {status}")
+            say(f"  {count:,} without a cost: {status}")
     for workload in list(found.points)[:_WORKLOADS_SHOWN]:
-        write(_best_text(found, workload))
+        say(_best_text(found, workload))
     if len(found.points) > _WORKLOADS_SHOWN:
-        write(f"and {len(found.points) - _WORKLOADS_SHOWN:,} workloads more, which --json has")
+        say(f"and {len(found.points) - _WORKLOADS_SHOWN:,} workloads more, which --json has")
 
 
 def _best_text(found: Best, workload: tuple[Any, ...]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusemax.cli import completion, options
-from fusemax.cli.output import show, table, write, write_json
+from fusemax.cli.output import say, show, table, write, write_json
 
 if TYPE_CHECKING:
     from kernels.validate import Check
@@ -52,7 +52,7 @@ def validate(
     else:
         _show(found)
         for problem in dict.fromkeys(f"{r.case.kernel} {r.case.cascade.name}: {r.problem}" for r in found if r.problem):
-            write(problem)
+            say(problem)
         write(f"{len(found) - failed} of {len(found)} checks passed")
     if failed:
         typer.echo(f"error: {failed} of {len(found)} checks failed", err=True)
@@ -78,9 +78,9 @@ def as_row(result: Check) -> dict[str, Any]:
 def _show(found: Sequence[Check]) -> None:
     view = table()
     for heading in ("kernel", "cascade", "dtype", "shape", "causal"):
-        view.add_column(heading, no_wrap=heading != "shape")
+        view.add_column(heading)
     for heading in ("error", "tolerance", "ok"):
-        view.add_column(heading, justify="right", no_wrap=True)
+        view.add_column(heading, justify="right")
     for result in found:
         case = result.case
         causal = "yes" if case.causal else "no" if case.kernel == "tuned" else ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from fusemax.figures import style
 from fusemax.figures.measured import COLOURS
+from fusemax.figures.ticks import readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,6 +57,8 @@ def _panel(axes: Axes, rows: Sequence[Compared], kernels: Sequence[str]) -> None
     below, above = ([(1 + share) * end for end in ends] for share in (-BAND, BAND))
     axes.fill_between(ends, below, above, color=style.GREY, alpha=0.25, linewidth=0)
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel="Measured (s)", aspect="equal")
+    readable(axes.xaxis)
+    readable(axes.yaxis)
     axes.grid()
 
 
@@ -76,4 +79,4 @@ def _legend(figure: Figure, kernels: Sequence[str]) -> None:
         for kernel in kernels
     ]
     band = Patch(facecolor=style.GREY, alpha=0.25, label=f"within {BAND:.0%}")
-    figure.legend(handles=[*handles, band], loc="outside upper center", ncols=min(len(handles) + 1, 5))
+    figure.legend(handles=[*handles, band], loc="outside upper center", ncols=min(len(handles) + 1, 5), title="kernel")

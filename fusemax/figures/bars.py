@@ -62,7 +62,7 @@ def grouped_bars(values: Values, published: Values, spec: BarSpec) -> Figure:
     figure.supylabel(spec.label, fontsize=style.FONT_PT)
     entries = [(style.CONFIG_LABELS.get(c, c), style.colour(c, style.CONFIG_COLOURS, configs)) for c in configs]
     marked = any(point in values for point in published)
-    style.legend(figure, entries, published=marked, baseline=spec.baseline)
+    style.legend(figure, "configuration", entries, published=marked, baseline=spec.baseline)
     return figure
 
 

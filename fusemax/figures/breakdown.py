@@ -40,7 +40,7 @@ def breakdown_2d(utilization_2d: DataFrame) -> Figure:
     figure.supxlabel("Sequence length", fontsize=style.FONT_PT)
     figure.supylabel("Fraction of latency the 2D array is busy", fontsize=style.FONT_PT)
     entries = [(e, style.colour(e, style.EINSUM_COLOURS, einsums)) for e in einsums]
-    style.legend(figure, entries, published=any(point in ours for point in theirs))
+    style.legend(figure, "Einsum", entries, published=any(point in ours for point in theirs))
     return figure
 
 

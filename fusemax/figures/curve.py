@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fusemax.figures import style
+from fusemax.figures.ticks import readable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,9 +49,11 @@ def traffic_curve(*analyses: Analysis) -> Figure:
             markersize=4,
             label="the buffer given",
         )
-    axes.set(xscale="log", yscale="log", xlabel="Capacity on chip (bytes)", ylabel="Least off-chip traffic (bytes)")
+    axes.set(xscale="log", yscale="log", xlabel="Capacity on chip", ylabel="Least off-chip traffic")
+    for axis in (axes.xaxis, axes.yaxis):
+        readable(axis, "B")
     axes.grid()
-    figure.legend(loc="outside upper left")
+    figure.legend(loc="outside upper left", title="cascade")
     return figure
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fusemax.figures import style
+from fusemax.figures.ticks import UNITS_AT_TICKS, readable
 from fusemax.report import columns
 from fusemax.report.front import Objective, front_rows
 
@@ -24,9 +25,6 @@ COLOURS: Final = (style.SKY, style.ORANGE, style.GREEN, style.PURPLE, style.VERM
 MANY_POINTS: Final = 2000
 LOG_RATIO: Final = 30.0
 """Positive values that span more than this are drawn on a logarithmic axis."""
-
-PLAIN_RATIO: Final = 1e4
-"""Those that span more than this have powers of ten as ticks."""
 
 
 def plot_front(
@@ -69,10 +67,11 @@ def plot_front(
     goals = tuple(objectives) if objectives is not None else (Objective.natural(x), Objective.natural(y))
     groups = columns.group(arrow, by)
     best = front_rows(arrow, goals, groups) if front is None else front
-    drawn = np.setdiff1d(np.arange(arrow.num_rows) if shown is None else shown, best)
     figure = Figure(figsize=(style.COLUMN_WIDTH_IN, 2.9), layout="constrained")
     axes = figure.subplots()
     at = columns.values(arrow, x), columns.values(arrow, y)
+    there = np.flatnonzero(np.isfinite(at[0]) & np.isfinite(at[1]))
+    drawn = np.setdiff1d(there if shown is None else np.intersect1d(shown, there), best)
     _others(axes, at, drawn, arrow, colour)
     if {o.column for o in goals} == {x, y}:
         right = Objective(x, True) in goals
@@ -80,15 +79,20 @@ def plot_front(
             _border(axes, at, best[groups[best] == number], right=right)
     _front(axes, at, best)
     every = np.concatenate([drawn, best])
-    for found, axis, scale in ((at[0], axes.xaxis, axes.set_xscale), (at[1], axes.yaxis, axes.set_yscale)):
+    for name, found, axis, scale in ((x, at[0], axes.xaxis, axes.set_xscale), (y, at[1], axes.yaxis, axes.set_yscale)):
         if _spans(found[every], LOG_RATIO):
             scale("log")
-        if not _spans(found[every], PLAIN_RATIO):
-            style.plain_ticks(axis)
-    axes.set(xlabel=plain_text(columns.label(x)), ylabel=plain_text(columns.label(y)))
+        readable(axis, columns.unit(name))
+    axes.set(xlabel=plain_text(_label(x)), ylabel=plain_text(_label(y)))
     axes.grid()
-    figure.legend(loc="outside upper center", ncols=2, borderaxespad=0.2)
+    title = plain_text(columns.title(colour)) if colour is not None else "points"
+    figure.legend(loc="outside upper center", ncols=2, borderaxespad=0.2, title=title)
     return figure
+
+
+def _label(column: str) -> str:
+    """Return an axis's text, with its unit if the ticks do not have it."""
+    return columns.title(column) if columns.unit(column) in UNITS_AT_TICKS else columns.label(column)
 
 
 def _spans(found: NDArray[np.float64], ratio: float) -> bool:

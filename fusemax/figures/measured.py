@@ -118,4 +118,6 @@ def _legend(figure: Figure, kernels: Sequence[str]) -> None:
     ]
     handles.append(Line2D([], [], color=style.CHARCOAL, marker="o", markersize=2.5, label="measured"))
     handles.append(Line2D([], [], color=style.CHARCOAL, linestyle=PREDICTED_LINE, label="predicted"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 6), borderaxespad=0.2)
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=min(len(handles), 6), borderaxespad=0.2, title="kernel"
+    )

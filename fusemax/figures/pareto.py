@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fusemax.figures import style
+from fusemax.figures.ticks import readable
 from fusemax.published import published
 
 if TYPE_CHECKING:
@@ -42,15 +43,14 @@ def area_latency(pareto: DataFrame) -> Figure:
     known = [d[:2] for m in models for d in _designs(published("pareto"), m)]
     style.mark_published(axes, known)
     axes.set(xscale="log", yscale="log", xlabel="Chip area (mm²)", ylabel="Attention latency at 256K (s)")
-    style.plain_ticks(axes.xaxis)
-    style.plain_ticks(axes.yaxis)
     axes.set_xlim(pareto["area_mm2"].min() / 2, pareto["area_mm2"].max() * LABEL_ROOM)
     axes.margins(y=0.12)
-    axes.minorticks_off()
+    readable(axes.xaxis)
+    readable(axes.yaxis)
     axes.grid()
     if known:
         handles.append(style.published_handle())
-    axes.legend(handles=handles, loc="upper right")
+    axes.legend(handles=handles, loc="upper right", title="model")
     return figure
 
 

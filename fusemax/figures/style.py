@@ -77,6 +77,7 @@ _RC: Final[Any] = {
     "xtick.labelsize": FONT_PT,
     "ytick.labelsize": FONT_PT,
     "legend.fontsize": FONT_PT,
+    "legend.title_fontsize": FONT_PT,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
@@ -179,11 +180,14 @@ def published_handle() -> Artist:
     return Line2D([], [], linestyle="none", marker="D", markersize=3.2, color=BLACK, label="published")
 
 
-def legend(figure: Figure, entries: Sequence[tuple[str, str]], *, published: bool, baseline: str = "") -> None:
+def legend(
+    figure: Figure, title: str, entries: Sequence[tuple[str, str]], *, published: bool, baseline: str = ""
+) -> None:
     """Put one legend in a row above the panels.
 
     Args:
         figure: where.
+        title: what the entries are.
         entries: (label, colour) of each kind of bar.
         published: whether published values are marked.
         baseline: name of the dashed line, empty for none.
@@ -196,7 +200,7 @@ def legend(figure: Figure, entries: Sequence[tuple[str, str]], *, published: boo
         handles.insert(0, Line2D([], [], label=baseline, **BASELINE_LINE))
     if published:
         handles.append(published_handle())
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), borderaxespad=0.2)
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), borderaxespad=0.2, title=title)
 
 
 def plain_ticks(axis: Axis) -> None:

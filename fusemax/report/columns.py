@@ -38,23 +38,60 @@ _NAMES: Final = {
     "seq_len": "Sequence length",
     "kv_len": "Keys",
 }
-_UNITS: Final = {"s": "s", "j": "J", "mm2": "mm²", "um2": "µm²", "bytes": "B", "hz": "Hz", "w": "W"}
-_SUFFIX: Final = re.compile(r"(?P<stem>.+)_(?P<unit>s|j|mm2|um2|bytes|hz|w)")
+PREFIXED: Final = ("s", "J", "J·s", "B", "bit", "Hz", "W", "B/s", "bit/s", "flop/s", "/s")
+"""Units that are written with a prefix: ``13.39 ms``; those of bytes are binary, ``16 MiB``, but not those of rates."""
+
+_UNITS: Final = {
+    "s": "s",
+    "j": "J",
+    "js": "J·s",
+    "pj": "pJ",
+    "m2": "m²",
+    "mm2": "mm²",
+    "um2": "µm²",
+    "nm": "nm",
+    "bytes": "B",
+    "bits": "bit",
+    "hz": "Hz",
+    "w": "W",
+    "flop": "flop",
+    "flops": "flop",
+}
+_UNIT: Final = "|".join(_UNITS)
+_SUFFIXES: Final = (
+    re.compile(rf"(?P<stem>(?:.+[_.])?)(?P<unit>{_UNIT})_per_(?P<per>[a-z0-9]+)"),
+    re.compile(r"(?P<stem>.+)(?P<unit>)_per_(?P<per>s)"),
+    re.compile(rf"(?P<stem>.+[_.])(?P<unit>{_UNIT})(?P<per>)"),
+)
+"""How a unit ends a name: one unit per another, a number of things per second, one unit; a rate is no time."""
+
 _PLAIN: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def unit(column: str) -> str:
-    """Return the unit that a column's name ends in, as it is written: ``latency_s`` gives ``s``; or nothing."""
-    match = _SUFFIX.fullmatch(column)
-    return _UNITS[match["unit"]] if match else ""
+    """Return the unit that a column's name ends in, as it is written, or nothing.
+
+    ``latency_s`` gives ``s``, ``bandwidth_bytes_per_s`` gives ``B/s``, ``tokens_per_s`` gives ``/s``.
+    """
+    return _split(column)[1]
+
+
+def _split(column: str) -> tuple[str, str]:
+    """Return a column's name without its unit, and the unit."""
+    for suffix in _SUFFIXES:
+        match = suffix.fullmatch(column)
+        if match:
+            rate = f"/{match['per']}" if match["per"] else ""
+            stem = match["stem"].rstrip("_")
+            return (column if not stem or stem.endswith(".") else stem), _UNITS.get(match["unit"], "") + rate
+    return column, ""
 
 
 def title(column: str) -> str:
     """Return a column's name for people, without its unit; dotted names, as users write them, stay as they are."""
     if column in _NAMES:
         return _NAMES[column]
-    match = _SUFFIX.fullmatch(column)
-    stem = match["stem"] if match else column
+    stem = _split(column)[0]
     if not _PLAIN.fullmatch(stem):
         return stem
     spaced = stem.replace("_", " ").strip()

@@ -92,6 +92,22 @@ def nondominated(points: NDArray[np.float64], maximize: Sequence[bool]) -> NDArr
     return mask
 
 
+def ties(
+    table: Table, objectives: Sequence[Objective], groups: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return rows of which no two agree in group and objectives, in the table's order, and how many agree with each.
+
+    Args:
+        table: rows, such as those of a front.
+        objectives: columns of numbers.
+        groups: each row's group.
+    """
+    keys = np.column_stack([groups.astype(np.float64), *(_comparable(table, o.column) for o in objectives)])
+    _, first, counts = np.unique(keys, axis=0, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return first[order], counts[order]
+
+
 def missing(table: Table, objectives: Sequence[Objective]) -> dict[str, int]:
     """Return how many rows have no finite value, by objective; those that all rows have are left out."""
     counts = {o.column: int((~np.isfinite(values(table, o.column))).sum()) for o in objectives}

@@ -49,6 +49,11 @@ class Results:
     where: tuple[str, ...] = ()
     elsewhere: int = 0
 
+    def __repr__(self) -> str:
+        return (
+            f"<Results {self.name}: {self.table.num_rows:,} rows with a cost, {self.done:,} of {self.points:,} points>"
+        )
+
     @property
     def finished(self) -> bool:
         """Whether every point has been evaluated."""

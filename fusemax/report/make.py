@@ -14,8 +14,8 @@ import numpy as np
 import fusemax
 from fusemax.report import page
 from fusemax.report.choose import Choice, colour_column
-from fusemax.report.columns import KEY, common_reasons, group, values
-from fusemax.report.front import front_rows, missing
+from fusemax.report.columns import KEY, PREFIXED, common_reasons, group, values
+from fusemax.report.front import front_rows, missing, ties
 from fusemax.report.load import Results
 from fusemax.report.sample import sample_rows
 from fusemax.tables import data_frame, format_csv, write_atomically
@@ -46,10 +46,18 @@ class Report:
     front: NDArray[np.int64]
     groups: NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        return f"<Report {self.results.name}: {summary(self)}>"
+
     @property
     def best(self) -> Table:
         """The rows on the front."""
         return self.results.table.take(self.front)
+
+    @property
+    def distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places on the front of which no two are equally good in all, the first of each, and how many are as good."""
+        return ties(self.best, self.choice.objectives, self.groups)
 
     def notes(self) -> list[page.Note]:
         """Return what a reader must know of the points that are not there."""
@@ -137,6 +145,7 @@ def _page(report: Report, shown: NDArray[np.int64], colour: str | None) -> str:
         "allRows": table.num_rows,
         "wholeFront": bool(np.isin(report.front, shown).all()),
         "key": KEY,
+        "prefixed": PREFIXED,
         "x": choice.x.column,
         "xHigh": choice.x.maximize,
         "y": choice.y.column,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Note = tuple[str, Sequence[str]]
 """A line of plain text, and lines under it."""
 
-SCRIPTS: Final = ("data.js", "front.js", "plot.js", "filters.js", "table.js", "main.js")
+SCRIPTS: Final = ("data.js", "front.js", "ticks.js", "plot.js", "filters.js", "table.js", "main.js")
 _TEMPLATE: Final = files("fusemax.report") / "template"
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
 _WIDTHS: Final = ((8, "<u1"), (16, "<u2"), (32, "<u4"))

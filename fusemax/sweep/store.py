@@ -45,6 +45,9 @@ class Store:
     header: Header
     text: str
 
+    def __repr__(self) -> str:
+        return f"<Store {self.folder}: {self.points_done:,} of {self.header.points:,} points>"
+
     @property
     def done(self) -> list[Batch]:
         """The batches whose parts are there, in order."""

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
 
+from hw_models.bound import slowest
 from hw_models.cpu.activity import CpuActivity, Step, Task, Transfer
 from hw_models.cpu.machine import Cpu
 from hw_models.cpu.makespan import makespan
@@ -28,7 +29,8 @@ Key = TypeVar("Key")
 Seconds: TypeAlias = defaultdict[Key, float]
 EinsumUnit: TypeAlias = tuple[str, Literal["products", "vector"]]
 _ROUNDING: Final = 1e-9
-CpuBound = Literal["products", "exp", "vector", "memory", "overhead"]
+RESOURCES: Final = ("products", "exp", "vector", "memory", "overhead")
+"""What a latency depends on: all levels are ``memory``, idle threads are ``overhead``."""
 TRANSCENDENTAL = frozenset({"exp", "log", "tanh", "sigmoid"})
 
 
@@ -48,7 +50,7 @@ class CpuCost:
         latency_s: seconds.
         parts_s: seconds of ``products``, ``exp``, ``vector``, of waiting for each level, ``overhead`` and ``idle``;
             they add up to the latency.
-        bound: the largest of products, exp, vector, memory (all levels) and overhead (idle threads included).
+        bound: which of ``RESOURCES`` the latency depends on most (``bound.py``), or several joined by ``+``.
         dram_bytes: traffic to and from the memory.
         live_bytes: bytes that the threads' working tiles take together.
         passes: passes over the row rank.
@@ -57,7 +59,7 @@ class CpuCost:
 
     latency_s: float
     parts_s: tuple[tuple[str, float], ...]
-    bound: CpuBound
+    bound: str
     dram_bytes: int
     live_bytes: int
     passes: int
@@ -70,63 +72,79 @@ def cpu_cost(activity: CpuActivity, cpu: Cpu) -> CpuCost:
     """Return the cost of an activity."""
     number = activity.instances * sum(count for _, count in activity.tasks)
     threads = min(activity.threads, number)
-    parts: Seconds[str] = defaultdict(float)
-    einsums: Seconds[EinsumUnit] = defaultdict(float)
+    whole = _TaskSeconds()
     durations = []
     for task, count in activity.tasks:
-        spent, done = _task(task, cpu, threads)
-        durations.append((sum(spent.values()), count))
-        share = count * activity.instances / threads
-        for part, seconds in spent.items():
-            parts[part] += seconds * share
-        for einsum, seconds in done.items():
-            einsums[einsum] += seconds * share
+        one = _task(task, cpu, threads)
+        durations.append((sum(one.parts.values()), count))
+        whole.add(one, count * activity.instances / threads)
     latency = cpu.launch_s + makespan(durations, activity.instances, threads)
+    parts, needs = whole.parts, whole.needs
     parts["overhead"] += cpu.launch_s
     idle = latency - sum(parts.values())
     parts["idle"] = idle if idle > _ROUNDING * latency else 0.0
+    needs["overhead"] += cpu.launch_s + parts["idle"]
     names = ("products", "exp", "vector", *(level.name for level in cpu.levels), "overhead", "idle")
     return CpuCost(
         latency_s=latency,
         parts_s=tuple((name, parts[name]) for name in names),
-        bound=_bound(parts, cpu),
+        bound=slowest({name: needs[name] for name in RESOURCES}),
         dram_bytes=activity.dram_bytes,
         live_bytes=activity.live_bytes,
         passes=activity.passes,
-        per_einsum=tuple(EinsumSeconds(*key, seconds / (latency or 1.0)) for key, seconds in einsums.items()),
+        per_einsum=tuple(EinsumSeconds(*key, seconds / (latency or 1.0)) for key, seconds in whole.einsums.items()),
     )
 
 
-def _bound(parts: Seconds[str], cpu: Cpu) -> CpuBound:
-    groups: dict[CpuBound, float] = {
-        "products": parts["products"],
-        "exp": parts["exp"],
-        "vector": parts["vector"],
-        "memory": sum(parts[level.name] for level in cpu.levels),
-        "overhead": parts["overhead"] + parts["idle"],
-    }
-    return max(groups, key=lambda name: groups[name])
+@dataclass(frozen=True, slots=True)
+class _TaskSeconds:
+    """Seconds of tasks: by part, of arithmetic by Einsum, and those that depend on each resource."""
+
+    parts: Seconds[str] = field(default_factory=lambda: defaultdict(float))
+    einsums: Seconds[EinsumUnit] = field(default_factory=lambda: defaultdict(float))
+    needs: Seconds[str] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, other: _TaskSeconds, times: float) -> None:
+        for mine, its in ((self.parts, other.parts), (self.needs, other.needs)):
+            for name, seconds in its.items():
+                mine[name] += seconds * times
+        for einsum, seconds in other.einsums.items():
+            self.einsums[einsum] += seconds * times
 
 
-def _task(task: Task, cpu: Cpu, threads: int) -> tuple[Seconds[str], Seconds[EinsumUnit]]:
-    """Seconds of one task by part, and of its arithmetic by Einsum."""
-    parts: Seconds[str] = defaultdict(float, {"overhead": cpu.task_s})
-    einsums: Seconds[EinsumUnit] = defaultdict(float)
+def _task(task: Task, cpu: Cpu, threads: int) -> _TaskSeconds:
+    """Seconds of one task."""
+    found = _TaskSeconds()
+    found.parts["overhead"] = found.needs["overhead"] = cpu.task_s
     scaling = cpu.scaling(threads)
     for step in task.steps:
         arithmetic: Seconds[str] = defaultdict(float)
         for product in step.products:
             seconds = product.calls * cpu.products.seconds(product.rows, product.columns, product.depth) / scaling
             arithmetic["products"] += seconds
-            einsums[product.einsum, "products"] += seconds * step.times
+            found.einsums[product.einsum, "products"] += seconds * step.times
         for vector in step.vectors:
             seconds = vector.operations / cpu.rate_of[vector.operator] / scaling
             arithmetic["exp" if vector.operator in TRANSCENDENTAL else "vector"] += seconds
-            einsums[vector.einsum, "vector"] += seconds * step.times
-        for table in (arithmetic, _waiting(step, cpu, threads, arithmetic["exp"] + arithmetic["vector"])):
+            found.einsums[vector.einsum, "vector"] += seconds * step.times
+        covered = arithmetic["exp"] + arithmetic["vector"]
+        for table in (arithmetic, _waiting(step, cpu, threads, covered)):
             for part, seconds in table.items():
-                parts[part] += seconds * step.times
-    return parts, einsums
+                found.parts[part] += seconds * step.times
+        for name, seconds in _needs(step, cpu, threads, arithmetic).items():
+            found.needs[name] += seconds * step.times
+    return found
+
+
+def _needs(step: Step, cpu: Cpu, threads: int, arithmetic: Seconds[str]) -> dict[str, float]:
+    """Seconds of a step by what they depend on: vector operations and streaming go on at once, so only the longer."""
+    covered = arithmetic["exp"] + arithmetic["vector"]
+    copying = sum(transfer.bytes / cpu.level_of[transfer.level].operand_bytes_per_s for transfer in step.copied)
+    _, streaming = _slowest(step.streamed, cpu, threads)
+    found = {"products": arithmetic["products"], "memory": copying + (streaming if streaming >= covered else 0.0)}
+    if covered >= streaming:
+        found |= {"exp": arithmetic["exp"], "vector": arithmetic["vector"]}
+    return found
 
 
 def _waiting(step: Step, cpu: Cpu, threads: int, covered: float) -> Seconds[str]:

@@ -1,7 +1,6 @@
 """The cost of an activity on a GPU: its kernels one after another (``timing.py``), and which unit bounds them.
 
-``bound`` is the largest of the parts of the latency: those of L2 and HBM together count as ``memory``, and what
-multiprocessors wait at the end of a kernel (``waves``) as ``latency``.
+``bound`` is what the latency depends on most (``needs.py``).
 """
 
 from __future__ import annotations
@@ -10,23 +9,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
+from hw_models.bound import slowest
 from hw_models.gpu.activity import GpuActivity
 from hw_models.gpu.machine import Gpu
+from hw_models.gpu.needs import ROUNDING, needs_s
 from hw_models.gpu.timing import EinsumUnit, KernelTiming
 
-GpuBound = Literal["tensor", "exp", "vector", "shared", "memory", "latency", "launch"]
-_GROUPS: Final[dict[str, GpuBound]] = {
-    "tensor": "tensor",
-    "exp": "exp",
-    "vector": "vector",
-    "shared": "shared",
-    "L2": "memory",
-    "HBM": "memory",
-    "latency": "latency",
-    "waves": "latency",
-    "launch": "launch",
-}
-PARTS: Final = tuple(_GROUPS)
+PARTS: Final = ("tensor", "exp", "vector", "shared", "L2", "HBM", "latency", "waves", "launch")
 
 
 class GpuEinsum(NamedTuple):
@@ -44,7 +33,7 @@ class GpuCost:
     Attributes:
         latency_s: seconds.
         parts_s: seconds of ``PARTS``; they add up to the latency.
-        bound: the largest of them, L2 and HBM together and waves counted as latency.
+        bound: which of ``needs.RESOURCES`` the latency depends on most, or several joined by ``+``.
         dram_bytes: traffic to and from the memory.
         live_bytes: shared memory of the blocks that run at a time, and what lies between kernels.
         passes: passes over the row rank.
@@ -53,7 +42,7 @@ class GpuCost:
 
     latency_s: float
     parts_s: tuple[tuple[str, float], ...]
-    bound: GpuBound
+    bound: str
     dram_bytes: int
     live_bytes: int
     passes: int
@@ -66,20 +55,21 @@ def gpu_cost(activity: GpuActivity, gpu: Gpu) -> GpuCost:
     """Return the cost of an activity."""
     parts: defaultdict[str, float] = defaultdict(float)
     einsums: defaultdict[EinsumUnit, float] = defaultdict(float)
+    needs: defaultdict[str, float] = defaultdict(float)
     for kernel in activity.kernels:
         timing = KernelTiming.of(kernel, gpu)
-        for part, seconds in timing.parts().items():
+        spent = timing.parts()
+        for part, seconds in spent.items():
             parts[part] += seconds
+        for resource, seconds in needs_s(timing, spent).items():
+            needs[resource] += seconds
         for einsum, seconds in timing.einsums().items():
             einsums[einsum] += seconds
     latency = sum(parts.values())
-    groups: defaultdict[GpuBound, float] = defaultdict(float)
-    for part in PARTS:
-        groups[_GROUPS[part]] += parts[part]
     return GpuCost(
         latency_s=latency,
         parts_s=tuple((name, parts[name]) for name in PARTS),
-        bound=max(groups, key=lambda name: groups[name]),
+        bound=slowest(needs, ROUNDING),
         dram_bytes=activity.dram_bytes,
         live_bytes=activity.live_bytes,
         passes=activity.passes,

@@ -66,7 +66,7 @@ class KernelTiming:
         snake = kernel.dispatch == "snake"
         makespan = grid_s(alone, kernel.instances, gpu.sms, kernel.resident, self._speed, last=last, snake=snake)
         launches = kernel.launches * gpu.launch_s
-        fill = self._fill_s() if kernel.persistent else 0.0
+        fill = self.fill_s()
         memory = gpu.hbm.latency_s + kernel.hbm_bytes / gpu.hbm.bytes_per_s if kernel.hbm_bytes else 0.0
         if memory > makespan + fill:
             return {"HBM": memory, "launch": launches}
@@ -79,6 +79,11 @@ class KernelTiming:
         spread = defaultdict(float, {part: seconds / over for part, seconds in spread.items()})
         spread["latency"] += fill
         return {**spread, "launch": launches}
+
+    def steady_s(self) -> float:
+        """Return the seconds of the kernel's blocks were every SM busy to the end, without launches and fill."""
+        share = 1.0 / (self.gpu.sms * self.resident)
+        return sum(sum(self._block(block).values()) * count * share for block, count in self.kernel.counted)
 
     def einsums(self) -> dict[EinsumUnit, float]:
         """Return the seconds that each Einsum keeps its unit busy, all SMs sharing the blocks."""
@@ -98,8 +103,10 @@ class KernelTiming:
         speed = self._speed(self.resident)
         return [(sum(self._block(block).values()) * speed, count) for block, count in blocks]
 
-    def _fill_s(self) -> float:
-        """Seconds from the start of a persistent kernel to its first product."""
+    def fill_s(self) -> float:
+        """Return the seconds from the start of a persistent kernel to its first product."""
+        if not self.kernel.persistent:
+            return 0.0
         first = self.kernel.blocks[0][0].trips[0]
         return self.gpu.block_s + self._wait_s(first.transfers)
 

@@ -85,6 +85,10 @@ class CompiledCascade:
     jit: bool = True
     tiling: Tiling = Tiling()
 
+    def __repr__(self) -> str:
+        made = "by Numba" if self.jit else "as plain Python"
+        return f"<CompiledCascade {self.cascade.name} {made}, returns {', '.join(self.outputs)}>"
+
     @property
     def cascade(self) -> Cascade:
         """The cascade that was compiled."""

@@ -152,8 +152,8 @@ def plan_totals(
         )
     values = tally.values
     drain = plan.drains * values[values.product((*plan.visit_keys, ROWS))] if plan.drains else 0
-    cycles = phase_cycles_of(tally, {p.name: p.array for p in plan.pieces}, plan.epochs, drain)
-    phases = [(cycles, tally.moved(p.name for p in plan.pieces) * architecture.value_bytes)]
+    cycles, waits_2d, waits_1d = phase_cycles_of(tally, {p.name: p.array for p in plan.pieces}, plan.epochs, drain)
+    phases = [(cycles, tally.moved(p.name for p in plan.pieces) * architecture.value_bytes, waits_2d, waits_1d)]
     return tally.totals(phases, live, plan.passes, tiled=True)
 
 

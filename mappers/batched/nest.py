@@ -13,7 +13,7 @@ import numpy as np
 from einsum_cascades.operators import WorkClass
 from hw_models.accounting import Accounting
 from hw_models.activity import ArrayName
-from hw_models.batched import ARRAYS, MEMORIES, Number, Totals
+from hw_models.batched import ARRAYS, MEMORIES, BatchPhase, Number, Totals
 from mappers.analysis import Boundary, Chain, CompiledNest
 from mappers.batched.values import Handle, Key, Terms, Values
 from mappers.capacity import most
@@ -112,9 +112,7 @@ class Tally:
         found: Number = self.values.total(terms)
         return found
 
-    def totals(
-        self, phases: Sequence[tuple[Number, Number]], buffer_bytes: Number, passes: int, *, tiled: bool
-    ) -> Totals:
+    def totals(self, phases: Sequence[BatchPhase], buffer_bytes: Number, passes: int, *, tiled: bool) -> Totals:
         """Return the sums."""
         total = self.values.total
         return Totals(
@@ -201,12 +199,17 @@ def home_values(values: Values, chain: Chain, nest: CompiledNest, keys: Sequence
     return found
 
 
-def phase_cycles_of(tally: Tally, arrays: Mapping[str, ArrayName], epochs: Sequence[Sequence[str]], drain: Any) -> Any:
-    """Return the cycles of a phase: of each epoch those of the busier array."""
+def phase_cycles_of(
+    tally: Tally, arrays: Mapping[str, ArrayName], epochs: Sequence[Sequence[str]], drain: Any
+) -> tuple[Any, Any, Any]:
+    """Return the cycles of a phase, of each epoch those of the busier array, and which wait for which array."""
     cycles: Any = drain
+    waits: dict[ArrayName, Any] = {"array_2d": drain, "array_1d": 0}
     for epoch in epochs:
         on: dict[ArrayName, Any] = dict.fromkeys(ARRAYS, 0)
         for name in epoch:
             on[arrays[name]] = on[arrays[name]] + tally.cycles[name]
-        cycles = cycles + most(on["array_2d"], on["array_1d"])
-    return cycles
+        busier = most(on["array_2d"], on["array_1d"])
+        cycles = cycles + busier
+        waits = {name: waits[name] + busier * (on[name] == busier) for name in ARRAYS}
+    return cycles, waits["array_2d"], waits["array_1d"]

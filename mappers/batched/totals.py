@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from mappers.batched.nest import Tally
 from mappers.capacity import most
 
 Array: TypeAlias = npt.NDArray[Any]
+PHASE: Final = ("cycles", "moved", "waits_2d", "waits_1d")
 
 
 class Table:
@@ -37,9 +38,9 @@ class Table:
         for name in ("reads", "writes", "operations", "busy", "occupied"):
             for key, number in getattr(totals, name).items():
                 self._column((name, key))[points] = number
-        for i, (cycles, moved) in enumerate(totals.phases):
-            self._column(("cycles", i))[points] = cycles
-            self._column(("moved", i))[points] = moved
+        for i, phase in enumerate(totals.phases):
+            for name, number in zip(PHASE, phase, strict=True):
+                self._column((name, i))[points] = number
         self._column(("live", 0))[points] = totals.buffer_bytes
         self._passes, self._tiled, self._phases = totals.passes, totals.tiled, len(totals.phases)
 
@@ -59,7 +60,7 @@ class Table:
             parts.get("operations", {}),
             parts["busy"],
             parts["occupied"],
-            tuple((parts["cycles"][i], parts["moved"][i]) for i in range(self._phases)),
+            tuple((p[0], p[1], p[2], p[3]) for p in ([parts[name][i] for name in PHASE] for i in range(self._phases))),
             parts["live"][0],
             self._passes,
             self._tiled,
@@ -105,14 +106,15 @@ class Sums:
 
     def totals(self, value_bytes: int, buffer_bytes: Number, passes: int) -> Totals:
         """Return the totals of one phase in which everything overlaps."""
-        cycles = most(self.occupied["array_2d"], self.occupied["array_1d"])
+        on_2d, on_1d = self.occupied["array_2d"], self.occupied["array_1d"]
+        cycles = most(on_2d, on_1d)
         return Totals(
             self.reads,
             self.writes,
             self.operations,
             self.busy,
             self.occupied,
-            ((cycles, self.moved * value_bytes),),
+            ((cycles, self.moved * value_bytes, cycles * (on_2d >= on_1d), cycles * (on_1d >= on_2d)),),
             buffer_bytes,
             passes,
             tiled=False,

@@ -120,7 +120,7 @@ def test_text_shows_every_field() -> None:
         "BERT: B 64, H 12, E 64, F 64, M 1,024, P 1,024; 16-bit values",
         "2.013 ms",
         "1.951 J",
-        "402.7 MB (402,653,184 bytes)",
+        "384 MiB (402,653,184 bytes)",
         "1,303 mm²",
         "89.0 %",
         "cycles of the 1D array",

@@ -6,12 +6,15 @@ import importlib
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 import fusemax
 from einsum_cascades.errors import InputError
+from fusemax.units import quantity
 
 ROOT = Path(fusemax.__file__).parents[1]
 SIZES = {"E": 8, "F": 8, "M": 64, "P": 64}
@@ -117,3 +120,34 @@ def test_a_published_figure_goes_by_its_start(tmp_path: Path) -> None:
         fusemax.draw_published("figure-13", {})
     with pytest.raises(InputError, match="unknown figure 'figure'"):
         fusemax.draw_published("figure", {})
+
+
+def test_values_say_in_a_line_what_they_are() -> None:
+    cascade = fusemax.load_cascade("attention-3-pass")
+    spatial = fusemax.evaluate(cascade, "flat-cloud", "unfused", model="BERT", seq_len=1024)
+    gpu = fusemax.evaluate(cascade, "h100", "gpu-tiles", model="BERT", seq_len=1024)
+    cpu = fusemax.evaluate(cascade, "cpu", "cpu-tiles", heads=2, head_dim=64, seq_len=1024)
+    derivation = fusemax.derive(fusemax.load_cascade("log-sum-exp"), "M")
+    values = (cascade, spatial, gpu, cpu, derivation, *derivation.steps, fusemax.analyze(cascade))
+    for value in (*values, fusemax.compile_cascade(cascade)):
+        assert repr(value).startswith(f"<{type(value).__name__} ")
+        assert len(repr(value)) < 240, repr(value)
+        assert "\n" not in repr(value)
+    assert "attention-3-pass on flat-cloud: latency" in repr(spatial)
+    assert "bound by" in repr(spatial)
+    assert "None" not in repr(cpu) + cpu._repr_html_()
+    assert f"{derivation.passes_before} to {derivation.passes} passes over M" in repr(derivation)
+
+
+def test_values_are_tables_in_a_notebook() -> None:
+    cascade = replace(fusemax.load_cascade("log-sum-exp"), name="a<b>&c")
+    derivation = fusemax.derive(cascade, "M")
+    found = fusemax.evaluate(cascade, "fusemax-cloud", "unfused", sizes={"P": 8, "M": 64})
+    tables = [ElementTree.fromstring(value._repr_html_()) for value in (found, derivation, fusemax.analyze(cascade))]
+    for tree in tables:
+        assert tree.tag == "table"
+        assert (tree.findtext("caption") or "").startswith("a<b>&c")
+    rows = {row.findtext("th"): row.findtext("td") for row in tables[0].iter("tr")}
+    assert rows["off-chip traffic"] == quantity(found.cost.dram_bytes, "B")
+    assert rows["bound by"] == found.cost.bound
+    assert len(list(tables[1].iter("tr"))) >= len(derivation.steps) > 0

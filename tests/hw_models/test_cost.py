@@ -55,16 +55,26 @@ def test_figures_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("phases", "einsums", "bound"),
+    ("phases", "bound"),
     [
-        (((1, 2), (1, 0)), (), "memory"),
-        (((1, 2), (3, 0)), (busy("array_1d", 3), busy("array_2d", 2)), "1d"),
-        (((3, 0),), (busy("array_1d", 2), busy("array_2d", 1), busy("array_2d", 2)), "2d"),
-        (((1, 1),), (busy("array_1d", 1),), "1d"),
+        (((1, 2, 3), (0, 2, 0)), "memory"),
+        (((1, 2, 0), (0, 3, 0)), "2d"),
+        (((4, 0, 2), (4, 0, 2), (0, 5, 0)), "1d"),
+        (((3, 0, 2), (3, 0, 2), (0, 5, 4)), "1d"),
+        (((0, 1, 1),), "memory+2d"),
+        (((1, 0, 0), (0, 1, 0)), "2d+1d"),
+        (((2, 2, 0),), "2d+1d"),
+        (((1, 1, 1),), "memory+2d+1d"),
     ],
 )
-def test_bound(phases: tuple[tuple[float, float], ...], einsums: tuple[EinsumActivity, ...], bound: str) -> None:
-    assert cost(run(*phases, einsums=einsums), FUSEMAX, PUBLISHED).bound == bound
+def test_bound(phases: tuple[tuple[int, int, int], ...], bound: str) -> None:
+    """Phases are (seconds on the 1D array, on the 2D array, of traffic), all side by side."""
+    second, bytes_ = SECOND_OF_CYCLES, SECOND_OF_BYTES
+    made = [
+        Phase("p", max(one, two) * second, moved * bytes_, two * second * (two >= one), one * second * (one >= two))
+        for one, two, moved in phases
+    ]
+    assert cost(Activity((), tuple(made), 0, 1, True), FUSEMAX, PUBLISHED).bound == bound
 
 
 def test_published_latency_and_utilisation() -> None:

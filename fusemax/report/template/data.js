@@ -2,7 +2,8 @@
 
 const report = JSON.parse(document.getElementById('data').textContent);
 const PREFIXES = ['f', 'p', 'n', 'µ', 'm', '', 'k', 'M', 'G', 'T', 'P', 'E', 'Z'];
-const WITH_PREFIX = new Set(['s', 'J', 'B', 'Hz', 'W']);
+const BINARY = ['', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei', 'Zi', 'Yi'];
+const WITH_PREFIX = new Set(report.prefixed);
 const CODES = { 8: Uint8Array, 16: Uint16Array, 32: Uint32Array };
 const FEW = 12;
 const MANY = 60;
@@ -34,6 +35,12 @@ function decode(column) {
 
 const columns = report.columns.map(decode);
 const byName = new Map(columns.map((column) => [column.name, column]));
+// Columns of one name for people are told apart by their own.
+for (const column of columns.filter((one) => columns.some((other) => other !== one && other.label === one.label))) column.alike = true;
+for (const column of columns.filter((one) => one.alike)) {
+  column.title = column.name;
+  column.label = column.unit ? `${column.name} (${column.unit})` : column.name;
+}
 const varying = columns.filter((column) => column.varies);
 const axisColumns = columns.filter((column) => column.kind === 'number' && column.distinct.length && column.name !== report.key);
 
@@ -41,21 +48,33 @@ function value(column, row) {
   return column.numbers ? column.numbers[row] : column.values[column.codes[row]];
 }
 
-function figure(v) {
+function figure(v, digits = 4) {
   if (Number.isInteger(v) && Math.abs(v) < 1e15) return v.toLocaleString('en-US');
   const size = Math.abs(v);
-  if (size >= 1e6 || size < 1e-3) return v.toExponential(3);
-  return Number(v.toPrecision(4)).toLocaleString('en-US', { maximumFractionDigits: 9 });
+  if (size >= 1e6 || size < 1e-4) return v.toExponential(digits - 1);
+  return Number(v.toPrecision(digits)).toLocaleString('en-US', { maximumFractionDigits: digits + 5 });
 }
 
-// A value as text with its unit and an SI prefix: 13.39 ms.
-function written(column, v) {
+// A value as text with its unit and a prefix: 13.39 ms; bytes have binary ones, 16 MiB.
+function written(column, v, digits = 4) {
   if (v === null || v === undefined || Number.isNaN(v)) return '–';
   if (typeof v !== 'number') return v;
-  if (!WITH_PREFIX.has(column.unit) || v === 0 || !Number.isFinite(v)) return column.unit ? `${figure(v)} ${column.unit}` : figure(v);
-  const step = Math.min(Math.max(Math.floor(Math.log10(Math.abs(Number(v.toPrecision(4)))) / 3), -5), PREFIXES.length - 6);
+  if (!WITH_PREFIX.has(column.unit) || v === 0 || !Number.isFinite(v)) return column.unit ? `${figure(v, digits)} ${column.unit}` : figure(v, digits);
+  if (column.unit === 'B') {
+    const power = Math.min(Math.max(Math.floor(Math.log2(Math.abs(Number(v.toPrecision(digits)))) / 10), 0), BINARY.length - 1);
+    return `${Number((v / 1024 ** power).toPrecision(digits))} ${BINARY[power]}B`;
+  }
+  const step = Math.min(Math.max(Math.floor(Math.log10(Math.abs(Number(v.toPrecision(digits)))) / 3), -5), PREFIXES.length - 6);
   const scaled = v / 10 ** (3 * step);
-  return `${Number(scaled.toPrecision(4))} ${PREFIXES[step + 5]}${column.unit}`;
+  return `${Number(scaled.toPrecision(digits))} ${PREFIXES[step + 5]}${column.unit}`;
+}
+
+// Different values as different texts: with as many digits as that takes.
+function apart(column, values) {
+  for (let digits = 4; ; digits += 1) {
+    const texts = values.map((v) => (v === null ? '(none)' : written(column, v, digits)));
+    if (digits === 17 || new Set(texts).size === texts.length) return texts;
+  }
 }
 
 const shown = (column, row) => written(column, value(column, row));

@@ -15,7 +15,8 @@ function boxes(column, changed) {
   if (column.gaps) options.push(null);
   const off = new Set();
   const same = (v) => (typeof v === 'number' && Number.isNaN(v) ? null : v ?? null);
-  const ticks = options.map((option) => tick(option === null ? '(none)' : written(column, option), true, (on) => {
+  const texts = apart(column, options);
+  const ticks = options.map((option, nth) => tick(texts[nth], true, (on) => {
     if (on) off.delete(option);
     else off.add(option);
     changed();
@@ -32,6 +33,7 @@ function boxes(column, changed) {
       make('div', { className: 'ticks' }, button('All', true), button('None', false))),
     passes: (row) => !off.has(same(value(column, row))),
     active: () => off.size > 0,
+    empty: () => off.size === options.length,
     state: () => (off.size ? `${options.length - off.size} of ${options.length}` : `${options.length} values`),
     reset: () => every(true),
   };
@@ -115,7 +117,7 @@ function makeFilters(changed) {
     const state = make('span', { className: 'state' });
     home.insertBefore(make('details', { open: false, 'data-column': column.name },
       make('summary', {}, column.label, ' ', state), filter.element), reset);
-    return { ...filter, mark: state };
+    return { ...filter, mark: state, label: column.label };
   });
   function tell() {
     for (const filter of filters) {
@@ -130,7 +132,10 @@ function makeFilters(changed) {
     changed();
   });
   tell();
+  home.hidden = !filters.length;
   return {
+    empty: () => filters.filter((filter) => filter.empty?.()).map((filter) => filter.label),
+    reset: () => reset.click(),
     active: () => filters.some((filter) => filter.active()),
     rows: () => {
       const used = filters.filter((filter) => filter.active());

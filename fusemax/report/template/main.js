@@ -13,6 +13,7 @@ const state = {
   apart: report.by.length > 0,
   picked: null,
   overAxes: () => state.over === 'axes',
+  goals: () => (state.overAxes() ? [{ column: state.x, high: state.xHigh }, { column: state.y, high: state.yHigh }] : goals),
 };
 state.xLog = wide(state.x);
 state.yLog = wide(state.y);
@@ -26,8 +27,7 @@ let table;
 
 function update() {
   const rows = filters.rows();
-  const axes = [{ column: state.x, high: state.xHigh }, { column: state.y, high: state.yHigh }];
-  Object.assign(state, { rows, front: paretoFront(rows, state.overAxes() ? axes : goals, state.apart) });
+  Object.assign(state, { rows, front: paretoFront(rows, state.goals(), state.apart) });
   const drawn = draw(state);
   const gone = rows.length - drawn;
   document.getElementById('counts').textContent =
@@ -36,9 +36,20 @@ function update() {
   const exact = report.rows === report.allRows || (report.wholeFront && !filters.active() && state.apart === report.by.length > 0 && (!state.overAxes() || onAxes()));
   document.getElementById('exactness').textContent = exact ? '' :
     `This front is that of the points in this page, ${report.rows.toLocaleString('en-US')} of ${report.allRows.toLocaleString('en-US')}.`;
+  tellNothing(drawn);
   table.fill(state.front);
 }
 
+// What a reader who sees no point can do about it.
+function tellNothing(drawn) {
+  const home = document.getElementById('nothing');
+  home.hidden = drawn > 0;
+  const empty = filters.empty();
+  const why = empty.length ? `nothing is ticked under ${empty.join(', ')}` : 'no point passes all filters';
+  home.replaceChildren(
+    filters.active() ? `No points are left: ${why}. ` : 'No point has a value on both axes. ',
+    ...(filters.active() ? [make('button', { type: 'button', onclick: filters.reset }, 'Reset filters')] : []));
+}
 
 function pick(row) {
   state.picked = state.picked === row ? null : row;
@@ -105,6 +116,7 @@ filters = makeFilters(update);
 table = makeTable(state, pick);
 update();
 const plot = document.getElementById('plot');
+plot.on('plotly_relayout', () => retick(state));
 plot.on('plotly_hover', showTip);
 plot.on('plotly_unhover', hideTip);
 plot.on('plotly_click', (event) => {

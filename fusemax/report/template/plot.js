@@ -24,7 +24,8 @@ function groupsOf(column, rows) {
   const place = new Array(ranked.length).fill(PALETTE.length - 1);
   ranked.slice(0, room).sort((a, b) => a - b).forEach((code, nth) => { place[code] = nth; });
   const names = [];
-  ranked.forEach((code) => { names[place[code]] = place[code] < room ? written(column, numberOr(column, column.values[code])) : 'others'; });
+  const texts = apart(column, column.values.map((v) => (v === null ? null : numberOr(column, v))));
+  ranked.forEach((code) => { names[place[code]] = place[code] < room ? texts[code] : 'others'; });
   const groups = names.map((name, nth) => ({ name, colour: PALETTE[nth], rows: [] }));
   for (const row of rows) groups[place[column.codes[row]]].rows.push(row);
   return { groups, colourOf: (row) => PALETTE[place[column.codes[row]]] };
@@ -73,13 +74,21 @@ function broken(rows) {
   return sorted.flatMap((row, nth) => (nth && groups[row] !== groups[sorted[nth - 1]] ? [-1, row] : [row]));
 }
 
-function axisOf(column, log) {
+// What an axis without points shows: where all of them are.
+function rangeOf(column, log) {
+  const ends = [column.distinct[0], column.distinct[column.distinct.length - 1]];
+  const [low, high] = log ? ends.map(Math.log10) : ends;
+  const room = 0.06 * (high - low) || 0.5;
+  return [low - room, high + room];
+}
+
+function axisOf(column, log, empty) {
   return {
-    title: { text: plain(column.label), standoff: 8 },
+    title: { text: plain(AT_TICKS.has(column.unit) ? column.title : column.label), standoff: 8 },
     type: log ? 'log' : 'linear',
     exponentformat: 'SI',
     minexponent: WITH_PREFIX.has(column.unit) ? 1 : 3,
-    dtick: log && Math.log10(column.distinct[column.distinct.length - 1] / column.distinct[0]) > 3 ? 1 : undefined,
+    range: empty ? rangeOf(column, log) : undefined,
     automargin: true,
     gridcolor: css('--line'),
     zeroline: false,
@@ -90,8 +99,9 @@ function axisOf(column, log) {
 function ringAround(state) {
   const at = state.picked === null ? [NaN, NaN] : [state.x.numbers[state.picked], state.y.numbers[state.picked]];
   if (!at.every(Number.isFinite)) return [];
-  const size = { xsizemode: 'pixel', ysizemode: 'pixel', x0: -11, x1: 11, y0: -11, y1: 11 };
-  return [{ type: 'circle', ...size, xanchor: at[0], yanchor: at[1], line: { color: css('--accent'), width: 3 } }];
+  const [r, k] = [11, 6.075]; // four Bézier curves: plotly's own circle of so many pixels comes out as an ellipse
+  const path = `M${-r},0C${-r},${-k} ${-k},${-r} 0,${-r}C${k},${-r} ${r},${-k} ${r},0C${r},${k} ${k},${r} 0,${r}C${-k},${r} ${-r},${k} ${-r},0Z`;
+  return [{ type: 'path', path, xsizemode: 'pixel', ysizemode: 'pixel', xanchor: at[0], yanchor: at[1], line: { color: css('--accent'), width: 3 } }];
 }
 
 function draw(state) {
@@ -133,14 +143,15 @@ function draw(state) {
   }
   const narrow = window.innerWidth < 700;
   const layout = {
-    xaxis: axisOf(state.x, state.xLog),
-    yaxis: axisOf(state.y, state.yLog),
+    xaxis: axisOf(state.x, state.xLog, !(best.length + others.length)),
+    yaxis: axisOf(state.y, state.yLog, !(best.length + others.length)),
     coloraxis,
     shapes: ringAround(state),
     hovermode: 'closest',
     dragmode: narrow ? false : 'zoom',
     showlegend: true,
-    legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0, itemclick: false, itemdoubleclick: false },
+    legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0, itemclick: false, itemdoubleclick: false,
+      title: { text: state.colour && !coloraxis ? plain(state.colour.title) : 'Points' } },
     margin: { l: 60, r: 20, t: 20, b: 50 },
     paper_bgcolor: css('--page'),
     plot_bgcolor: css('--page'),
@@ -149,6 +160,7 @@ function draw(state) {
   };
   const config = { displaylogo: false, responsive: true, modeBarButtons: BUTTONS };
   Plotly.react('plot', traces, layout, config);
+  retick(state);
   return best.length + others.length;
 }
 
@@ -178,9 +190,15 @@ function showTip(event) {
   tip.hidden = false;
   const { clientX, clientY } = event.event.touches?.[0] ?? event.event;
   const box = tip.getBoundingClientRect();
-  const left = clientX + 16 + box.width > window.innerWidth ? clientX - box.width - 16 : clientX + 16;
+  // Beside the point and inside of the axes, so that their titles can be read, as far as there is room.
+  const area = document.querySelector('#plot .nsewdrag').getBoundingClientRect();
+  const right = Math.min(area.right, window.innerWidth);
+  const left = clientX + 16 + box.width > right ? clientX - box.width - 16 : clientX + 16;
+  const lowest = Math.min(area.bottom, window.innerHeight) - box.height - 4;
+  const below = document.getElementById('plot').getBoundingClientRect().bottom + 4;
+  const top = lowest < 4 && below + box.height < window.innerHeight ? below : Math.min(clientY + 12, lowest);
   tip.style.left = `${Math.max(4, left)}px`;
-  tip.style.top = `${Math.max(4, Math.min(clientY + 12, window.innerHeight - box.height - 4))}px`;
+  tip.style.top = `${Math.max(4, top)}px`;
 }
 
 function hideTip() {

@@ -7,13 +7,26 @@ function makeTable(state, pick) {
   const pager = document.getElementById('pager');
   const sort = { name: state.y.name, down: false };
   let rows = [];
+  let equals = new Map(); // of each row the rows that are as good, the first of them first
+  let together = true;
   let page = 0;
 
-  function ordered() {
+  function collapse() {
+    const known = new Map();
+    equals = new Map();
+    for (const row of [...rows].sort((a, b) => a - b)) {
+      const key = JSON.stringify([state.apart ? groups[row] : 0, ...state.goals().map(({ column }) => column.numbers[row])]);
+      if (!known.has(key)) known.set(key, []);
+      known.get(key).push(row);
+      equals.set(row, known.get(key));
+    }
+  }
+
+  function ordered(some) {
     const column = byName.get(sort.name);
     const sign = sort.down ? -1 : 1;
     const missing = (v) => v === null || v === undefined || Number.isNaN(v);
-    return [...rows].sort((a, b) => {
+    return [...some].sort((a, b) => {
       const [left, right] = [value(column, a), value(column, b)];
       if (missing(left) || missing(right)) return missing(left) - missing(right) || a - b;
       const gap = column.numbers ? left - right : left.localeCompare(right, 'en', { numeric: true });
@@ -38,11 +51,16 @@ function makeTable(state, pick) {
     return make('th', { scope: 'col', className: column.numbers ? 'number' : '', ...order }, button);
   }
 
-  function line(row, all) {
+  function line(row, all, tied) {
     const cells = all.map((column) => make('td', { className: column.numbers ? 'number' : '',
       title: String(value(column, row) ?? '') }, shown(column, row)));
+    if (tied) {
+      const alike = equals.get(row).length;
+      const title = `${count(alike, 'point is', 'points are')} equally good in all that the front is over; the first is shown`;
+      cells.splice(1, 0, make('td', { className: 'number', title }, alike > 1 ? `×${alike}` : ''));
+    }
     const act = () => pick(row);
-    return make('tr', { tabIndex: 0, 'aria-selected': String(row === state.picked), onclick: act,
+    return make('tr', { tabIndex: 0, 'aria-selected': String(row === state.picked || (tied && equals.get(row).includes(state.picked))), onclick: act,
       onkeydown: (event) => { if (event.key === 'Enter') act(); } }, ...cells);
   }
 
@@ -50,7 +68,7 @@ function makeTable(state, pick) {
     const guarded = (text) => (/^'*[=+@\t\r\n\uff1d\uff0b\uff20\uff0d-]/.test(text) ? `'${text}` : text); // else a spreadsheet runs it
     const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text);
     const cell = (v) => (v === null || v === undefined || Number.isNaN(v) ? '' : quoted(typeof v === 'string' ? guarded(v) : String(v)));
-    const lines = [columns.map((column) => quoted(guarded(column.name))), ...ordered().map((row) => columns.map((column) => cell(value(column, row))))];
+    const lines = [columns.map((column) => quoted(guarded(column.name))), ...ordered(rows).map((row) => columns.map((column) => cell(value(column, row))))];
     const blob = new Blob([lines.map((cells) => cells.join(',')).join('\n'), '\n'], { type: 'text/csv' });
     const link = make('a', { href: URL.createObjectURL(blob), download: 'pareto.csv' });
     link.click();
@@ -59,23 +77,29 @@ function makeTable(state, pick) {
 
   function show() {
     const all = listed();
-    const pages = Math.max(1, Math.ceil(rows.length / PAGE_ROWS));
+    const firsts = rows.filter((row) => equals.get(row)[0] === row);
+    const ties = firsts.length < rows.length;
+    const tied = ties && together;
+    const listing = tied ? firsts : rows;
+    const pages = Math.max(1, Math.ceil(listing.length / PAGE_ROWS));
     page = Math.min(Math.max(page, 0), pages - 1);
-    const seen = ordered().slice(page * PAGE_ROWS, (page + 1) * PAGE_ROWS);
-    home.replaceChildren(
-      make('thead', {}, make('tr', {}, ...all.map(head))),
-      make('tbody', {}, ...seen.map((row) => line(row, all))));
+    const seen = ordered(listing).slice(page * PAGE_ROWS, (page + 1) * PAGE_ROWS);
+    const heads = all.map(head);
+    if (tied) heads.splice(1, 0, make('th', { scope: 'col', className: 'number' }, 'Equally good'));
+    home.replaceChildren(make('thead', {}, make('tr', {}, ...heads)), make('tbody', {}, ...seen.map((row) => line(row, all, tied))));
     const turn = (text, by, possible) => make('button', { type: 'button', disabled: !possible, onclick: () => { page += by; show(); } }, text);
     pager.replaceChildren(
-      make('span', {}, `${count(rows.length, 'point', 'points')}, page ${page + 1} of ${pages}`),
+      make('span', {}, `${count(rows.length, 'point', 'points')}${tied ? ` in ${count(firsts.length, 'row', 'rows')}` : ''}, page ${page + 1} of ${pages}`),
       turn('Previous', -1, page > 0),
       turn('Next', 1, page < pages - 1),
+      ...(ties ? [tick('one row for equally good points', together, (on) => { together = on; show(); }).field] : []),
       make('button', { type: 'button', disabled: !rows.length, onclick: save }, 'Save as CSV'));
   }
 
   return {
     fill: (front) => {
       rows = front;
+      collapse();
       page = 0;
       show();
     },

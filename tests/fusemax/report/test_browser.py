@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,6 +163,8 @@ def test_details_of_a_point(reader: Reader, table: pa.Table) -> None:
     reader.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert f"Point {point}" in reader.page.inner_text("#picked")
     assert reader.page.locator("#plot .shapelayer path").count() == 1
+    ring = reader.page.locator("#plot .shapelayer path").bounding_box()
+    assert ring["width"] == pytest.approx(ring["height"], abs=0.5)
     assert reader.page.locator("#table tr[aria-selected=true] td").first.inner_text() == str(point)
     reader.page.keyboard.press("Tab")
     reader.page.locator("#table tr[aria-selected=true]").press("Enter")
@@ -215,7 +218,9 @@ def test_filters(reader: Reader, table: pa.Table) -> None:
     reader.filter("bound").get_by_role("button", name="None").click()
     assert reader.counts().startswith("0 points")
     assert reader.rows() == []
-    page.click("#reset")
+    assert "nothing is ticked under Bound by" in page.inner_text("#nothing")
+    page.click("#nothing button")
+    assert page.locator("#nothing").is_hidden()
     assert reader.drawn() == ok.sum()
     assert bounds.locator("input[type=number]").nth(1).input_value() == ""
     assert page.is_disabled("#reset")
@@ -302,6 +307,14 @@ def test_ties_gaps_and_more_objectives(browser: Any, tmp_path: Path) -> None:
     table = table.append_column("seq_len", pa.array([1024 << n % 2 for n in range(200)]))
     folder = write_sweep(tmp_path / "ties", table)
     reader = Reader(browser, written(folder, objectives=names))
+    collapsed = [row[1] for row in reader.rows()]
+    assert headings(reader)[1] == "Equally good"
+    one_each = reader.page.get_by_label("one row for equally good points")
+    one_each.uncheck()
+    every = [tuple(row[1:]) for row in reader.rows()]
+    assert len(every) > len(collapsed)
+    assert set(collapsed) - {""}
+    assert sum(int(text[1:]) if text else 1 for text in collapsed) == len(every)
     halves = [np.arange(200) % 2 == n for n in (0, 1)]
     directions = [False, False, False, True]
     assert reader.points() == {p for half in halves for p in best(table, names, directions, half)}
@@ -312,6 +325,47 @@ def test_ties_gaps_and_more_objectives(browser: Any, tmp_path: Path) -> None:
     assert reader.points() == best(table, names[:2])
     reader.page.select_option("#x", "util_2d")
     assert reader.points() == best(table, ["util_2d", "latency_s"], [True, False])
+    reader.close()
+
+
+def test_units_names_and_ticks(browser: Any, tmp_path: Path) -> None:
+    """Rates are no times, bytes are binary, values and columns that look alike are told apart, log axes have labels."""
+    size = 120
+    rng = np.random.default_rng(2)
+    table = pa.table(
+        {
+            "point": np.arange(size),
+            "latency_s": 2 + 7 * rng.random(size),
+            "area_mm2": 1 + rng.random(size) * 50,
+            "chip_area_mm2": rng.choice([1.0, 2.0], size),
+            "dram_bytes": rng.integers(2**20, 2**26, size),
+            "bandwidth_bytes_per_s": rng.choice([1e9, 2e9, 4.29e11], size),
+            "step_s": rng.choice([0.1, 0.100001, 0.3], size),
+        }
+    )
+    reader = Reader(
+        browser, written(write_sweep(tmp_path / "units", table), by=()), viewport={"width": 1200, "height": 900}
+    )
+    page = reader.page
+    labels = reader.filter("bandwidth_bytes_per_s").locator(".tick").all_inner_texts()
+    assert [text.strip() for text in labels] == ["1 GB/s", "2 GB/s", "429 GB/s"]
+    steps = [text.strip() for text in reader.filter("step_s").locator(".tick").all_inner_texts()]
+    assert steps == ["100 ms", "100.001 ms", "300 ms"]
+    names = [text.partition(" ")[0] for text in page.locator("details summary").all_inner_texts()]
+    assert len(set(names)) == len(names)
+    assert "chip_area_mm2" in names
+    assert "area_mm2" in names
+    page.select_option("#x", "dram_bytes")
+    page.check("#y-log")
+    for axis, unit in (("x", r"\d+ [KM]iB"), ("y", r"\d+")):
+        ticks = page.locator(f"#plot .{axis}tick").all_text_contents()
+        assert len(ticks) >= 3
+        assert all(re.fullmatch(unit, text) for text in ticks), ticks
+    mark = page.locator(".scatterlayer .trace").last.locator("path.point").last.bounding_box()
+    page.mouse.move(mark["x"] + mark["width"] / 2, mark["y"] + mark["height"] / 2)
+    page.wait_for_selector("#tip:not([hidden])")
+    tip, title = page.locator("#tip").bounding_box(), page.locator("#plot .xtitle").bounding_box()
+    assert tip["y"] + tip["height"] <= title["y"] or tip["y"] >= title["y"] + title["height"]
     reader.close()
 
 

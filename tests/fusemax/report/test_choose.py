@@ -9,7 +9,7 @@ from sweep_results import brute_front, sweep_table
 
 from einsum_cascades.errors import InputError
 from fusemax.report.choose import Choice, choose, colour_column
-from fusemax.report.columns import common_reasons, encode, group, label, numeric_columns, unit
+from fusemax.report.columns import common_reasons, encode, group, label, numeric_columns
 from fusemax.report.front import Objective, front_rows
 from fusemax.report.sample import sample_rows
 
@@ -94,8 +94,28 @@ def test_names_and_units() -> None:
         "S",
         "X (Hz)",
     ]
-    assert unit("global_buffer.bytes") == ""
     assert "point" not in numeric_columns(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        ("bandwidth_bytes_per_s", "Bandwidth (B/s)"),
+        ("dram.bandwidth_bytes_per_s", "dram.bandwidth (B/s)"),
+        ("l2.bytes_per_s", "l2.bytes_per_s (B/s)"),
+        ("product_flops_per_s", "Product (flop/s)"),
+        ("tokens_per_s", "Tokens (/s)"),
+        ("read_pj_per_bit", "Read (pJ/bit)"),
+        ("global_buffer.bytes", "global_buffer.bytes (B)"),
+        ("edp_js", "Edp (J·s)"),
+        ("technology_nm", "Technology (nm)"),
+        ("rows", "Rows"),
+        ("status", "Status"),
+        ("W", "W"),
+    ],
+)
+def test_a_unit_per_another_is_not_the_other(column: str, shown: str) -> None:
+    assert label(column) == shown
 
 
 def test_reasons_are_ranked() -> None:

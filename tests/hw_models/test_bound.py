@@ -1,0 +1,169 @@
+"""``bound`` against slower machines: the latency suffers most from what it names, of ties as much from each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from einsum_cascades.load import load_cascade
+from einsum_cascades.workload import Workload
+from hw_models.accounting import PHYSICAL, PUBLISHED
+from hw_models.activity import Activity
+from hw_models.architecture import Architecture
+from hw_models.bound import slowest
+from hw_models.cost import cost
+from hw_models.cpu.cost import cpu_cost
+from hw_models.cpu.machine import Cpu
+from hw_models.gpu.cost import gpu_cost
+from hw_models.gpu.machine import Gpu
+from hw_models.load import load_architecture, load_machine
+from mappers.activity import activity_of
+from mappers.cpu_tiles import cpu_tiles
+from mappers.gpu_tiles import gpu_tiles
+from mappers.mapping import Mapping
+from mappers.strategies import STRATEGIES
+
+EXACT = 10**9
+CASCADES = ("attention-1-pass", "attention-2-pass", "attention-3-pass", "attention-3-pass-deferred")
+
+
+def worst(now: float | Fraction, slower: dict[str, float | Fraction], tolerance: float) -> set[str]:
+    """Those with which the latency becomes longest."""
+    growth = {name: float(then - now) for name, then in slower.items()}
+    most = max(growth.values())
+    assert most > 0
+    return {name for name, value in growth.items() if value >= (1 - tolerance) * most}
+
+
+def exact_s(activity: Activity, architecture: Architecture) -> Fraction:
+    frequency, bandwidth = Fraction(architecture.frequency_hz), Fraction(architecture.bandwidth_bytes_per_s)
+    return sum((max(p.cycles / frequency, p.dram_bytes / bandwidth) for p in activity.phases), Fraction())
+
+
+def scaled(mapping: Mapping, factors: dict[str, int]) -> Mapping:
+    """The mapping with Einsums that take that many times as many cycles, by array; draining is the 2D array's."""
+    einsums = (replace(m, cycles_per_point=m.cycles_per_point * factors[m.array]) for m in mapping.einsums)
+    phases = (replace(p, drain_cycles=p.drain_cycles * factors["array_2d"]) for p in mapping.phases)
+    return replace(mapping, einsums=tuple(einsums), phases=tuple(phases))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(CASCADES),
+    st.sampled_from(["unfused", "flat", "fusemax-serial", "fusemax-interleaved"]),
+    st.sampled_from([64, 192, 1024]),
+    st.sampled_from([1.0, 1e-2, 3e-3, 1e-3, 2e-4]),
+    st.sampled_from([PUBLISHED, PHYSICAL]),
+)
+def test_spatial_arrays(cascade: str, mapper: str, length: int, share: float, accounting: object) -> None:
+    base = load_architecture("fusemax-cloud")
+    machine = replace(base, bandwidth_bytes_per_s=base.bandwidth_bytes_per_s * share)
+    workload = Workload.attention(batch=2, heads=3, head_dim=64, seq_len=length)
+    mapping = STRATEGIES[mapper](load_cascade(cascade), workload, machine, accounting)  # type: ignore[arg-type]
+    found = cost(activity_of(mapping, accounting), machine, accounting)  # type: ignore[arg-type]
+    fast = replace(machine, frequency_hz=Fraction(machine.frequency_hz) * EXACT)  # type: ignore[arg-type]
+
+    def latency(on_2d: int = EXACT, on_1d: int = EXACT, at: Architecture = fast) -> Fraction:
+        factors = {"array_2d": on_2d, "array_1d": on_1d}
+        return exact_s(activity_of(scaled(mapping, factors), accounting), at)  # type: ignore[arg-type]
+
+    narrow = Fraction(machine.bandwidth_bytes_per_s) * EXACT / (EXACT + 1)
+    slower = {
+        "memory": latency(at=replace(fast, bandwidth_bytes_per_s=narrow)),  # type: ignore[arg-type]
+        "2d": latency(on_2d=EXACT + 1),
+        "1d": latency(on_1d=EXACT + 1),
+    }
+    assert set(found.bound.split("+")) == worst(latency(), slower, 1e-9)
+
+
+def slower_gpu(gpu: Gpu, resource: str, by: float) -> Gpu:
+    tensor, vector = gpu.tensor, gpu.vector
+    changed = {
+        "tensor": {
+            "tensor": replace(
+                tensor,
+                warpgroup_flops_per_s=(tensor.warpgroup_flops_per_s or 0) / by,
+                warp_flops_per_s=tensor.warp_flops_per_s / by,
+            )
+        },
+        "exp": {"vector": replace(vector, special_per_s=vector.special_per_s / by)},
+        "vector": {"vector": replace(vector, fma_per_s=vector.fma_per_s / by, alu_per_s=vector.alu_per_s / by)},
+        "shared": {"shared_bytes_per_s": gpu.shared_bytes_per_s / by},
+        "memory": {
+            "l2": replace(gpu.l2, bytes_per_s=gpu.l2.bytes_per_s / by),
+            "hbm": replace(gpu.hbm, bytes_per_s=gpu.hbm.bytes_per_s / by),
+        },
+        "launch": {"launch_s": gpu.launch_s * by},
+    }
+    return replace(gpu, **changed[resource])
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(4096, 4096), (1, 65536), (512, 2048), (16, 16)])
+@pytest.mark.parametrize("arch", ["h100", "a100"])
+@pytest.mark.parametrize("cascade", CASCADES[::2])
+def test_gpus(cascade: str, arch: str, queries: int, keys: int) -> None:
+    gpu = load_machine(arch)
+    assert isinstance(gpu, Gpu)
+    workload = Workload.attention(batch=2, heads=16, head_dim=64, seq_len=queries, kv_len=keys)
+    activity = gpu_tiles(load_cascade(cascade), workload, gpu).activity
+    found = gpu_cost(activity, gpu)
+    slower: dict[str, float | Fraction] = {
+        name: gpu_cost(activity, slower_gpu(gpu, name, 1.001)).latency_s
+        for name in ("tensor", "exp", "vector", "shared", "memory", "launch")
+    }
+    most = worst(found.latency_s, slower, 0.02)
+    if "latency" not in found.bound:
+        assert set(found.bound.split("+")) <= most
+    else:
+        waiting = dict(found.parts_s)["latency"] + dict(found.parts_s)["waves"]
+        assert waiting * 1.001 > max(float(slower[name]) - found.latency_s for name in most)
+
+
+def slower_cpu(cpu: Cpu, resource: str, by: float) -> Cpu:
+    def operators(these: Callable[[str], bool]) -> Cpu:
+        return replace(cpu, operators=tuple((name, rate / by if these(name) else rate) for name, rate in cpu.operators))
+
+    if resource == "products":
+        rates = tuple(rate / by for rate in cpu.products.flops_per_s)
+        return replace(cpu, products=replace(cpu.products, flops_per_s=rates))
+    if resource == "memory":
+        levels = (
+            replace(
+                level,
+                operand_bytes_per_s=level.operand_bytes_per_s / by,
+                thread_bytes_per_s=level.thread_bytes_per_s / by,
+                total_bytes_per_s=level.total_bytes_per_s / by,
+            )
+            for level in cpu.levels
+        )
+        return replace(cpu, levels=tuple(levels))
+    return operators(lambda name: (name == "exp") == (resource == "exp"))
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(1024, 1024), (1, 65536), (64, 4096)])
+@pytest.mark.parametrize("share", [1.0, 0.1, 0.01])
+@pytest.mark.parametrize("cascade", CASCADES[:3])
+def test_cpus(cascade: str, share: float, queries: int, keys: int) -> None:
+    """The less bandwidth there is, the more streaming goes on under the arithmetic, and then beyond it."""
+    cpu = load_machine("cpu")
+    assert isinstance(cpu, Cpu)
+    cpu = slower_cpu(cpu, "memory", 1 / share)
+    workload = Workload.attention(batch=2, heads=8, head_dim=64, seq_len=queries, kv_len=keys)
+    workload = replace(workload, value_bytes=cpu.value_bytes)
+    activity = cpu_tiles(load_cascade(cascade), workload, cpu).activity
+    found = cpu_cost(activity, cpu)
+    slower: dict[str, float | Fraction] = {
+        name: cpu_cost(activity, slower_cpu(cpu, name, 1 + 1e-6)).latency_s
+        for name in ("products", "exp", "vector", "memory")
+    }
+    assert set(found.bound.split("+")) == worst(found.latency_s, slower, 1e-3)
+
+
+def test_equals_are_all_named() -> None:
+    assert slowest({"a": 1.0, "b": 2.0, "c": 2.0 - 1e-12}) == "b+c"
+    assert slowest({"a": 3.0, "b": 2.0}) == "a"
