@@ -102,16 +102,16 @@ class CompiledCascade:
 
         Args:
             inputs: one array per input tensor, axes in declared order; a tiled view may be given as the plain
-                tensor that it views, as for `einsum_cascades.interpreter.run`.
+                tensor that it views, as for `fusemax.interpret`.
             sizes: sizes of ranks that no input array shows, such as M0.
 
         Returns:
-            The outputs by name, as `einsum_cascades.interpreter.run` returns them: entries that no Einsum
+            The outputs by name, as `fusemax.interpret` returns them: entries that no Einsum
             writes are NaN. The type is the one that NumPy promotes the inputs to; the arithmetic is done in
             float32 for types up to that size and in float64 for larger ones.
 
         Raises:
-            InputError: as `einsum_cascades.interpreter.run`.
+            InputError: as `fusemax.interpret`.
         """
         arrays, found = bind_inputs(self.cascade, inputs, dict(sizes or {}))
         return self._run(arrays, found)
@@ -296,7 +296,7 @@ def compile_cascade(
     """Compile a cascade to fused loops for this CPU.
 
     Args:
-        cascade: what to compile: any cascade that `einsum_cascades.interpreter.run` runs.
+        cascade: what to compile: any cascade that `fusemax.interpret` runs.
         outputs: the tensors that a run returns; ``cascade.outputs`` if None, or all that are written where every
             tensor is read. A tensor that is asked for is kept whole, others only as long as they are read.
         jit: whether Numba compiles the kernel when it first runs; otherwise the same text runs as plain Python,

@@ -26,7 +26,8 @@ from kernels.compiler.plan import Fill, Region, Step, Walk, members, regions_of
 from kernels.compiler.storage import Storage, storage_of
 
 _IMPORTS = "import numpy as np\nfrom numba import njit, prange\n\n{exp}\n\n"
-_EXPONENTIALS = {"float32": "from kernels.cpu.exponential import exp32 as exp", "float64": "exp = np.exp"}
+_ROOM = __name__.removesuffix(".compiler.source")
+_EXPONENTIALS = {"float32": f"from {_ROOM}.cpu.exponential import exp32 as exp", "float64": "exp = np.exp"}
 """In single precision one that vectorises."""
 
 _PRELUDE = """\

@@ -19,10 +19,10 @@ from kernels.cpu.tiles import LANES, AttentionShape, Tiles, tiles_for
 Floats = NDArray[np.float32]
 
 _MODULES = {
-    "attention-1-pass": "kernels.cpu.one_pass",
-    "attention-2-pass": "kernels.cpu.two_pass",
-    "attention-3-pass": "kernels.cpu.three_pass",
-    "attention-3-pass-deferred": "kernels.cpu.three_pass_deferred",
+    "attention-1-pass": "one_pass",
+    "attention-2-pass": "two_pass",
+    "attention-3-pass": "three_pass",
+    "attention-3-pass-deferred": "three_pass_deferred",
 }
 CASCADES = tuple(_MODULES)
 """Names of the cascades that have a kernel."""
@@ -129,7 +129,7 @@ def plan(shape: AttentionShape, cascade: str, threads: int | None = None) -> Cal
         threads=threads,
         unpacked_multiplications=unpacked_multiplications(),
     )
-    module = importlib.import_module(_MODULES[cascade])
+    module = importlib.import_module(f"{__package__}.{_MODULES[cascade]}")
     rows = module.workspace_rows.py_func(shape.head_dim, shape.value_dim, shape.keys, tiles.keys)
     threads = min(threads, shape.heads * math.ceil(shape.queries / tiles.queries))
     return Call(module, shape, tiles, threads, rows * tiles.queries)
