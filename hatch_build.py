@@ -1,7 +1,7 @@
 """Makes the wheel: it holds one package, ``fusemax``, and the other rooms of this repository inside it.
 
-In the tree every room is a package at top level (``kernels``, ``mappers``, ...), and imports name it so. Those names are
-too common to be put into everybody's site-packages, so the wheel gets copies in which ``kernels.x`` reads
+In the tree every room is a package at top level (``kernels``, ``mappers``, ...), and imports name it so. Those names
+are too common to be put into everybody's site-packages, so the wheel gets copies in which ``kernels.x`` reads
 ``fusemax.kernels.x``. An editable install is the tree as it is. CONTRIBUTING.md says why it is done this way.
 """
 
@@ -25,6 +25,8 @@ ROOMS: Final = ("einsum_cascades", "hw_models", "kernels", "mappers")
 _MENTION: Final = re.compile(
     rf"(?<![\w./-])(?P<room>{'|'.join(ROOMS)})\.(?P<name>\w+)|\bfrom (?P<source>{'|'.join(ROOMS)}) import\b"
 )
+_FIELD: Final = re.compile(r"\{\{|\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
+"""What is no text in an f-string: its expressions, with the formats in them."""
 
 Edit = tuple[int, int, int, str]
 """Line from 0, first column, column after the last, and the text that stands there instead."""
@@ -44,27 +46,48 @@ class Moved:
     def __call__(self, source: str) -> str:
         """Return the text with all that names a room rewritten; no line moves.
 
-        Rewritten are imports, and names of modules in comments and strings that are no f-strings (a module named by one
-        takes its beginning from ``__name__``).
+        Rewritten are imports, and names of modules in comments and in strings.
         """
         lines = source.splitlines(keepends=True)
-        edits = sorted([*_imports(source, lines), *self._mentions(source)], reverse=True)
+        edits = sorted([*_imports(source, lines), *self._mentions(source, lines)], reverse=True)
         for line, first, after, text in edits:
             lines[line] = lines[line][:first] + text + lines[line][after:]
         return "".join(lines)
 
-    def _mentions(self, source: str) -> Iterator[Edit]:
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            text = token.string
-            plain = token.type == tokenize.STRING and "f" not in text[: re.search("['\"]", text).start()].lower()  # type: ignore[union-attr]
-            if not plain and token.type != tokenize.COMMENT:
-                continue
+    def _mentions(self, source: str, lines: list[str]) -> Iterator[Edit]:
+        for (line, column), text in _texts(source, lines):
             for found in _MENTION.finditer(text):
                 if found["source"] or f"{found['room']}.{found['name']}" in self._known:
                     start = found.start("source" if found["source"] else "room")
                     before = text[:start]
-                    column = start - before.rfind("\n") - 1 + (0 if "\n" in before else token.start[1])
-                    yield token.start[0] - 1 + before.count("\n"), column, column, f"{PACKAGE}."
+                    place = start - before.rfind("\n") - 1 + (0 if "\n" in before else column)
+                    yield line + before.count("\n"), place, place, f"{PACKAGE}."
+
+
+def _texts(source: str, lines: list[str]) -> Iterator[tuple[tuple[int, int], str]]:
+    """Yield comments and strings, each with its line from 0 and its column; what is no text in them is blanked."""
+    depth, begin = 0, (0, 0)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        kind = tokenize.tok_name[token.type]
+        if kind.endswith("STRING_START"):  # f-strings are more than one token from Python 3.12 on
+            begin = begin if depth else token.start
+            depth += 1
+        depth -= kind.endswith("STRING_END")
+        if depth or kind not in ("COMMENT", "STRING", "FSTRING_END", "TSTRING_END"):
+            continue
+        start = begin if kind.endswith("_END") else token.start
+        text = _between(lines, start, token.end)
+        if "f" in text[: len(text) - len(text.lstrip("bBfFrRtTuU"))].lower():
+            text = _FIELD.sub(lambda field: re.sub(".", " ", field[0]), text)
+        yield (start[0] - 1, start[1]), text
+
+
+def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
+    """Return the source between two places of tokens, whose lines count from 1."""
+    part = lines[start[0] - 1 : end[0]]
+    part[-1] = part[-1][: end[1]]
+    part[0] = part[0][start[1] :]
+    return "".join(part)
 
 
 def _imports(source: str, lines: list[str]) -> Iterator[Edit]:
@@ -142,7 +165,9 @@ class CustomBuildHook(BuildHookInterface[Any]):
         package = Path(self._folder.name) / PACKAGE
         write_package(Path(self.root), package)
         files = (path for path in package.rglob("*") if path.is_file())
-        build_data["force_include"] |= {str(path): path.relative_to(package.parent).as_posix() for path in sorted(files)}
+        build_data["force_include"] |= {
+            str(path): path.relative_to(package.parent).as_posix() for path in sorted(files)
+        }
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Remove the copies."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import fusemax
 from einsum_cascades.errors import InputError
+from einsum_cascades.extras import require
 from fusemax.sweep.executors import Crew
 
 CONNECT_S = 10.0
@@ -56,11 +57,10 @@ def cluster(address: str, warn: Callable[[str], None] = lambda _: None) -> Itera
 
 
 def _distributed() -> Any:
-    try:
-        import distributed
-        import distributed.comm
-    except ImportError:
-        raise InputError("--scheduler needs Dask", hint="install it: pip install 'fusemax[cluster]'") from None
+    require("cluster", "--scheduler")
+    import distributed
+    import distributed.comm
+
     return distributed
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import fusemax
 from einsum_cascades.errors import InputError
+from einsum_cascades.extras import require
 from fusemax.sweep.cluster import cluster
 from fusemax.sweep.estimate import probes, seconds_per_point
 from fusemax.sweep.executors import Crew, crew, processes
@@ -107,9 +108,10 @@ def run(
         watcher: told the plan and the progress; warnings are Python's if not given.
 
     Raises:
-        InputError: the spec or the folder is unusable, the disk is full, or the workers are lost. What was written
-            stays good, and the same call goes on from there.
+        InputError: the spec or the folder is unusable, the disk is full, the workers are lost, or the extra ``sweep``
+            is not installed. What was written stays good, and the same call goes on from there.
     """
+    require("sweep", "a sweep")
     begin = time.perf_counter()
     watcher = watcher or Watcher()
     sweep = _read(spec) if isinstance(spec, str | Path) else spec

@@ -22,6 +22,7 @@ from uuid import uuid4
 
 import fusemax
 from einsum_cascades.errors import InputError
+from einsum_cascades.extras import require
 from fusemax.sweep.durable import LOCK, flush_folder, locked, make_folder, remove_temporaries, write_durably
 from fusemax.sweep.parts import Batch, DamageError, Header, Sweep, batch_named, read_part, usual_batch_points
 
@@ -157,8 +158,9 @@ def open_store(folder: Path | str) -> Store:
     """Open a dataset to read, also while a run writes to it.
 
     Raises:
-        InputError: there is none, or what it was made from cannot be read.
+        InputError: there is none, what it was made from cannot be read, or the extra ``sweep`` is not installed.
     """
+    require("sweep", "a sweep's folder")
     folder = Path(folder)
     try:
         header = _read_header(folder)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.extras import require
 from einsum_cascades.inputs import Array, bind_inputs
 from einsum_cascades.interpreter import MAX_VALUES, Interpretation
 from einsum_cascades.ir import Cascade
@@ -111,8 +112,10 @@ class CompiledCascade:
             float32 for types up to that size and in float64 for larger ones.
 
         Raises:
-            InputError: as `fusemax.interpret`.
+            InputError: as `fusemax.interpret`, or the extra ``kernels`` is not installed.
         """
+        if self.jit:
+            require("kernels", "a compiled cascade")
         arrays, found = bind_inputs(self.cascade, inputs, dict(sizes or {}))
         return self._run(arrays, found)
 

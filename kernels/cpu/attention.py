@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einsum_cascades.errors import InputError, unknown
-from kernels.cpu.blas import one_thread, unpacked_multiplications
+from einsum_cascades.extras import require
 from kernels.cpu.caches import machine_caches
 from kernels.cpu.threads import cpus, run_in_threads
 from kernels.cpu.tiles import LANES, AttentionShape, Tiles, tiles_for
@@ -78,7 +78,7 @@ def attention(
 
     Raises:
         InputError: shapes disagree, a size is zero, a dtype is not float32, an unknown cascade, ``out`` cannot hold
-            the result.
+            the result, or the extra ``kernels`` is not installed.
     """
     call, arrays, result = prepare(q, k, v, cascade, threads, out)
     workspace = np.empty((call.threads, call.workspace_words), dtype=np.float32)
@@ -88,6 +88,8 @@ def attention(
 
     def work(words: Floats) -> None:
         call.module.kernel(*arrays, *settings, words)
+
+    from kernels.cpu.blas import one_thread
 
     with one_thread():
         run_in_threads(work, list(workspace))
@@ -114,8 +116,11 @@ def plan(shape: AttentionShape, cascade: str, threads: int | None = None) -> Cal
     """Return how a kernel would run on this machine: tiles, threads and working memory.
 
     Raises:
-        InputError: an unknown cascade, or fewer than one thread.
+        InputError: an unknown cascade, fewer than one thread, or the extra ``kernels`` is not installed.
     """
+    require("kernels", "attention on this CPU")
+    from kernels.cpu.blas import unpacked_multiplications
+
     if cascade not in _MODULES:
         raise unknown("cascade with a kernel", cascade, _MODULES)
     threads = cpus() if threads is None else threads

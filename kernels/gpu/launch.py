@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
+from einsum_cascades.extras import require
 from kernels.gpu.configurations import Configuration, Gpu, Shape, width
 
 LOG2_E = math.log2(math.e)
@@ -56,6 +57,7 @@ class Work:
 
 def run(configuration: Configuration, shape: Shape, gpu: Gpu, work: Work) -> None:
     """Attend as a configuration says, on tensors of a shape."""
+    require("gpu", "a GPU kernel")
     module = importlib.import_module(f"{__package__}.{configuration.kernel}")
     torch: Any = importlib.import_module("torch")
     with torch.cuda.device(work.q.device) if work.q.device.type == "cuda" else nullcontext():

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.extras import installation
 from kernels.gpu.configurations import MOST_HEAD_DIM, Gpu
 
 
@@ -42,7 +43,7 @@ def torch_module() -> Any:
         return importlib.import_module("torch")
     except ImportError:
         raise InputError(
-            "PyTorch is not installed", hint="a CUDA build of it, which brings Triton, runs the GPU kernels"
+            "PyTorch is not installed", hint=f"a CUDA build of it runs the GPU kernels: {installation('gpu')}"
         ) from None
 
 
