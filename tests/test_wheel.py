@@ -72,6 +72,12 @@ def interpreter(version: str) -> str:
     return pytest.skip(f"there is no Python {version} on the path, nor one that pyenv or uv has installed")
 
 
+def environment() -> dict[str, str]:
+    """What processes find in their environment here, less what leads Python to the working tree."""
+    hidden = ("PYTHON", "VIRTUAL_ENV", "PYTEST")
+    return {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+
+
 class Installed:
     """A new virtual environment with what is wanted in it, used from a folder of its own.
 
@@ -98,12 +104,10 @@ class Installed:
 
     def finish(self, program: str, *arguments: str, **others: str) -> subprocess.CompletedProcess[str]:
         """Run one of the environment's programs, with what else its process finds in its environment."""
-        hidden = ("PYTHON", "VIRTUAL_ENV", "PYTEST")
-        env = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
         return subprocess.run(
             [str(self.bin / program), *arguments],
             cwd=self.work,
-            env=env | {"PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", **others},
+            env=environment() | {"PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", **others},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -169,15 +173,19 @@ def test_a_room_is_no_package_of_its_own(installed: Installed, room: str) -> Non
 
 def test_types_are_known_to_those_who_import_it(installed: Installed, tmp_path: Path) -> None:
     script = tmp_path / "uses.py"
-    script.write_text("import fusemax\n\nreveal_type(fusemax.load_cascade)\nreveal_type(fusemax.gpu.attention)\n")
+    script.write_text(
+        "import fusemax, fusemax.gpu\n\nreveal_type(fusemax.load_cascade)\nreveal_type(fusemax.gpu.compiled)\n"
+    )
     mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(installed.bin / "python")]
     done = subprocess.run(
         [*mypy, "--cache-dir", str(tmp_path / "cache"), "--follow-imports", "silent", script.name],
         cwd=tmp_path,
+        env=environment(),
         capture_output=True,
         text=True,
     )
     assert "fusemax.einsum_cascades.ir.Cascade" in done.stdout, done.stdout + done.stderr
+    assert "fusemax.kernels.gpu.generator.compiled.FusedKernel" in done.stdout
     assert "error" not in done.stdout
 
 

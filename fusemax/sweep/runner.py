@@ -205,7 +205,7 @@ def _work(evaluate: Evaluate, sweep: Sweep, batch: Batch, header: Header) -> byt
     if fusemax.__version__ != header.version:
         raise InputError(
             f"the worker on {socket.gethostname()} has fusemax {fusemax.__version__}, the sweep {header.version}",
-            hint=f"install it there: pip install fusemax=={header.version}",
+            hint="install there what is installed here: the same wheel, or the same clone with 'pip install -e'",
         )
     try:
         table = evaluate(sweep, batch.start, batch.stop)
