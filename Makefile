@@ -10,6 +10,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(SUPPORTED)' >/dev/null 2>
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PIP_LOG := $(VENV)/pip.log
 SOURCES := einsum_cascades fusemax hw_models kernels mappers
 
 .PHONY: help install reproduce test slow bench speed check notebooks figures readme wheel wheels clean
@@ -30,12 +31,28 @@ help:
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
+# A half-made .venv is made anew: Debian's python3 leaves one without pip, and so does an interruption.
+$(INSTALLED): pyproject.toml constraints.txt hatch_build.py
 	@python='$(PYTHON)'; "$$python" -c '$(SUPPORTED)' || { \
 	    echo "fusemax needs Python 3.11 or newer, and '$$python' is not one: make PYTHON=/path/to/python3.11" >&2; \
 	    exit 1; }; \
-	test -x $(BIN)/python || "$$python" -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[cluster,report,test,dev]'
+	whole() { $(BIN)/python -c '$(SUPPORTED)' && $(BIN)/python -m pip --version; } >/dev/null 2>&1; \
+	whole || $(BIN)/python -m ensurepip >/dev/null 2>&1 || :; \
+	whole || { rm -rf $(VENV); "$$python" -m venv $(VENV) && whole; } || { \
+	    rm -rf $(VENV); \
+	    echo "'$$python -m venv' makes no whole environment here, so $(VENV) is removed." >&2; \
+	    echo "Install what it lacks (on Debian and Ubuntu: apt install python3-venv) and run make again." >&2; \
+	    exit 1; }
+	@rm -f $(PIP_LOG); \
+	$(BIN)/python -m pip install --disable-pip-version-check --log $(PIP_LOG) --constraint constraints.txt \
+	    --editable '.[cluster,dev,kernels,report,sweep,test]' || { \
+	    if grep -q 'connection broken by' $(PIP_LOG) 2>/dev/null; then \
+	        echo "No package index could be reached: check the network, or set PIP_INDEX_URL to a mirror, or" \
+	            "PIP_FIND_LINKS to a folder of wheels with PIP_NO_INDEX=1; then run make again." >&2; \
+	    else \
+	        echo "The installation failed for the reason above; run make again to go on ($(PIP_LOG) has all)." >&2; \
+	    fi; \
+	    exit 1; }
 	@touch $@
 
 reproduce: $(INSTALLED)

@@ -15,7 +15,8 @@ Machines, models, costs
     ``load_model`` read what it takes, ``Workload`` holds sizes; ``architecture_names``, ``model_names`` and
     ``mapper_names`` list what there is. ``memory_cost`` prices a memory by size, width, ports and node.
 Kernels
-    ``attention`` runs on this CPU; ``compile_cascade`` compiles any cascade, to a ``CompiledCascade``.
+    ``attention`` runs on this CPU; ``compile_cascade`` compiles any cascade, to a ``CompiledCascade``. The module
+    ``fusemax.gpu`` has ``attention`` for GPUs, and ``fusemax.gpu.compiled`` makes any cascade like attention a kernel.
 Published evaluation
     ``CONFIGURATIONS`` are its rows, ``reproduce`` computes its tables; ``headline``, ``compare_published`` and
     ``deviations`` set them beside the published figures, ``compare_accountings`` one accounting beside the other.
@@ -113,6 +114,8 @@ _HOMES = {
     "study_path": "fusemax.studies",
 }
 """Where each public name lives: a module, and the name there if it is another."""
+_MODULES = ("gpu", "sweep")
+"""Public modules that are read when they are first named."""
 
 __all__ = [
     "CONFIGURATIONS",
@@ -164,10 +167,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for, and no more: ``import fusemax`` is quick."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fusemax' has no attribute {name!r}")
     import importlib
 
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, own = _HOMES[name].partition(":")
     return getattr(importlib.import_module(module), own or name)
 

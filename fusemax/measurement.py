@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.extras import require
 from einsum_cascades.load import library_names, load_cascade
 from einsum_cascades.workload import Workload
 from fusemax.evaluation import evaluate_on_cpu
@@ -175,8 +176,9 @@ def measure_cpu(
         report: told what runs.
 
     Raises:
-        InputError: a number of threads that this process cannot have.
+        InputError: a number of threads that this process cannot have, or the extra ``kernels`` is not installed.
     """
+    require("kernels", "a measurement of this CPU")
     from kernels.measure.attention import time_kernels
     from kernels.measure.machine import measure_cpu as measure
     from kernels.measure.machine import median_of

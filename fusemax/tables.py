@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import uuid4
 
 from einsum_cascades.errors import InputError, Location, unknown
+from einsum_cascades.extras import lacking, require
 from einsum_cascades.files import MAX_PARQUET_BYTES, MAX_TABLE_BYTES, read_bytes, read_text
 from einsum_cascades.source_text import short
 from einsum_cascades.spreadsheets import guarded, unguarded
@@ -127,21 +128,26 @@ def check_file(path: Path) -> None:
         raise InputError(f"'{path}' is a folder, not a file", hint="give the file's name as well")
 
 
-def write_table(df: DataFrame, path_stem: Path | str) -> tuple[Path, Path]:
-    """Write a table as ``<path_stem>.csv`` and ``<path_stem>.parquet``; its index is not kept.
+def formats() -> tuple[str, ...]:
+    """Return the formats that tables are written in: Parquet where pyarrow is installed, CSV in any case."""
+    return FORMATS[:1] if "pyarrow" in lacking("sweep") else FORMATS
+
+
+def write_table(df: DataFrame, path_stem: Path | str) -> tuple[Path, ...]:
+    """Write a table as ``<path_stem>.csv`` and, where `formats` has it, ``<path_stem>.parquet``; no index is kept.
 
     Integers beyond 64 bits are exact in the CSV and rounded to float64 in the Parquet file.
 
     Returns:
-        The two paths.
+        The paths.
 
     Raises:
         InputError: the place cannot be written.
     """
     stem = Path(path_stem)
-    paths = stem.with_name(stem.name + ".csv"), stem.with_name(stem.name + ".parquet")
-    for path, data in zip(paths, (format_csv(df).encode(), _parquet_bytes(df)), strict=True):
-        write_atomically(path, data)
+    paths = tuple(stem.with_name(stem.name + suffix) for suffix in formats())
+    for path in paths:
+        write_atomically(path, format_csv(df).encode() if path.suffix == ".csv" else _parquet_bytes(df))
     return paths
 
 
@@ -322,8 +328,9 @@ def parse_parquet(data: bytes, path: Path) -> pyarrow.Table:
     """Return the table that a Parquet file's bytes hold, with its checksums checked.
 
     Raises:
-        InputError: they are cut short or damaged, or the table would not fit into memory.
+        InputError: they are cut short or damaged, the table would not fit into memory, or pyarrow is not installed.
     """
+    require("sweep", "a Parquet file")
     import pyarrow as pa
     import pyarrow.parquet as pq
 

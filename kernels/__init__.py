@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from kernels.cpu.attention import CASCADES, attention
 
 _HOMES = {
-    "CompiledCascade": "kernels.compiler.compiled",
-    "compile_cascade": "kernels.compiler.compiled",
-    "CASCADES": "kernels.cpu.attention",
-    "attention": "kernels.cpu.attention",
+    "CompiledCascade": "compiler.compiled",
+    "compile_cascade": "compiler.compiled",
+    "CASCADES": "cpu.attention",
+    "attention": "cpu.attention",
 }
 
 __all__ = ["CASCADES", "CompiledCascade", "attention", "compile_cascade"]
@@ -25,8 +25,8 @@ __all__ = ["CASCADES", "CompiledCascade", "attention", "compile_cascade"]
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'kernels' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

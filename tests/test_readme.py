@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -14,16 +15,35 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def blocks(language: str) -> list[str]:
+    """The text of every block of code in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+BESIDE = {"fusemax", "numpy", "torch"}
+"""What the README's code imports besides Python's own modules."""
+
+
+def test_code_imports_only_what_users_import() -> None:
+    used = set()
+    for code in blocks("python"):
+        for node in ast.walk(ast.parse(code)):
+            used |= {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+            used |= {str(node.module)} if isinstance(node, ast.ImportFrom) else set()
+    assert "fusemax" in used
+    assert {name.partition(".")[0] for name in used} - set(sys.stdlib_module_names) <= BESIDE
+
+
+def test_no_module_is_named_that_users_do_not_import() -> None:
+    named = re.findall(r"`((?:einsum_cascades|hw_models|kernels|mappers)\.[^`/]*)`", TEXT)
+    assert not [name for name in named if not name.endswith((".py", ".yaml"))]
+
+
 def test_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", TEXT)
     assert links
     for link in links:
         assert (ROOT / link).exists(), link
-
-
-def blocks(language: str) -> list[str]:
-    """The text of every block of code in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 
 LINES = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]

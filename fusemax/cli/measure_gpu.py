@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.extras import installation, lacking
 from fusemax.cli import completion, options
 from fusemax.cli.measure import Against, Compare, Out, check_place, compared_table, kept, report, shape_text, warn
 from fusemax.cli.measure_gpu_custom import measured_custom
@@ -113,10 +114,10 @@ def _check(runs: bool, compare: bool, against: Path | None, quick: bool) -> None
     if quick and not runs:
         raise InputError("--quick is given, but --compare alone runs nothing", hint="leave --quick out, or add --out")
     if runs and not _has_gpu():
-        raise InputError(
-            "there is no GPU to measure: no CUDA device that PyTorch can use",
-            hint="--compare alone needs none: it reads recorded measurements",
-        )
+        hint = "--compare alone needs none: it reads recorded measurements"
+        if missing := lacking("gpu"):
+            hint += f"; to measure one, install {' and '.join(missing)}: {installation('gpu')}"
+        raise InputError("there is no GPU to measure: no CUDA device that PyTorch can use", hint=hint)
 
 
 def _has_gpu() -> bool:

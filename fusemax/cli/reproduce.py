@@ -31,14 +31,16 @@ def reproduce(
 
     Five configurations, four models and six lengths; attention alone,
     end to end with the linear layers, and area against latency. Tables are
-    written as CSV and Parquet, figures as PNG and PDF, or as SVG
-    (--format svg). The exit status is 1
-    if, under the accounting 'published', a published figure is missed;
-    'physical' also shows how the paper's conclusions move.
+    written as CSV and, where pyarrow is installed, Parquet; figures as PNG
+    and PDF, or as SVG (--format svg). The exit status is 1 if, under the
+    accounting 'published', a published figure is missed; 'physical' also
+    shows how the paper's conclusions move.
     """
+    from einsum_cascades.extras import installation
     from fusemax.figures.style import formats_named
     from fusemax.summary import missed_text
-    from fusemax.tables import check_folder, write_table
+    from fusemax.tables import FORMATS, check_folder, write_table
+    from fusemax.tables import formats as written_formats
     from hw_models.accounting import accounting_named
 
     name = accounting_named(accounting).name
@@ -54,6 +56,8 @@ def reproduce(
     else:
         _show(name, tables, missed)
         say(f"{len(files)} files in {out}")
+        if written_formats() != FORMATS:
+            say(f"tables are written as CSV alone; Parquet needs pyarrow: {installation('sweep')}")
     if len(missed):
         typer.echo(f"error: {missed_text(missed)}", err=True)
         raise typer.Exit(FAILED)

@@ -36,7 +36,10 @@ def validate(
     is 1 if an error is larger than its tolerance. The first run compiles;
     later ones find the machine code on disk.
     """
+    from einsum_cascades.extras import require
     from einsum_cascades.load import load_cascade
+
+    require("kernels", "a comparison of kernels")
     from fusemax.cli.output import progress
     from kernels.validate import cases, check
 

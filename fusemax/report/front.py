@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.extras import require
 from fusemax.report.columns import HIGHER_IS_BETTER, check_numeric, values
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 EXACT_INTEGER: Final = 2**53
 """Beyond this size, whole numbers are not all float64 values."""
-
-INSTALL: Final = "install it with: pip install 'fusemax[report]'"
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,9 @@ def nondominated(points: NDArray[np.float64], maximize: Sequence[bool]) -> NDArr
     Raises:
         InputError: moocore is not installed.
     """
-    try:
-        import moocore
-    except ImportError as error:
-        raise InputError("a Pareto front needs the package moocore", hint=INSTALL) from error
+    require("report", "a Pareto front")
+    import moocore
+
     mask: NDArray[np.bool_] = np.asarray(np.isfinite(points).all(axis=1))
     if mask.any():
         found = moocore.is_nondominated(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.extras import require
 from fusemax.report.columns import STATUS, common_reasons
 from fusemax.sweep.store import HEADER, open_store
 from fusemax.tables import FORMATS, arrow_table, read_arrow, read_table
@@ -64,8 +65,10 @@ def read_results(path: Path) -> Results:
     """Read a sweep's folder or a table of results.
 
     Raises:
-        InputError: there is none, it is damaged (the file is named), or it has no row with a cost.
+        InputError: there is none, it is damaged (the file is named), it has no row with a cost, or the extra
+            ``report`` is not installed.
     """
+    require("report", "a report")
     if path.is_dir():
         results = _read_sweep(path)
     elif path.exists() or path.suffix in FORMATS:

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from einsum_cascades.errors import InputError
+from einsum_cascades.extras import require
 from fusemax.report import columns
-from fusemax.report.front import INSTALL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,10 +56,9 @@ def build_page(
     Raises:
         InputError: plotly is not installed.
     """
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise InputError("a report's page needs the package plotly", hint=INSTALL) from error
+    require("report", "a report's page")
+    from plotly.offline import get_plotlyjs
+
     plotly = _closed(get_plotlyjs())
     script = "(() => {\n'use strict';\n" + "".join(_read(part) for part in SCRIPTS) + "})();\n"
     places = {

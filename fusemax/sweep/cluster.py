@@ -18,6 +18,7 @@ from typing import Any
 
 import fusemax
 from einsum_cascades.errors import InputError
+from einsum_cascades.extras import require
 from einsum_cascades.files import read_text
 from fusemax.sweep.executors import Crew
 
@@ -57,11 +58,10 @@ def cluster(address: str, warn: Callable[[str], None] = lambda _: None) -> Itera
 
 
 def _distributed() -> Any:
-    try:
-        import distributed
-        import distributed.comm
-    except ImportError:
-        raise InputError("--scheduler needs Dask", hint="install it: pip install 'fusemax[cluster]'") from None
+    require("cluster", "--scheduler")
+    import distributed
+    import distributed.comm
+
     return distributed
 
 
@@ -103,12 +103,14 @@ async def _kind(distributed: Any, address: str) -> str:
 
 
 def _check_versions(client: Any, address: str) -> None:
-    """Raise unless the scheduler and all workers have this fusemax."""
+    """Raise unless the scheduler and all workers have this fusemax, in the same form: what is sent names its modules."""
 
     def version() -> str:  # nested, so that it is sent as code: a machine without fusemax can run it
-        import fusemax
 
-        return fusemax.__version__
+        form = "a wheel" if fusemax.Cascade.__module__.startswith("fusemax.") else "a clone"
+        return f"{fusemax.__version__} from {form}"
+
+    ours = version()
 
     hosts = {f"worker {name}": said for name, said in client.run(version, on_error="return").items()}
     try:
@@ -116,9 +118,9 @@ def _check_versions(client: Any, address: str) -> None:
     except ImportError as error:
         hosts["the scheduler"] = error
     for host, said in hosts.items():
-        if said != fusemax.__version__:
+        if said != ours:
             has = f"fusemax {said}" if isinstance(said, str) else f"no fusemax ({said})"
             raise InputError(
-                f"{host} of the cluster at '{address}' has {has}, this is {fusemax.__version__}",
-                hint=f"install it there: pip install fusemax=={fusemax.__version__}",
+                f"{host} of the cluster at '{address}' has {has}, this is {ours}",
+                hint="install there what is installed here: the same wheel, or the same clone with 'pip install -e'",
             )

@@ -20,6 +20,7 @@ from typing import Final
 
 import fusemax
 from einsum_cascades.errors import InputError
+from einsum_cascades.extras import require
 from einsum_cascades.numbers import whole
 from fusemax.sweep.cluster import cluster
 from fusemax.sweep.estimate import probes, seconds_per_point
@@ -111,9 +112,10 @@ def run(
         watcher: told the plan and the progress; warnings are Python's if not given.
 
     Raises:
-        InputError: the spec or the folder is unusable, the disk is full, or the workers are lost. What was written
-            stays good, and the same call goes on from there.
+        InputError: the spec or the folder is unusable, the disk is full, the workers are lost, or the extra ``sweep``
+            is not installed. What was written stays good, and the same call goes on from there.
     """
+    require("sweep", "a sweep")
     begin = time.perf_counter()
     check_on_change(on_change)
     count = usable_cores() if workers is None else whole("workers", workers, maximum=MOST_WORKERS)
@@ -208,7 +210,7 @@ def _work(evaluate: Evaluate, sweep: Sweep, batch: Batch, header: Header) -> byt
     if fusemax.__version__ != header.version:
         raise InputError(
             f"the worker on {socket.gethostname()} has fusemax {fusemax.__version__}, the sweep {header.version}",
-            hint=f"install it there: pip install fusemax=={header.version}",
+            hint="install there what is installed here: the same wheel, or the same clone with 'pip install -e'",
         )
     try:
         table = evaluate(sweep, batch.start, batch.stop)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from einsum_cascades.errors import InputError, Location, unknown
+from einsum_cascades.extras import require
 from einsum_cascades.files import MAX_TABLE_BYTES, MAX_TEXT_BYTES, read_bytes, read_text
 from fusemax.sweep.parts import Batch, DamageError, Header, Part, batch_named, read_part
 
@@ -159,8 +160,9 @@ def open_store(folder: Path | str) -> Store:
     """Open a dataset to read, also while a run writes to it.
 
     Raises:
-        InputError: there is none, or what it was made from cannot be read.
+        InputError: there is none, what it was made from cannot be read, or the extra ``sweep`` is not installed.
     """
+    require("sweep", "a sweep's folder")
     folder = Path(folder)
     try:
         header = read_header(folder)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.extras import require
 from hw_models.components.cacti import check_technology
 from hw_models.components.costs import MemoryCost
 
@@ -31,13 +32,9 @@ def cacti_sram(size: int, width_bits: int, ports: int = 1, technology_nm: float 
         InputError: no such process node, the extra is not installed, or CACTI does not run or finds no such memory.
     """
     check_technology(technology_nm)
-    try:
-        import hwcomponents_cacti
-    except ImportError:
-        raise InputError(
-            "the package hwcomponents is not installed",
-            hint="pip install 'fusemax[components]', with Python 3.12 or newer",
-        ) from None
+    require("components", "CACTI (with Python 3.12 or newer)")
+    import hwcomponents_cacti
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # the package leaves a file to be closed by itself

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.extras import require
 from einsum_cascades.inputs import Array, bind_inputs
 from einsum_cascades.interpreter import MAX_VALUES, Interpretation
 from einsum_cascades.ir import Cascade
@@ -109,17 +110,19 @@ class CompiledCascade:
 
         Args:
             inputs: one array per input tensor, axes in declared order; a tiled view may be given as the plain
-                tensor that it views, as for `einsum_cascades.interpreter.run`.
+                tensor that it views, as for `fusemax.interpret`.
             sizes: sizes of ranks that no input array shows, such as M0.
 
         Returns:
-            The outputs by name, as `einsum_cascades.interpreter.run` returns them: entries that no Einsum
+            The outputs by name, as `fusemax.interpret` returns them: entries that no Einsum
             writes are NaN. The type is the one that NumPy promotes the inputs to; the arithmetic is done in
             float32 for types up to that size and in float64 for larger ones.
 
         Raises:
-            InputError: as `einsum_cascades.interpreter.run`.
+            InputError: as `fusemax.interpret`, or the extra ``kernels`` is not installed.
         """
+        if self.jit:
+            require("kernels", "a compiled cascade")
         arrays, found = bind_inputs(self.cascade, inputs, as_sizes("sizes", sizes))
         return self._run(arrays, found)
 
@@ -321,7 +324,7 @@ def compile_cascade(
     """Compile a cascade to fused loops for this CPU.
 
     Args:
-        cascade: what to compile: any cascade that `einsum_cascades.interpreter.run` runs.
+        cascade: what to compile: any cascade that `fusemax.interpret` runs.
         outputs: the tensors that a run returns; ``cascade.outputs`` if None, or all that are written where every
             tensor is read. A tensor that is asked for is kept whole, others only as long as they are read.
         jit: whether Numba compiles the kernel when it first runs; otherwise the same text runs as plain Python,

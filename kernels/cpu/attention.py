@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einsum_cascades.errors import InputError, check_name
+from einsum_cascades.extras import require
 from einsum_cascades.numbers import finite, whole
-from kernels.cpu.blas import one_thread, unpacked_multiplications
 from kernels.cpu.caches import machine_caches
 from kernels.cpu.threads import cpus, run_in_threads
 from kernels.cpu.tiles import LANES, AttentionShape, Tiles, tiles_for
@@ -20,10 +20,10 @@ from kernels.cpu.tiles import LANES, AttentionShape, Tiles, tiles_for
 Floats = NDArray[np.float32]
 
 _MODULES = {
-    "attention-1-pass": "kernels.cpu.one_pass",
-    "attention-2-pass": "kernels.cpu.two_pass",
-    "attention-3-pass": "kernels.cpu.three_pass",
-    "attention-3-pass-deferred": "kernels.cpu.three_pass_deferred",
+    "attention-1-pass": "one_pass",
+    "attention-2-pass": "two_pass",
+    "attention-3-pass": "three_pass",
+    "attention-3-pass-deferred": "three_pass_deferred",
 }
 CASCADES = tuple(_MODULES)
 """Names of the cascades that have a kernel."""
@@ -79,7 +79,7 @@ def attention(
 
     Raises:
         InputError: shapes disagree, a size is zero, a dtype is not float32, an unknown cascade, ``out`` cannot hold
-            the result.
+            the result, or the extra ``kernels`` is not installed.
     """
     factor = np.float32(finite("scale", scale, most=float(np.finfo(np.float32).max)))
     call, arrays, result = prepare(q, k, v, cascade, threads, out)
@@ -90,6 +90,8 @@ def attention(
 
     def work(words: Floats) -> None:
         call.module.kernel(*arrays, *settings, words)
+
+    from kernels.cpu.blas import one_thread
 
     with one_thread():
         run_in_threads(work, list(workspace))
@@ -116,8 +118,11 @@ def plan(shape: AttentionShape, cascade: str, threads: int | None = None) -> Cal
     """Return how a kernel would run on this machine: tiles, threads and working memory.
 
     Raises:
-        InputError: an unknown cascade, or fewer than one thread.
+        InputError: an unknown cascade, fewer than one thread, or the extra ``kernels`` is not installed.
     """
+    require("kernels", "attention on this CPU")
+    from kernels.cpu.blas import unpacked_multiplications
+
     check_name("cascade with a kernel", cascade, _MODULES)
     threads = cpus() if threads is None else whole("threads", threads)
     threads = min(threads, max(1, _operations(shape) // _THREAD_OPERATIONS))
@@ -128,7 +133,7 @@ def plan(shape: AttentionShape, cascade: str, threads: int | None = None) -> Cal
         threads=threads,
         unpacked_multiplications=unpacked_multiplications(),
     )
-    module = importlib.import_module(_MODULES[cascade])
+    module = importlib.import_module(f"{__package__}.{_MODULES[cascade]}")
     rows = module.workspace_rows.py_func(shape.head_dim, shape.value_dim, shape.keys, tiles.keys)
     threads = min(threads, shape.heads * math.ceil(shape.queries / tiles.queries))
     return Call(module, shape, tiles, threads, rows * tiles.queries)

@@ -53,7 +53,7 @@ def attention(
         check_tensor(torch, name, x)
     check_alike(named, {"q": ("P", "E"), "k": ("M", "E"), "v": ("M", "F")})
     result = output_for(torch, out, q, v)
-    fused = importlib.import_module("kernels.gpu.generator.fused")
+    fused = importlib.import_module(f"{__package__}.generator.fused")
     if cascade == "attention-1-pass":
         return fused.attend(fused.plain(bool(causal)), {"Q": q, "K": k, "V": v}, {}, scale, result, configuration)
     return fused.attend_in_passes(cascade, (q, k, v), bool(causal), scale, result, configuration)

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
+from einsum_cascades.extras import require
 from kernels.gpu.configurations import Configuration, Gpu, Shape, width
 
 LOG2_E = math.log2(math.e)
@@ -56,7 +57,8 @@ class Work:
 
 def run(configuration: Configuration, shape: Shape, gpu: Gpu, work: Work) -> None:
     """Attend as a configuration says, on tensors of a shape."""
-    module = importlib.import_module(f"kernels.gpu.{configuration.kernel}")
+    require("gpu", "a GPU kernel")
+    module = importlib.import_module(f"{__package__}.{configuration.kernel}")
     torch: Any = importlib.import_module("torch")
     with torch.cuda.device(work.q.device) if work.q.device.type == "cuda" else nullcontext():
         _LAUNCHES.get(configuration.kernel, _plain)(torch, module, configuration, shape, gpu, work)
@@ -96,7 +98,7 @@ def _strides(*tensors: Any) -> list[int]:
 def _plain(torch: Any, module: Any, configuration: Configuration, shape: Shape, gpu: Gpu, work: Work) -> None:
     """One block for each tile of queries."""
     constants, blocks = _sizes(configuration, shape)
-    score = importlib.import_module("kernels.gpu.tile_operations").plain
+    score = importlib.import_module(f"{__package__}.tile_operations").plain
     sizes = (shape.heads, shape.q_len, shape.kv_len, blocks)
     grid = (blocks * shape.all_heads,)
     strides = _strides(*work.tensors)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.extras import installation
 from kernels.gpu.configurations import MOST_HEAD_DIM, Gpu
 
 
@@ -26,7 +27,7 @@ def gpu_of(device: Any) -> Gpu:
 
 def _has_gluon() -> bool:
     try:
-        importlib.import_module("kernels.gpu.one_pass_hopper")
+        importlib.import_module(f"{__package__}.one_pass_hopper")
     except (ImportError, AttributeError):
         return False
     return True
@@ -42,7 +43,7 @@ def torch_module() -> Any:
         return importlib.import_module("torch")
     except ImportError:
         raise InputError(
-            "PyTorch is not installed", hint="a CUDA build of it, which brings Triton, runs the GPU kernels"
+            "PyTorch is not installed", hint=f"a CUDA build of it runs the GPU kernels: {installation('gpu')}"
         ) from None
 
 
@@ -122,7 +123,7 @@ def check_alike(tensors: Mapping[str, Any], ranks: Mapping[str, tuple[str, str]]
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         raise InputError(
             f"{', '.join(names[:-1])} and {names[-1]} are on '{device}'",
-            hint="put them on a CUDA device; kernels.attention runs on CPUs",
+            hint="put them on a CUDA device; fusemax.attention runs on CPUs",
         )
 
 
@@ -153,7 +154,7 @@ def four_axes(x: Any) -> Any:
 
 def padded(torch: Any, x: Any) -> Any:
     """Return a tensor whose rows start where kernels need them: itself, or a copy, padded with zeros if need be."""
-    if importlib.import_module("kernels.gpu.launch").is_aligned(x):
+    if importlib.import_module(f"{__package__}.launch").is_aligned(x):
         return x
     copy = torch.zeros((*x.shape[:-1], padded_size(x)), dtype=x.dtype, device=x.device)
     copy[..., : x.shape[-1]] = x
@@ -162,5 +163,5 @@ def padded(torch: Any, x: Any) -> Any:
 
 def padded_size(x: Any) -> int:
     """The length of a tensor's rows, rounded up so that each starts where kernels need it."""
-    values: int = importlib.import_module("kernels.gpu.launch").ROW_VALUES
+    values: int = importlib.import_module(f"{__package__}.launch").ROW_VALUES
     return -(-int(x.shape[-1]) // values) * values

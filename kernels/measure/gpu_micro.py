@@ -71,7 +71,7 @@ def measure_gpu(*, report: Callable[[str], None] = lambda text: None) -> Iterato
 
 
 def _modules() -> tuple[Any, Any, Any]:
-    loops = importlib.import_module("kernels.measure.gpu_loops")
+    loops = importlib.import_module(f"{__package__}.gpu_loops")
     return importlib.import_module("torch"), loops, _properties()
 
 
@@ -194,4 +194,4 @@ def _overheads() -> Iterator[tuple[str, float, Any]]:
 def _gluon() -> Any:
     """The loops for Hopper, or None on another GPU."""
     facts = _properties()
-    return importlib.import_module("kernels.measure.gpu_gluon_loops") if facts.major == 9 else None
+    return importlib.import_module(f"{__package__}.gpu_gluon_loops") if facts.major == 9 else None

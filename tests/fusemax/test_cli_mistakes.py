@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import fusemax
+import einsum_cascades
+import hw_models
 from fusemax.cli import app
 
-ROOT = Path(fusemax.__file__).parents[1]
 FUSEMAX = ["--arch", "fusemax-cloud", "--mapper", "fusemax-interleaved"]
 EVALUATE = ["evaluate", "--cascade", "attention-1-pass", *FUSEMAX]
 WORKLOAD = ["--model", "BERT", "--seq-len", "1024"]
@@ -31,10 +31,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     for name, source in (
-        ("arch", "hw_models/architectures/fusemax-cloud"),
-        ("casc", "einsum_cascades/library/attention-1-pass"),
+        ("arch", Path(hw_models.__file__).parent / "architectures" / "fusemax-cloud.yaml"),
+        ("casc", Path(einsum_cascades.__file__).parent / "library" / "attention-1-pass.yaml"),
     ):
-        (tmp_path / f"{name}.yaml").write_bytes((ROOT / f"{source}.yaml").read_bytes())
+        (tmp_path / f"{name}.yaml").write_bytes(source.read_bytes())
     (tmp_path / "dir").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path

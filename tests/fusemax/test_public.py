@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
@@ -34,6 +36,25 @@ def test_the_list_is_whole_and_sorted() -> None:
     assert len(set(fusemax.__all__)) == len(fusemax.__all__)
     documented = set(re.findall(r"``(\w+)``", fusemax.__doc__ or "")) - {"save"}
     assert documented == set(fusemax.__all__)
+
+
+ROOM = re.compile(r"(?<![\w./-])(einsum_cascades|hw_models|kernels|mappers)\.[a-z]")
+
+
+@pytest.mark.parametrize("module", [fusemax, fusemax.gpu, fusemax.sweep], ids=lambda m: m.__name__)
+def test_what_users_read_names_only_what_they_import(module: ModuleType) -> None:
+    for name in module.__all__:
+        found = getattr(module, name)
+        members = {n: m for n, m in vars(found).items() if n[0] != "_"} if inspect.isclass(found) else {}
+        for part in (found, *members.values()):
+            assert not ROOM.search(inspect.getdoc(part) or ""), name
+
+
+def test_the_gpu_module_is_read_when_it_is_named() -> None:
+    code = "import sys, fusemax; assert 'fusemax.gpu' not in sys.modules; fusemax.gpu.compiled; fusemax.gpu.attention; "
+    code += "print([m for m in ('torch', 'triton') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_another_name_is_an_attribute_error() -> None:

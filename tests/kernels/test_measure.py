@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_cpu import plain_cpu
 
@@ -49,6 +49,7 @@ def test_tables_read_back() -> None:
     assert tuple(TEXT.splitlines()[0].split(",")) == COLUMNS
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         Measurement,
@@ -117,6 +118,7 @@ def test_shapes_cover_what_is_compared() -> None:
     assert any(s.q_len != s.kv_len for s in SHAPES)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_flops_are_those_of_the_scores_that_are_seen(queries: int, keys: int) -> None:
     mask = np.tril(np.ones((queries, keys)), k=keys - queries)
@@ -160,6 +162,7 @@ def test_medians_of_machines() -> None:
     assert median_of([plain_cpu()]) == plain_cpu()
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.1, 10), min_size=18, max_size=18))
 def test_seconds_never_fall_when_a_size_grows(seconds: list[float]) -> None:
     grid = list(product((1, 2), (1, 2, 4), (1, 8, 9)))
@@ -172,6 +175,7 @@ def test_seconds_never_fall_when_a_size_grows(seconds: list[float]) -> None:
     assert prod(len({s[axis] for s in found}) for axis in range(3)) == len(grid)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(2, 50))
 def test_hits_explain_the_time_of_reading(share: float, faster: float) -> None:
     memory, cache = 1e9, 1e9 * faster

@@ -214,6 +214,7 @@ def test_the_exponential_of_a_tile_costs_energy_only_when_it_is_counted():
     assert charged == pytest.approx(94.6475e-12 * (1 + 1 / 256) * 12 * 4096**2, rel=1e-12)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_largest_divisor(number, bound):
     assert largest_divisor(number, bound) == max(d for d in range(1, bound + 1) if number % d == 0)

@@ -81,6 +81,7 @@ def test_which_cascades_of_the_library() -> None:
     assert generated_of(replace(load_cascade("attention-causal"), name="attention-3-pass"))
 
 
+@settings(deadline=None)
 @given(
     bounds=st.lists(st.builds(Affine, st.booleans(), st.integers(-2, 2), st.integers(-40, 40)), max_size=2),
     queries=st.integers(1, 60),

@@ -20,7 +20,7 @@ def built(text: Text, dialect: str) -> Code:
         dialect: the one that it was given.
     """
     key = sha256(text.source.encode()).hexdigest()[:16]
-    name = f"kernels.gpu.generated.{dialect}_{key}"
+    name = f"{__package__}.{dialect}_{key}"
     file = f"<{name}>"
     linecache.cache[file] = (len(text.source), None, text.source.splitlines(keepends=True), file)
     module: dict[str, Any] = {"__name__": name, "__file__": file}

@@ -47,6 +47,7 @@ class Reader:
         self.complaints: list[str] = []
         self.context = browser.new_context(offline=True, accept_downloads=True, **context)
         self.page = self.context.new_page()
+        self.page.set_default_timeout(600_000)  # a loaded machine takes its time
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("websocket", lambda socket: self.requests.append(socket.url))
         self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
@@ -124,7 +125,7 @@ def best(table: pa.Table, columns: list[str], maximize: list[bool] | None = None
 
 def eventually(page: Any, condition: str) -> None:
     """Wait until a condition holds; the page's own policy forbids what Playwright does for that."""
-    for _ in range(100):
+    for _ in range(6000):
         if page.evaluate(condition):
             return
         page.wait_for_timeout(50)

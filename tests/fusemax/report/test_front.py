@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sweep_results import brute_front, sweep_table
 
@@ -27,6 +27,7 @@ def problems(draw: st.DrawFn) -> tuple[list[list[float | None]], list[bool]]:
     return rows, draw(st.lists(st.booleans(), min_size=width, max_size=width))
 
 
+@settings(deadline=None)
 @given(problems())
 @example(([], [False, True]))
 @example(([[1.0], [1.0], [2.0], [None]], [False]))
@@ -52,6 +53,7 @@ def test_many_points(width: int) -> None:
     assert found.tolist() == brute_front(points, maximize)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4), st.integers(0, 4)), max_size=40))
 def test_each_group_has_its_own(rows: list[tuple[int, int, int]]) -> None:
     groups = np.array([g for g, _, _ in rows], dtype=np.int64)

@@ -6,7 +6,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusemax.sweep.estimate import PLACES, probes, seconds_per_point
@@ -17,6 +17,7 @@ def header(points: int, batch_points: int = 96) -> Header:
     return Header("0", None, points, batch_points, "")
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.data())
 def test_probes_are_spread_over_what_is_left(count: int, data: st.DataObject) -> None:
     whole = header(count * 96 - 5)

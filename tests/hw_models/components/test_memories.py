@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import hw_models
 from einsum_cascades.errors import InputError
 from hw_models.accounting import PHYSICAL, PUBLISHED
 from hw_models.activity import Activity, Count, EinsumActivity, Phase
@@ -163,7 +164,7 @@ def test_unusable_costs_in_a_file(override: str, message: str, hint: str) -> Non
 
 
 def test_a_process_node_that_cacti_does_not_describe(tmp_path: Path) -> None:
-    text = Path(__file__).parents[3].joinpath("hw_models/architectures/fusemax-cloud.yaml").read_text("utf-8")
+    text = (Path(hw_models.__file__).parent / "architectures" / "fusemax-cloud.yaml").read_text("utf-8")
     path = tmp_path / "machine.yaml"
     path.write_text(text.replace("technology_nm: 45", "technology_nm: 16").replace("ports: 4", "table: cacti"), "utf-8")
     with pytest.raises(InputError, match="CACTI has no SRAM at 16 nm") as caught:

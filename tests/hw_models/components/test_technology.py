@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from einsum_cascades.errors import InputError
@@ -31,6 +31,7 @@ def test_off_chip_memory_does_not_shrink_with_the_chip() -> None:
     assert logic("dram", 7) == logic("dram")
 
 
+@settings(deadline=None)
 @given(st.floats(7, 130), st.floats(7, 130))
 def test_a_smaller_node_never_costs_more(one: float, other: float) -> None:
     small, large = scale(min(one, other)), scale(max(one, other))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hw_models.cpu.makespan as module
@@ -20,6 +20,7 @@ def by_hand(durations: list[tuple[float, int]], instances: int, threads: int) ->
     return max(free)
 
 
+@settings(deadline=None)
 @given(ROWS, st.integers(1, 5), st.integers(1, 7))
 def test_every_task_goes_to_the_thread_that_is_free_first(
     durations: list[tuple[float, int]], instances: int, threads: int
@@ -27,6 +28,7 @@ def test_every_task_goes_to_the_thread_that_is_free_first(
     assert makespan(durations, instances, threads) == by_hand(durations, instances, threads)
 
 
+@settings(deadline=None)
 @given(ROWS, st.integers(1, 5), st.integers(1, 7))
 def test_grahams_bounds(durations: list[tuple[float, int]], instances: int, threads: int) -> None:
     total = instances * sum(seconds * count for seconds, count in durations)

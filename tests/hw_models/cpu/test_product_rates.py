@@ -6,7 +6,7 @@ from itertools import product
 from math import prod
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw_models.cpu.product_rates import ProductRates
@@ -31,6 +31,7 @@ def test_measured_sizes_take_what_was_measured(sizes: tuple[int, int, int]) -> N
     assert LAW.seconds(*sizes) == pytest.approx(power_law(*sizes), rel=1e-12)
 
 
+@settings(deadline=None)
 @given(st.integers(16, 64), st.integers(16, 256), st.integers(8, 128))
 def test_power_laws_are_met_between_the_sizes(rows: int, columns: int, depth: int) -> None:
     assert LAW.seconds(rows, columns, depth) == pytest.approx(power_law(rows, columns, depth), rel=1e-9)
@@ -44,6 +45,7 @@ def test_below_the_smallest_size_the_seconds_stay() -> None:
     assert LAW.seconds(1, 2, 3) == pytest.approx(power_law(16, 16, 8), rel=1e-12)
 
 
+@settings(deadline=None)
 @given(SIZE, SIZE, SIZE, st.integers(0, 2), st.integers(1, 5000))
 def test_larger_products_take_no_less_where_the_table_says_so(
     rows: int, columns: int, depth: int, axis: int, more: int
@@ -54,6 +56,7 @@ def test_larger_products_take_no_less_where_the_table_says_so(
     assert LAW.seconds(*larger) >= LAW.seconds(*sizes) * (1 - 1e-12)
 
 
+@settings(deadline=None)
 @given(SIZE, SIZE, SIZE)
 def test_between_two_measured_rates_lies_no_other(rows: int, columns: int, depth: int) -> None:
     rows, columns, depth = 1 + rows % 4, 1 + columns % 3, 2 + depth % 4

@@ -143,6 +143,7 @@ def test_the_clock_falls_with_the_work_of_tensor_units() -> None:
     assert parts(run(kernel(Trip((PRODUCT, loop)), unit="vector"), gpu=gpu)) == {"tensor": 4e-6, "exp": 0.5e-6}
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 1.0), st.floats(0.05, 1.0))
 def test_a_unit_alone_runs_at_the_rate_that_was_measured(clock: float, rate: float) -> None:
     tensor = replace(GPU.tensor, clock=clock, warpgroup_flops_per_s=4e12, warp_flops_per_s=4e12 * rate)

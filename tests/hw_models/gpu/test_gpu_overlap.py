@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw_models.gpu.overlap import Chain, mean_value, round_s
@@ -12,12 +12,14 @@ SECONDS = st.floats(0.0, 1e3, allow_subnormal=False)
 CHAINS = st.builds(Chain, SECONDS, SECONDS, SECONDS, SECONDS, SECONDS)
 
 
+@settings(deadline=None)
 @given(SECONDS, st.integers(1, 6), st.integers(1, 12))
 def test_balanced_stations_have_a_closed_form(demand: float, stations: int, customers: int) -> None:
     """Of K equal stations a customer's cycle takes (N + K - 1) demands."""
     assert mean_value([demand] * stations, customers) == pytest.approx((customers + stations - 1) * demand)
 
 
+@settings(deadline=None)
 @given(SECONDS, SECONDS)
 def test_one_customer_meets_nobody(one: float, other: float) -> None:
     assert mean_value([one, other], 1, think=3.0) == pytest.approx(one + other + 3.0)
@@ -45,6 +47,7 @@ def test_by_hand() -> None:
     assert round_s(chain, 2, pipelined=True) == pytest.approx(max(met - 3.0, 10.0))
 
 
+@settings(deadline=None)
 @given(CHAINS, st.integers(1, 8), st.booleans())
 def test_chance_lies_between_turns_and_one_after_another(chain: Chain, number: int, pipelined: bool) -> None:
     turns, chance = (round_s(chain, number, alternating=a, pipelined=pipelined) for a in (True, False))
@@ -53,6 +56,7 @@ def test_chance_lies_between_turns_and_one_after_another(chain: Chain, number: i
     assert chance <= max(number * busy + chain.delay, turns) * (1 + 1e-9)
 
 
+@settings(deadline=None)
 @given(CHAINS, st.integers(1, 8), st.booleans())
 def test_pipelining_never_harms_and_never_beats_the_units(chain: Chain, number: int, alternating: bool) -> None:
     plain, pipelined = (round_s(chain, number, alternating=alternating, pipelined=p) for p in (False, True))
@@ -60,6 +64,7 @@ def test_pipelining_never_harms_and_never_beats_the_units(chain: Chain, number: 
     assert pipelined >= number * max(chain.products, chain.loops, chain.reads) * (1 - 1e-9)
 
 
+@settings(deadline=None)
 @given(CHAINS, st.integers(1, 8), st.booleans(), st.booleans())
 def test_one_more_makes_no_round_shorter_nor_lowers_the_rate(
     chain: Chain, number: int, alternating: bool, pipelined: bool

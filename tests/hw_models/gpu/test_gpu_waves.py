@@ -48,12 +48,14 @@ def followed(blocks: list[Fraction], sms: int, resident: int, speed: Callable[[i
     return now
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400), st.integers(1, 20), st.integers(1, 4))
 def test_equal_blocks_run_in_whole_waves(number: int, sms: int, resident: int) -> None:
     expected = 3.0 * ceil(number / (sms * resident))
     assert grid_s([(3.0, number)], 1, sms, resident, perfectly) == pytest.approx(expected)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), st.integers(1, 8), st.integers(2, 4))
 def test_blocks_that_share_gain_nothing(number: int, sms: int, resident: int) -> None:
     """With no speed gained by sharing an SM takes as long as its blocks one after another."""
@@ -75,6 +77,7 @@ def test_every_end_of_a_block_in_exact_numbers(
     assert found == pytest.approx(float(expected))
 
 
+@settings(deadline=None)
 @given(WHOLE, st.integers(1, 6), st.integers(1, 3))
 def test_graham_bounds_the_makespan(durations: list[tuple[int, int]], sms: int, instances: int) -> None:
     listed = [(float(seconds), count) for seconds, count in durations]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import ThreadpoolController
 
+import kernels
 from einsum_cascades.errors import InputError
 from einsum_cascades.interpreter import run
 from einsum_cascades.load import load_cascade
@@ -61,6 +62,14 @@ def error(found, expected, norm=0.0):
     return np.linalg.norm(found - expected) / (norm or 1)
 
 
+def allowed(q, k, scale=1.0):
+    """The error that float32 may cost: rounding a score s alone may change its weight by EPS/2 * |s|.
+
+    Products sum in an order that the BLAS of a processor chooses, so rounding errs on either side of that.
+    """
+    return max(TOLERANCE, EPS * np.abs(scores(q, k, scale, False)).max())
+
+
 # ---------------------------------------------------------------- values
 
 
@@ -71,14 +80,14 @@ def error(found, expected, norm=0.0):
     seed=st.integers(0, 2**32 - 1),
 )
 def test_equal_to_the_interpreter(cascade, sizes, seed):
-    """The scale is 1, so scores are not small: rounding one to fp32 alone may change its weight by EPS/2 * |s|."""
+    """The scale is 1, so scores are not small."""
     m1, m0, queries, e, f = sizes
     q, k, v = normal(seed, (queries, e), (m1 * m0, e), (m1 * m0, f))
     given_inputs = {"Q": q.T.astype(float), "K": k.T.astype(float), "V": v.T.astype(float)}
     tiled = load_cascade(cascade).partitions
     expected = run(load_cascade(cascade), given_inputs, sizes={"M0": m0} if tiled else None)["AV"].T
     found = attention(q, k, v, cascade=cascade)
-    assert error(found, expected, usual_norm(q, k, v)) <= max(TOLERANCE, EPS * np.abs(q @ k.T).max())
+    assert error(found, expected, usual_norm(q, k, v)) <= allowed(q, k)
 
 
 @every_cascade
@@ -96,7 +105,7 @@ def test_equal_to_the_statement(cascade, lead, sizes, causal, threads, seed):
     scale = e**-0.5
     found = attention(q, k, v, cascade=cascade, causal=causal, scale=scale, threads=threads)
     assert found.dtype == np.float32
-    assert error(found, stated(q, k, v, scale, causal), usual_norm(q, k, v, scale, causal)) <= TOLERANCE
+    assert error(found, stated(q, k, v, scale, causal), usual_norm(q, k, v, scale, causal)) <= allowed(q, k, scale)
 
 
 @every_cascade
@@ -107,7 +116,7 @@ def test_equal_to_the_statement(cascade, lead, sizes, causal, threads, seed):
 def test_many_tiles_unscaled(cascade, shape, causal):
     heads, queries, keys, e, f = shape
     q, k, v = normal(1, (heads, queries, e), (heads, keys, e), (heads, keys, f))
-    assert error(attention(q, k, v, cascade=cascade, causal=causal), stated(q, k, v, causal=causal)) <= TOLERANCE
+    assert error(attention(q, k, v, cascade=cascade, causal=causal), stated(q, k, v, causal=causal)) <= allowed(q, k)
 
 
 @every_cascade
@@ -157,9 +166,9 @@ def test_causal_is_aligned_to_the_end(cascade, queries, keys):
     assert found is out
     blind = max(queries - keys, 0)
     assert not found[:blind].any()
-    assert error(found, stated(q, k, v, 0.3, True)) <= TOLERANCE
+    assert error(found, stated(q, k, v, 0.3, True)) <= allowed(q, k, 0.3)
     last = attention(q[-1:], k, v, cascade=cascade, scale=0.3)
-    assert error(found[-1:], last) <= TOLERANCE
+    assert error(found[-1:], last) <= allowed(q[-1:], k, 0.3)
 
 
 @every_cascade
@@ -181,7 +190,7 @@ def test_arrays_that_are_not_contiguous(cascade):
     found = attention(*views, cascade=cascade)
     assert np.array_equal(found, attention(*map(np.ascontiguousarray, views), cascade=cascade))
     strided = [x[..., ::-2, ::2] for x in views]
-    assert error(attention(*strided, cascade=cascade), stated(*strided)) <= TOLERANCE
+    assert error(attention(*strided, cascade=cascade), stated(*strided)) <= allowed(*strided[:2])
 
 
 def test_calls_from_several_threads():
@@ -192,7 +201,7 @@ def test_calls_from_several_threads():
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda a: attention(*a, scale=0.2, threads=2), arrays))
     for result, given_arrays in zip(found, arrays, strict=True):
-        assert error(result, stated(*given_arrays, scale=0.2)) <= TOLERANCE
+        assert error(result, stated(*given_arrays, scale=0.2)) <= allowed(*given_arrays[:2], 0.2)
     assert [library["num_threads"] for library in blas.info()] == before
 
 
@@ -221,5 +230,7 @@ def test_unusable_arguments(arguments, options, message):
 
 
 def test_import_is_light():
-    code = "import sys, kernels; sys.exit(any(m in sys.modules for m in ('numba', 'scipy', 'numpy', 'torch')))"
+    code = (
+        f"import sys, {kernels.__name__}; sys.exit(any(m in sys.modules for m in ('numba', 'scipy', 'numpy', 'torch')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

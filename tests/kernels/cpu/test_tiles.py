@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.cpu.attention import CASCADES
@@ -43,6 +43,7 @@ def test_caches_that_nobody_tells_have_defaults(tmp_path):
 
 
 @pytest.mark.parametrize("kernel", CASCADES)
+@settings(deadline=None)
 @given(shape=SHAPES, caches=CACHES, threads=st.integers(1, 128), unpacked=st.sampled_from([0, 10**6]))
 def test_tiles_fit_shape_and_caches(kernel, shape, caches, threads, unpacked):
     tiles = tiles_for(kernel, shape, caches, threads=threads, unpacked_multiplications=unpacked)
@@ -62,6 +63,7 @@ def test_tiles_fit_shape_and_caches(kernel, shape, caches, threads, unpacked):
 
 
 @pytest.mark.parametrize("unpacked", [0, 10**6])
+@settings(deadline=None)
 @given(keys=st.integers(4096, 10**7), shape=SHAPES, caches=CACHES)
 def test_tiles_of_the_one_pass_kernel_do_not_depend_on_many_keys(unpacked, keys, shape, caches):
     def tiles(m):
@@ -72,6 +74,7 @@ def test_tiles_of_the_one_pass_kernel_do_not_depend_on_many_keys(unpacked, keys,
     assert tiles(max(keys, enough)) == tiles(10**8)
 
 
+@settings(deadline=None)
 @given(shape=SHAPES, threads=st.integers(1, 16))
 def test_threads_are_kept_busy(shape, threads):
     tiles = tiles_for("attention-1-pass", shape, Caches(), threads=threads, unpacked_multiplications=10**6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from einsum_cascades.errors import InputError
@@ -42,6 +42,7 @@ def test_keys_are_split_when_queries_alone_leave_the_gpu_idle() -> None:
     assert choose("attention-1-pass", Shape(1, 2, 1024, 16384, 128, 128), HOPPER).splits > 1
 
 
+@settings(deadline=None)
 @given(st.integers(1, 256), st.integers(1, 256), st.integers(1, 9000), st.integers(1, 9000), st.sampled_from(CASCADES))
 def test_every_choice_fits_the_gpu(head_dim: int, value_dim: int, q_len: int, kv_len: int, cascade: str) -> None:
     for gpu in (HOPPER, AMPERE, SMALL):
