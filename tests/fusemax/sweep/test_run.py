@@ -107,11 +107,11 @@ def test_run_tells_the_plan_then_the_progress_and_resumes(tmp_path: Path) -> Non
     for path in sorted((tmp_path / "points").iterdir())[3:7]:
         path.unlink()
     told = Recorder()
-    outcome = run(SWEEP, tmp_path, workers=2, evaluate=evaluate, watcher=told)
+    outcome = run(SWEEP, tmp_path, workers=1, evaluate=evaluate, watcher=told)
     assert (told.plans[0].done, told.points, outcome.computed) == (2000 - 4 * 64, 4 * 64, 4 * 64)
     assert outcome.store.table() == expected(SWEEP)
     told = Recorder()
-    outcome = run(SWEEP, tmp_path, workers=2, evaluate=evaluate, watcher=told)
+    outcome = run(SWEEP, tmp_path, workers=1, evaluate=evaluate, watcher=told)
     assert (told.plans, told.points, outcome.plan, outcome.computed) == ([], 0, None, 0)
 
 
@@ -154,11 +154,12 @@ def lives(folder: Path, count: int) -> str:
     return str(folder)
 
 
-def test_killed_worker_is_replaced(tmp_path: Path) -> None:
-    sweep, told = MortalSweep(2000, lives=lives(tmp_path / "lives", 2)), Recorder()
+@pytest.mark.parametrize("deaths", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_killed_worker_is_replaced(tmp_path: Path, deaths: int) -> None:
+    sweep, told = MortalSweep(2000, lives=lives(tmp_path / "lives", deaths)), Recorder()
     outcome = run(sweep, tmp_path / "out", workers=2, evaluate=evaluate_mortal, watcher=told)
     assert outcome.store.table() == expected(SWEEP)
-    assert told.warnings == 2 * ["a worker process ended unexpectedly; its batches are given to new ones"]
+    assert told.warnings == deaths * ["a worker process ended unexpectedly; its batches are given to new ones"]
     assert len(told.plans) == 1
 
 
