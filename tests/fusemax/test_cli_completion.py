@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import fusemax
-from fusemax.cli import completion
+from fusemax.cli import completion, main
 from fusemax.evaluation import DTYPE_BITS
 from fusemax.studies import study_names
 from hw_models.accounting import ACCOUNTINGS
@@ -19,26 +19,29 @@ ROOT = Path(fusemax.__file__).parents[1]
 HEAVY = ("numpy", "lark", "ruamel.yaml", "sympy", "pandas", "numba", "matplotlib", "networkx", "scipy")
 
 
-def pressed(line: str, folder: Path, *, modules: bool = False) -> list[str]:
-    """What bash is offered when Tab is pressed at the end of a line, or the modules that it took to find out."""
-    words = line.split(" ")
+def pressed(line: str) -> dict[str, str]:
+    """The environment in which bash asks what to offer when Tab is pressed at the end of a line."""
+    return {
+        "_FUSEMAX_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split(" ")) - 1),
+    }
+
+
+def in_a_process(line: str, folder: Path) -> tuple[list[str], set[str]]:
+    """What is offered, and the modules that it took to find out."""
     script = "import sys\nfrom fusemax.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
-    script += "print(*sys.modules, sep='\\n')\n" if modules else ""
+    script += "print('--', *sys.modules, sep='\\n')\n"
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
         encoding="utf-8",
         cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "_FUSEMAX_COMPLETE": "complete_bash",
-            "COMP_WORDS": line,
-            "COMP_CWORD": str(len(words) - 1),
-        },
+        env={**os.environ, "PYTHONPATH": str(ROOT), **pressed(line)},
     )
     assert done.stderr == ""
-    return done.stdout.split()
+    offered, modules = done.stdout.split("--\n")
+    return offered.split(), set(modules.split())
 
 
 @pytest.mark.parametrize(
@@ -62,10 +65,23 @@ def pressed(line: str, folder: Path, *, modules: bool = False) -> list[str]:
         ("fusemax analyze nothing-like-it", []),
     ],
 )
-def test_what_is_offered(line: str, offered: list[str], tmp_path: Path) -> None:
+def test_what_is_offered(
+    line: str,
+    offered: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     for name in ("mine.yaml", "config.json", "notes.txt"):
         (tmp_path / name).touch()
-    assert pressed(line, tmp_path) == offered
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["fusemax"])
+    for name, value in pressed(line).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        main()
+    found = capsys.readouterr()
+    assert (found.out.split(), found.err) == (offered, "")
 
 
 def test_the_names_offered_are_those_that_there_are() -> None:
@@ -82,6 +98,7 @@ def test_the_names_offered_are_those_that_there_are() -> None:
 
 
 def test_an_answer_imports_nothing_heavy(tmp_path: Path) -> None:
-    loaded = set(pressed("fusemax evaluate --cascade ", tmp_path, modules=True))
+    offered, loaded = in_a_process("fusemax evaluate --cascade ", tmp_path)
+    assert set(offered) >= set(fusemax.library_names())
     assert "typer" in loaded
     assert not loaded & set(HEAVY)
