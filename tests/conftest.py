@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 MOST_WORKERS = 8
 """More of them spend longer on imports than on tests."""
@@ -14,11 +15,13 @@ BENCHMARKS = Path(__file__).parent / "benchmarks"
 for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # waiting threads of BLAS take whole CPUs from the other workers
 os.environ.setdefault("MPLBACKEND", "Agg")
+settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any load")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Spread whole folders over workers, unless ``-n`` or ``--dist`` says otherwise; files, measurements and ``--pdb`` run here."""
+    """Spread whole folders over workers, unless ``-n`` says otherwise; files, measurements and ``--pdb`` run here."""
     if hasattr(config, "workerinput") or not config.pluginmanager.hasplugin("xdist"):
         return
     option = config.option

@@ -34,7 +34,7 @@ def process(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         encoding="utf-8",
         env=environment(),
-        timeout=120,
+        timeout=600,
     )
 
 
@@ -99,7 +99,7 @@ def test_imports_only_what_is_needed(arguments: list[str], unneeded: tuple[str, 
         f"print('loaded', [m for m in {unneeded!r} if m in sys.modules])\n"
     )
     result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, encoding="utf-8", env=environment(), timeout=120
+        [sys.executable, "-c", script], capture_output=True, encoding="utf-8", env=environment(), timeout=600
     )
     assert result.stdout.splitlines()[-1:] == ["loaded []"], result.stdout + result.stderr
 
@@ -134,7 +134,7 @@ def test_a_reader_who_leaves_is_no_error() -> None:
     running.stdout.close()
     complaint = running.stderr.read()
     running.stderr.close()
-    assert running.wait(timeout=120) == 141
+    assert running.wait(timeout=600) == 141
     assert complaint == b""
 
 
@@ -147,7 +147,7 @@ def test_output_that_cannot_be_written_is_status_2() -> None:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             env=environment(),
-            timeout=120,
+            timeout=600,
         )
     assert result.returncode == 2
     assert result.stderr == "error: No space left on device\n"
@@ -158,7 +158,7 @@ def test_an_ascii_terminal_is_enough() -> None:
         [sys.executable, "-m", "fusemax", *EVALUATE, *WORKLOAD],
         capture_output=True,
         env={**environment(), "PYTHONIOENCODING": "ascii"},
-        timeout=120,
+        timeout=600,
     )
     assert result.returncode == 0
     assert result.stdout.isascii()

@@ -45,7 +45,7 @@ def in_a_process(out: Path, seed: str, *arguments: str) -> subprocess.CompletedP
         capture_output=True,
         encoding="utf-8",
         env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed},
-        timeout=300,
+        timeout=600,
     )
 
 

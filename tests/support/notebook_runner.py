@@ -27,7 +27,7 @@ warnings.simplefilter("error")
 warnings.filterwarnings("ignore", module="ipykernel")"""
 
 
-def execute(path: Path, timeout_s: int = 60) -> NotebookNode:
+def execute(path: Path, timeout_s: int = 600) -> NotebookNode:
     """Run every cell of a notebook in a new kernel in which warnings are errors.
 
     Args:

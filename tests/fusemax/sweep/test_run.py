@@ -197,7 +197,7 @@ def test_errors_of_evaluation_reach_the_caller(tmp_path: Path) -> None:
 
 def children_at_work(running: subprocess.Popen[str], folder: Path) -> list[int]:
     """Wait for the first part; return the processes that the run has started."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not list(folder.glob("points/part-*")):
         assert running.poll() is None, running.communicate()
         assert time.monotonic() < deadline
@@ -214,15 +214,19 @@ def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
     assert gone(started)
 
 
+BATCH_S = 15
+"""What a batch sleeps, far more than it takes to end on a busy machine."""
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_at_once_and_leaves_no_worker(tmp_path: Path) -> None:
-    running = start_run(tmp_path, SmallSweep(100_000, point_s=5e-4), workers=2, batch_points=4000)
+    running = start_run(tmp_path, SmallSweep(100_000, point_s=BATCH_S / 4000), workers=2, batch_points=4000)
     started = children_at_work(running, tmp_path)
     begin = time.monotonic()
     for process in (running.pid, *started):  # as a terminal does
         os.kill(process, signal.SIGINT)
-    _, errors = running.communicate(timeout=30)
-    assert time.monotonic() - begin < 1.5, "it does not wait for batches under way"
+    _, errors = running.communicate(timeout=600)
+    assert time.monotonic() - begin < 0.8 * BATCH_S, "it does not wait for batches under way"
     assert errors.count("Traceback") == 1, errors
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert gone(started)
