@@ -330,15 +330,15 @@ def test_fast_and_bounded():
     cascade = load_cascade("attention-2-pass")
     times = []
     for _ in range(20):
-        start = time.perf_counter()
+        start = time.process_time()
         analyse_passes.__wrapped__(cascade)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 3e-3
 
     lines = ["X0[k] = A[k]", *(f"S{i} = X{i}[k]\nX{i + 1}[k] = X{i}[k] * S{i}" for i in range(60))]
     names = ", ".join(["A: [K]", "X0: [K]", *(f"S{i}: [], X{i + 1}: [K]" for i in range(60))])
     body = "".join(f"  - {line}\n" for text in lines for line in text.split("\n"))
     long = parse_cascade(f"declaration: {{{names}}}\nexpressions:\n{body}")
-    start = time.perf_counter()
+    start = time.process_time()
     assert analyse_passes(long, "K").passes == 61
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

@@ -103,14 +103,14 @@ N = MAX_CHARACTERS
     ],
 )
 def test_hostile_text_costs_bounded_time(text: str):
-    start = time.perf_counter()
+    start = time.process_time()
     message = ""
     try:
         parse_yaml(text).plain()
     except InputError as error:
         message = str(error)
     assert len(message) < 1000
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 def test_number_of_values_is_bounded():

@@ -53,8 +53,8 @@ def test_every_command_has_help(command: str) -> None:
 
 
 def test_version() -> None:
-    result = process("--version")
-    assert (result.returncode, result.stdout) == (0, f"fusemax {fusemax.__version__}\n")
+    result = runner.invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"fusemax {fusemax.__version__}\n")
 
 
 def test_unusable_input_is_one_message_and_status_2() -> None:

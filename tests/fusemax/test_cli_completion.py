@@ -39,7 +39,8 @@ def pressed(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[st
     monkeypatch.chdir(folder)
     done = CliRunner().invoke(app, [], prog_name="fusemax", env=typed(line))
     assert done.stderr == ""
-    return done.stdout.split()
+    offered, modules = done.stdout.split("--\n")
+    return offered.split(), set(modules.split())
 
 
 @pytest.mark.parametrize(

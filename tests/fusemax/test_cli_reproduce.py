@@ -73,6 +73,7 @@ def test_tables_are_written_and_the_summary_printed(tmp_path: Path, reproduced: 
     assert "missed" not in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_the_same_bytes_from_another_process(tmp_path: Path) -> None:
     assert run(tmp_path / "one", "--no-figures").exit_code == 0

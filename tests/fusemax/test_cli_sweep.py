@@ -49,7 +49,7 @@ def spec(tmp_path: Path) -> Path:
 
 def sweep(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-m", "fusemax", "sweep", *map(str, arguments)]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=6000)
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
 
 
 def test_rows_on_disk_are_those_of_the_evaluation(tmp_path: Path, spec: Path) -> None:
@@ -150,7 +150,7 @@ def test_progress_shows_on_a_terminal_only(tmp_path: Path, spec: Path) -> None:
     command = [sys.executable, "-m", "fusemax", "sweep", str(spec), "--out", str(tmp_path / "out"), "--workers", "1"]
     environ = environment() | {"TERM": "xterm-256color"}
     running = subprocess.Popen([*command, "--json"], env=environ, stdout=subprocess.PIPE, stderr=terminal, text=True)
-    output, _ = running.communicate(timeout=6000)
+    output, _ = running.communicate(timeout=600)
     os.close(terminal)
     with open(controller, "rb", closefd=True) as shown:
         text = b""

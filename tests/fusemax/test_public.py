@@ -63,12 +63,9 @@ def test_another_name_is_an_attribute_error() -> None:
 
 
 def test_import_takes_no_time() -> None:
-    script = "import time; start = time.perf_counter(); import fusemax; print(time.perf_counter() - start)"
-    took = [
-        float(subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True).stdout)
-        for _ in range(3)
-    ]
-    assert min(took) < BUDGET_S
+    script = "import time; start = time.process_time(); import fusemax; print(time.process_time() - start)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
+    assert float(done.stdout) < BUDGET_S
 
 
 def test_intensity_is_operations_over_what_comes_and_goes_once() -> None:

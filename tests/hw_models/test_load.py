@@ -238,12 +238,12 @@ def damaged(draw: st.DrawFn) -> str:
 def test_a_damaged_file_is_an_architecture_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    start = time.perf_counter()
+    start = time.process_time()
     with contextlib.suppress(InputError):
         machine = load_architecture(str(path))
         assert isinstance(machine, Architecture)
         assert hw_models.area(machine).chip_mm2 > 0
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_bytes_and_counts_have_suffixes_in_files_and_overrides(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from mappers.nest import LoopNest, Operand
 Element = tuple[int, ...]
 Instance = tuple[int, ...]
 Values = dict[int, int]
+Tiles = dict[Instance, frozenset[Element]]
 
 
 def simulate(nest: LoopNest) -> dict[tuple[str, str], Count]:
@@ -78,7 +79,8 @@ class _Chain:
     def __init__(self, nest: LoopNest, operand: Operand) -> None:
         self.nest, self.operand = nest, operand
         self.levels = [_Buffers(nest, h.memory, h.depth) for h in nest.holds if h.tensor == operand.tensor]
-        self.wanted: list[dict[Instance, frozenset[Element]]] = [{} for _ in self.levels]
+        self.wanted: list[Tiles] = [{} for _ in self.levels]
+        self.known: dict[tuple[int, Instance], Tiles] = {}
         if any(loop.spatial and i >= self.levels[-1].depth for i, loop in enumerate(nest.loops)):
             raise ValueError(f"{operand.tensor}: the innermost hold is outside a spatial loop")
 
@@ -118,10 +120,14 @@ class _Chain:
     def _moves(self, level: int, step: Values) -> bool:
         return self._tiles(level, step) != self.wanted[level]
 
-    def _tiles(self, level: int, step: Values) -> dict[Instance, frozenset[Element]]:
+    def _tiles(self, level: int, step: Values) -> Tiles:
         depth = self.levels[level].depth
         outside = {i: v for i, v in step.items() if i < depth}
-        return {name: self.tile(depth, outside | place) for name, place in self.levels[level].places.items()}
+        key = level, tuple(outside.values())
+        if key not in self.known:
+            places = self.levels[level].places.items()
+            self.known[key] = {name: self.tile(depth, outside | place) for name, place in places}
+        return self.known[key]
 
     def _enter(self, level: int, step: Values) -> None:
         self.wanted[level] = self._tiles(level, step)

@@ -116,7 +116,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "COLUMNS": "200", "NO_COLOR": "1"}
 
 
-def gone(pids: list[int], seconds: float = 120.0) -> bool:
+def gone(pids: list[int], seconds: float = 600.0) -> bool:
     """Whether all processes end within some time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -24,6 +24,8 @@ sync_api = pytest.importorskip("playwright.sync_api")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+PATIENCE_MS = 300_000
+"""On a busy machine a browser may take long to answer."""
 EVIL = "</script><script>window.harmed=1</script><img src=x onerror='window.harmed=1'><b>$x$</b>"
 
 
@@ -33,7 +35,7 @@ def browser() -> Iterator[Any]:
     if found is None:
         pytest.skip(f"no Chromium on this machine (looked for {', '.join(BROWSERS)})")
     with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=SWITCHES)
+        opened = playwright.chromium.launch(executable_path=found, args=SWITCHES, timeout=PATIENCE_MS)
         yield opened
         opened.close()
 
@@ -46,8 +48,8 @@ class Reader:
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.context = browser.new_context(offline=True, accept_downloads=True, **context)
+        self.context.set_default_timeout(PATIENCE_MS)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(600_000)  # a loaded machine takes its time
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("websocket", lambda socket: self.requests.append(socket.url))
         self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
@@ -125,7 +127,7 @@ def best(table: pa.Table, columns: list[str], maximize: list[bool] | None = None
 
 def eventually(page: Any, condition: str) -> None:
     """Wait until a condition holds; the page's own policy forbids what Playwright does for that."""
-    for _ in range(6000):
+    for _ in range(PATIENCE_MS // 50):
         if page.evaluate(condition):
             return
         page.wait_for_timeout(50)

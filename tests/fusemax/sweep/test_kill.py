@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
     assert progress == sorted(progress), "nothing that was written is lost"
     assert 0 < progress[-1] < sweep.points, "the kills fall into the work"
     for folder in (broken, whole):
-        run(replace(sweep, point_s=0.0), folder, workers=2, batch_points=100, evaluate=evaluate)
+        with ThreadPoolExecutor(2) as executor:
+            run(replace(sweep, point_s=0.0), folder, executor=executor, batch_points=100, evaluate=evaluate)
     assert open_store(broken).table() == expected(sweep)
     assert not (broken / "damaged").exists()
     names = sorted(path.name for path in (whole / "points").iterdir())

@@ -52,7 +52,7 @@ def test_library_as_python(name: str, seed: int, extents: tuple[int, ...], dtype
 
 def compiled_library() -> list[Any]:
     """Two kernels in the default suite, since Numba takes seconds for each; all of them in the slow one."""
-    quick = {("attention-1-pass", "float32"), ("layer-norm", "float64")}
+    quick = {("attention-1-pass", "float32"), ("log-sum-exp", "float64")}
     return [
         pytest.param(name, dtype, marks=() if (name, dtype) in quick else pytest.mark.slow)
         for name in library_names()
