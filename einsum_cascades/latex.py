@@ -29,7 +29,7 @@ from einsum_cascades.nodes import (
 )
 from einsum_cascades.printer import ATOM, COMPARISON, PRODUCT, SUM, actions, flat_operands, number_text, precedence
 
-_INFIX = {"add": ("+", SUM), "sub": ("-", SUM), "mul": (r"\times", PRODUCT)}
+_INFIX = {"add": ("+", SUM), "sub": ("-", SUM), "mul": (r"\times", PRODUCT), "mod": (r"\;\mathrm{mod}\;", PRODUCT)}
 _RELATIONS = {"lt": "<", "le": r"\leq", "gt": ">", "ge": r"\geq", "eq": "="}
 _FUNCTIONS = {"sigmoid": r"\sigma", "where": r"\mathrm{where}"}
 _ACTIONS = {"add": "+", "mul": r"\times"}
@@ -99,6 +99,8 @@ def _bare(expression: Expression) -> str:
         return rf"\left[{_write(operands[0])} {_RELATIONS[operator]} {_write(operands[1])}\right]"
     if operator == "abs":
         return rf"\left|{_write(operands[0])}\right|"
+    if operator == "floor":
+        return rf"\left\lfloor {_write(operands[0])} \right\rfloor"
     if operator == "div":
         return rf"\frac{{{_write(operands[0])}}}{{{_write(operands[1])}}}"
     if operator == "neg":

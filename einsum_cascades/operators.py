@@ -4,7 +4,8 @@ The work class is what an architecture prices: a PE states how many cycles one o
 A sum-reduced product is one multiply-accumulate, so ``mul`` and a following ``add`` reduction count as one ``mac``.
 Comparisons give 1 or 0, and ``where(condition, a, b)`` is ``a`` where the condition is not 0 and ``b`` elsewhere,
 whatever the other is, infinite included. Like a maximum, both are a comparator's work. The minimum of two comparisons
-says that both hold, their maximum that one does.
+says that both hold, their maximum that one does. ``a % b`` is what b times ``floor(a / b)`` leaves of a;
+it has b's sign.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def _operators() -> tuple[Operator, ...]:
         Operator("sub", 2, "-", np.subtract, "add"),
         Operator("mul", 2, "*", np.multiply, "mac", 1.0, **law),
         Operator("div", 2, "/", np.divide, "divide"),
+        Operator("mod", 2, "%", np.mod, "divide"),
         Operator("max", 2, "max", np.maximum, "max", -np.inf, **law),
         Operator("min", 2, "min", np.minimum, "max", np.inf, **law),
         Operator("neg", 1, "-", np.negative, "add"),
@@ -78,6 +80,7 @@ def _operators() -> tuple[Operator, ...]:
         Operator("sqrt", 1, "sqrt", np.sqrt, "divide"),
         Operator("tanh", 1, "tanh", np.tanh, "exp"),
         Operator("sigmoid", 1, "sigmoid", _sigmoid, "exp"),
+        Operator("floor", 1, "floor", np.floor, "max"),
         Operator("abs", 1, "abs", np.abs, "max"),
         _comparison("lt", "<", np.less),
         _comparison("le", "<=", np.less_equal),

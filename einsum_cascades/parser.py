@@ -1,6 +1,6 @@
 """Text of one Einsum to the intermediate representation.
 
-The grammar is in ``grammar.lark``. Unary minus binds tighter than ``*`` and ``/``, these tighter than ``+``
+The grammar is in ``grammar.lark``. Unary minus binds tighter than ``*``, ``/`` and ``%``, these tighter than ``+``
 and ``-``, these tighter than comparisons, and operators of one precedence associate to the left. A name without
 brackets is a declared scalar, else the index of a rank's variable (``m``) or a rank's size (``M``). Without
 declarations the ranks are those that subscripts of the Einsum walk over, and ``m[]`` is a scalar in any case.
@@ -44,7 +44,7 @@ FUNCTIONS = tuple(op.name for op in OPERATORS.values() if op.symbol == op.name)
 RESERVED = frozenset({*FUNCTIONS, "inf", "reduce"})
 
 _SYMBOLS = {
-    **{"+": "add", "-": "sub", "−": "sub", "*": "mul", "×": "mul", "·": "mul", "/": "div", "÷": "div"},
+    **{"+": "add", "-": "sub", "−": "sub", "*": "mul", "×": "mul", "·": "mul", "/": "div", "÷": "div", "%": "mod"},
     **{"<": "lt", "<=": "le", "≤": "le", ">": "gt", ">=": "ge", "≥": "ge", "==": "eq"},
 }
 _WORDS = {
@@ -55,6 +55,7 @@ _WORDS = {
     "MINUS": "'-'",
     "TIMES": "'*'",
     "OVER": "'/'",
+    "MODULO": "'%'",
     "RELATION": "a comparison",
     "LPAR": "'('",
     "RPAR": "')'",
@@ -228,7 +229,7 @@ def _syntax_error(error: UnexpectedInput, text: str, place: Place) -> InputError
     if isinstance(error, UnexpectedToken):
         names = set(error.accepts or error.expected)
         if "PLUS" in names and "RSQB" not in names:
-            names = names - {"PLUS", "MINUS", "TIMES", "OVER", "RELATION"} | {"OPERATOR"}
+            names = names - {"PLUS", "MINUS", "TIMES", "OVER", "MODULO", "RELATION"} | {"OPERATOR"}
         words = {_WORDS.get(name, name) for name in names}
         expected = f"expected {_either(sorted(words))}"
         if error.token.type == "$END":

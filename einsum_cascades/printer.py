@@ -38,6 +38,7 @@ INFIX = {
     "sub": ("-", SUM),
     "mul": ("*", PRODUCT),
     "div": ("/", PRODUCT),
+    "mod": ("%", PRODUCT),
     **{name: (OPERATORS[name].symbol, COMPARISON) for name in COMPARISONS},
 }
 _UNICODE = {"-": "−", "*": "×", "/": "÷", "inf": "∞", "<=": "≤", ">=": "≥"}

@@ -220,7 +220,7 @@ def _positive(expression: Expression) -> Iterator[Access]:
     """Accesses that are divided by, or whose logarithm or root is taken."""
     if isinstance(expression, Apply):
         operand = expression.operands[-1]
-        if expression.operator in ("div", "log", "sqrt") and isinstance(operand, Access):
+        if expression.operator in ("div", "mod", "log", "sqrt") and isinstance(operand, Access):
             yield operand
         for part in expression.operands:
             yield from _positive(part)
@@ -244,6 +244,8 @@ def _apply(operator: str, operands: list[Interval]) -> Interval:
         if low2 < 0 < high2:
             return _ANYTHING
         return _corners([_times(a, _inverse(b, high2 > 0)) for a in (low, high) for b in (low2, high2)])
+    if operator == "mod":
+        return min(low2, 0.0), max(high2, 0.0)
     if operator == "max":
         return max(low, low2), max(high, high2)
     if operator == "min":
@@ -272,6 +274,8 @@ def _monotone(operator: str, value: float) -> float:
         return math.exp(value) if value < LARGEST_EXPONENT else math.inf
     if operator == "log":
         return -math.inf if value <= 0 else math.log(value)
+    if operator == "floor":
+        return value if math.isinf(value) else float(math.floor(value))
     if operator == "sqrt":
         return math.sqrt(max(value, 0.0))
     if operator == "tanh":

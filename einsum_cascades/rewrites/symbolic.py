@@ -20,7 +20,7 @@ from einsum_cascades.operators import COMPARISONS, OPERATORS
 if TYPE_CHECKING:
     import sympy
 
-_OPAQUE = frozenset({"max", "min", "sigmoid", "abs", "where", *COMPARISONS})
+_OPAQUE = frozenset({"max", "min", "sigmoid", "abs", "mod", "floor", "where", *COMPARISONS})
 _LARGEST_POWER = 8
 
 

@@ -86,7 +86,8 @@ class Cpu:
     def rate_of(self) -> dict[str, float]:
         """Operations per second of one thread by operator."""
         stated = dict(self.operators)
-        return {name: stated["max"] for name in OPERATORS if "max" in stated} | stated
+        alike = {name: "div" if op.work_class == "divide" else "max" for name, op in OPERATORS.items()}
+        return {name: stated[other] for name, other in alike.items() if other in stated} | stated
 
     @cached_property
     def level_of(self) -> dict[str, Level]:

@@ -38,6 +38,8 @@ INSTRUCTIONS: Final = {
     "max": Instructions(alu=1),
     "min": Instructions(alu=1),
     "div": Instructions(special=1, fma=1),
+    "mod": Instructions(special=1, fma=2, alu=1),
+    "floor": Instructions(alu=1),
     "exp": Instructions(special=1),
     "log": Instructions(special=1, fma=1),
     "sqrt": Instructions(special=1, fma=1),

@@ -23,7 +23,7 @@ _EXACT = 2**53
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "=="}
 _FUNCTIONS = {"abs": "abs", "exp": "exp", "log": "np.log", "sqrt": "np.sqrt", "tanh": "np.tanh"}
-_FUNCTIONS |= {"sigmoid": "sigmoid", "max": "maximum", "min": "minimum"}
+_FUNCTIONS |= {"sigmoid": "sigmoid", "max": "maximum", "min": "minimum", "mod": "np.mod", "floor": "np.floor"}
 _WIDE = {"exp": "np.exp", "sigmoid": "wide_sigmoid"}
 """Functions that are others for float64 than for ``real``."""
 FOLDS = {"add": "add({}, {})", "mul": "{} * {}", "max": "maximum({}, {})", "min": "minimum({}, {})"}

@@ -176,7 +176,7 @@ def test_families_and_iterations_complete_the_sizes():
         ({"E": 2, "F": 3, "P": 3, "M": 5, "M0": 2, "M1": 2}, "M = M1*M0 gives 2*2 = 4"),
         ({"E": -1}, "size of rank E is -1"),
         ({"E": True}, "size of rank E is True"),
-        ({"E": "4"}, "size of rank E is '4'"),
+        ({"E": "4X"}, "'4X' is no size"),
         ({"M1": 2, "M0": 2}, "rank P of RNV has no size|rank P of RM has no size"),
     ],
 )

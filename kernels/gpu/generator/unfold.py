@@ -14,6 +14,7 @@ Source: the rewrites of Nayak et al., "FuseMax", MICRO 2024, section 4, read bac
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import (
@@ -30,6 +31,7 @@ from einsum_cascades.ir import (
     Subscript,
     Var,
 )
+from einsum_cascades.operators import OPERATORS
 from kernels.gpu.generator.terms import (
     ONE,
     ZERO,
@@ -114,6 +116,10 @@ class Unfolding:
 
     def _term(self, expression: Expression, einsum: Einsum) -> Term:
         if isinstance(expression, Apply):
+            if expression.operator in _NOT_ON_GPUS:
+                raise self._refusal(
+                    einsum, f"uses '{OPERATORS[expression.operator].symbol}', which no GPU kernel computes"
+                )
             return call(expression.operator, *(self._term(operand, einsum) for operand in expression.operands))
         if isinstance(expression, Access):
             return self._value(expression, einsum)
@@ -273,6 +279,9 @@ class Unfolding:
             hint=HINT,
         )
 
+
+_NOT_ON_GPUS: Final = ("mod", "floor")
+"""Operators that need the quotient's rounding to be exact, which that of GPUs is not."""
 
 HINT = "a kernel takes a matrix product, elementwise and running reductions over the keys, a matrix product"
 
