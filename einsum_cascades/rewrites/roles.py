@@ -2,7 +2,7 @@
 
 A *flag* is only compared or chosen by, such as the keep of a key mask or a document's number; a *place* is compared
 with an index, such as the width of a window. A *carrier* is a value whose infinities reach a maximum or minimum, such as
-an additive mask. Inputs that are divided by, or stand under a logarithm or root, are positive.
+an additive mask, or one whose logarithm is such a mask. Inputs that are divided by, or stand under a logarithm or root, are positive.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from einsum_cascades.ir import Apply, Cascade, Expression, Index, accesses, leaves
+from einsum_cascades.ir import Access, Apply, Cascade, Expression, Index, accesses, leaves
 from einsum_cascades.operators import COMPARISONS
 from einsum_cascades.rewrites.infinities import Infinities
 from einsum_cascades.rewrites.stability import positive_inputs
@@ -23,7 +23,8 @@ class Roles:
 
     Attributes:
         flags, places, positive: see above.
-        carriers: for each carrier, the infinity that its folds ignore: -inf before a maximum, inf before a minimum.
+        carriers: for each carrier, the value that its folds ignore: -inf before a maximum, inf before a minimum, 0 under
+            a logarithm.
         masks: whether anything can keep values from a fold: a flag, a place, a carrier or an index compared.
         indices: ranks whose indices are compared.
         folded: ranks that are reduced, partitioned ones as a whole.
@@ -56,7 +57,7 @@ def roles(cascade: Cascade) -> Roles:
     def plain(found: set[str] | frozenset[str]) -> frozenset[str]:
         return frozenset(views.get(t, t) for t in found)
 
-    carriers = {views.get(t, t): sign * float("inf") for t, sign in _carriers(cascade) if t not in flags}
+    carriers = {views.get(t, t): value for t, value in _carriers(cascade) if t not in flags}
     return Roles(
         plain(flags),
         plain(places & flags),
@@ -124,13 +125,26 @@ def _comparisons(expression: Expression) -> Iterator[Expression]:
             yield from _comparisons(operand)
 
 
-def _carriers(cascade: Cascade) -> Iterator[tuple[str, int]]:
-    """Inputs, and the sign of an infinity of theirs that a maximum or minimum ignores."""
+def _carriers(cascade: Cascade) -> Iterator[tuple[str, float]]:
+    """Inputs, and the values of theirs that a maximum or minimum ignores."""
     folds = [(e, r) for e in cascade.einsums for r in e.reductions if r.operator in ("max", "min")]
+    under = dict.fromkeys(t for e in cascade.einsums for t in _under_logarithms(e.expression) if t in cascade.inputs)
     for rank in dict.fromkeys(cascade.whole_rank(r.rank) for _, r in folds):
+        here = [e for e, r in folds if cascade.whole_rank(r.rank) == rank]
         for tensor in cascade.inputs:
             reached = Infinities(cascade, rank, [tensor])
-            for einsum, reduction in folds:
-                sign = -1 if reduction.operator == "max" else 1
-                if cascade.whole_rank(reduction.rank) == rank and (sign, False) in reached.of(einsum.expression):
-                    yield tensor, sign
+            for einsum in here:
+                maximum = any(r.operator == "max" for r in einsum.reductions)
+                if ((-1 if maximum else 1), False) in reached.of(einsum.expression):
+                    yield tensor, -float("inf") if maximum else float("inf")
+        written = Infinities(cascade, rank, [])
+        if any((sign, True) in written.of(einsum.expression) for einsum in here for sign in (-1, 1)):
+            yield from ((tensor, 0.0) for tensor in under)
+
+
+def _under_logarithms(expression: Expression) -> Iterator[str]:
+    if isinstance(expression, Apply):
+        if expression.operator == "log" and isinstance(expression.operands[0], Access):
+            yield expression.operands[0].tensor
+        for operand in expression.operands:
+            yield from _under_logarithms(operand)

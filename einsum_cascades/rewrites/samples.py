@@ -4,7 +4,7 @@ Values are normal numbers, but positive where they are divided by or stand under
 all are positive, for roots of differences, and in some they are small whole numbers, so that values are equal. What a
 cascade compares or masks with gets what such inputs hold (``roles.py``): flags and document numbers are small whole
 numbers, the same over whole tiles or mixed; places are whole numbers around the ends of tiles; additive masks are
-infinite over whole tiles and here and there. Which tiles, is drawn anew for every fiber.
+infinite over whole tiles and here and there, and what they are logarithms of is 0 there. Which tiles, is drawn anew for every fiber.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from einsum_cascades.rewrites.symbolic import distinct_accesses, replace_accesse
 TILE = 3
 """How many neighbouring values are hidden together: the innermost part of a split rank has this size."""
 
-_PLAIN, _MASKED = 8, 16
+_PLAIN, _MASKED = 16, 16
 
 Arrays = dict[str, NDArray[np.floating[Any]]]
 
@@ -48,7 +48,7 @@ class _Sample:
 def samples(cascade: Cascade, sizes: Mapping[str, int], seed: int, magnitude: float) -> tuple[Arrays, int]:
     """Return inputs with an axis of samples before the others, under the names of the plain tensors, and its length."""
     generator = np.random.default_rng(seed)
-    chosen = [_Sample(n, positive=n % 3 == 1, whole=n % 4 == 3) for n in range(_PLAIN)]
+    chosen = [_Sample(n, positive=n % 2 == 1, whole=n % 8 in (2, 5)) for n in range(_PLAIN)]
     if roles(cascade).masks:
         chosen += [_Sample(n, whole=n % 3 == 2, masked=True) for n in range(_MASKED)]
     drawn = [_draw(cascade, sizes, sample, magnitude, generator) for sample in chosen]

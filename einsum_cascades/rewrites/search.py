@@ -24,7 +24,7 @@ from einsum_cascades.rewrites.check import Comparison, compare
 from einsum_cascades.rewrites.defer import Defer
 from einsum_cascades.rewrites.iterate import Iterate
 from einsum_cascades.rewrites.local import CorrectLocally
-from einsum_cascades.rewrites.obstacle import obstacles
+from einsum_cascades.rewrites.obstacle import hidden_rows, obstacles
 from einsum_cascades.rewrites.partition import PartitionRank
 from einsum_cascades.rewrites.stability import risks
 
@@ -109,6 +109,7 @@ class Derivation:
             overflow where the source does not.
         refused: rewrites that would give fewer passes than the result, but whose results are wrong; their warnings
             say where.
+        notes: where the source itself has no number, and what helps.
     """
 
     source: Cascade
@@ -119,6 +120,7 @@ class Derivation:
     forms: tuple[Derivation, ...] = ()
     offers: tuple[Step, ...] = ()
     refused: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def cascade(self) -> Cascade:
@@ -162,14 +164,16 @@ def derive(cascade: Cascade, rank: str = "M", *, allow_unstable: bool = False) -
     search = _Search(cascade, rank, allow_unstable)
     forms = search.run()
     best = forms[0]
+    offers = [o for o in search.offers if o.passes < (best.passes if o.before else search.passes)]
+    refused = [step for step in search.refused if step.passes < best.passes]
+    better = [text for step in (*refused, *offers) if step.passes < best.passes for text in step.warnings]
     return replace(
         best,
-        obstacles=obstacles(best.cascade, search.rank),
+        obstacles=obstacles(best.cascade, search.rank, better),
         forms=tuple(forms),
-        offers=tuple(
-            step for step in search.offers if step.passes < (best.passes if step.before else search.passes)
-        ),
-        refused=tuple(step for step in search.refused if step.passes < best.passes),
+        offers=tuple(offers),
+        refused=tuple(refused),
+        notes=hidden_rows(cascade, search.rank) if search.passes > 1 else (),
     )
 
 

@@ -21,7 +21,7 @@ running sum); Nayak et al., "FuseMax", MICRO 2024, section 3 (iterating a reduct
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -141,15 +141,19 @@ def correction(
     return factor
 
 
-def finite_at_start(factor: Expression, start: Mapping[Access, float], operator: str) -> bool:
+def finite_at_start(
+    factor: Expression, start: Mapping[Access, float], operator: str, signed: Collection[Leaf] = ()
+) -> bool:
     """Whether a correction leaves the identity of a reduction alone where nothing has been read yet.
 
     Args:
         factor: T(y0, y).
         start: the value of each y0 before the first iteration.
         operator: what the reduction folds with.
+        signed: leaves that may be negative; all others are taken to be above 0.
     """
     values = _samples(distinct_leaves(factor))
+    values |= {leaf: values[leaf] * np.resize([1.0, -1.0], _SAMPLES) for leaf in signed if leaf in values}
     values |= {access: np.full(_SAMPLES, value) for access, value in start.items() if access in values}
     with np.errstate(all="ignore"):
         found = evaluate(factor, values)

@@ -17,12 +17,14 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Leaf, Number, Size, Var
+from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Leaf, Number, Size, Var, accesses
 from einsum_cascades.operators import COMPARISONS, OPERATORS
+from einsum_cascades.printer import access_text, expression_text, number_text
 from einsum_cascades.rewrites.infinities import Infinities
 from einsum_cascades.rewrites.selection import select
 from einsum_cascades.rewrites.separability import ONE, Term, correction, finite_at_start, separate
 from einsum_cascades.rewrites.signs import Sign, Signs
+from einsum_cascades.rewrites.stability import positive_inputs
 from einsum_cascades.rewrites.structure import Names, Structure, make, plain_access, signs, walked
 from einsum_cascades.rewrites.symbolic import distinct_accesses, distinct_leaves, replace_accesses
 
@@ -51,13 +53,17 @@ _FLOORS = {"max": 0.0, "min": 0.0, "add": 1.0}
 
 
 class Tiles:
-    """The reductions of a cascade that can be computed tile by tile, in the order of their dependencies."""
+    """The reductions of a cascade that can be computed tile by tile, in the order of their dependencies.
+
+    ``reasons`` says of others whose terms separate why they cannot.
+    """
 
     def __init__(self, cascade: Cascade, rank: str) -> None:
         self.cascade = cascade
         self.structure = Structure(cascade, rank)
         self.outer = self.structure.parts[0]
         self.movable: dict[str, Movable] = {}
+        self.reasons: dict[str, str] = {}
         self._infinities = Infinities(cascade, rank)
         for einsum in (*cascade.body, *cascade.final):
             found = self._movable(einsum)
@@ -114,28 +120,58 @@ class Tiles:
             return None
         found = self.separated(einsum.expression, operator)
         if found is None:
+            self._note_moments(einsum, operator)
             return None
         late, term = found
-        floors = frozenset[str]() if term is None else self._floors(einsum, late, term)
-        return None if floors is None else Movable(einsum, operator, late, term, floors)
+        if term is None:
+            return Movable(einsum, operator, late)
+        floors = self._floors(einsum, late, term)
+        if isinstance(floors, str):
+            self.reasons[einsum.name] = floors
+            return None
+        return Movable(einsum, operator, late, term, floors)
 
-    def _floors(self, einsum: Einsum, late: tuple[Access, ...], term: Term) -> frozenset[str] | None:
-        """The late values that need a floor; None where no correction leaves an empty result alone."""
+    def _note_moments(self, einsum: Einsum, operator: str) -> None:
+        """Say of a term that separates into several sums that it does."""
+        structure = self.structure
+        expression = self.written_out(einsum.expression)
+        found = distinct_leaves(expression)
+        early = frozenset(a for a in found if structure.walks(a))
+        late = frozenset(a for a in found if isinstance(a, Access) and structure.is_late(a))
+        if not late or any(structure.needs(a) for a in early):
+            return
+        terms = separate(expression, late, early, operator, self._positive(found))
+        if terms:
+            others = sorted({a.tensor for a in late} - set(self.movable))
+            stuck = f"{', '.join(others)} cannot be computed tile by tile" if others else "none can be mended alone"
+            self.reasons[einsum.name] = f"it separates into {len(terms)} sum{'s' * (len(terms) > 1)}, but {stuck}"
+
+    def _floors(self, einsum: Einsum, late: tuple[Access, ...], term: Term) -> frozenset[str] | str:
+        """The late values that need a floor; why no correction leaves an empty result alone, where none does."""
         operator = einsum.reductions[0].operator
         before = {a: Access(a.tensor + "'", a.subscripts) for a in late}
         factor = correction(term, operator, before, {})
-        if factor is None or not set(walked(factor)) <= set(einsum.output.ranks):
-            return None
+        if factor is None:
+            return "the correction cannot be written with the operators of the notation"
+        text = expression_text(factor)
+        if not set(walked(factor)) <= set(einsum.output.ranks):
+            return f"the correction {text} changes along more ranks than the result"
         start: dict[Access, float] = {before[a]: self.start(a.tensor) for a in late}
-        if not finite_at_start(factor, start, operator):
-            return None
+        signed = [a for a in accesses(factor) if a.tensor in self.cascade.inputs and a.tensor not in self._assumed]
+        if not finite_at_start(factor, start, operator, signed):
+            first = " and ".join(f"{access_text(a)} = {number_text(value)}" for a, value in start.items())
+            reason = f"the correction {text} need not be finite at the start, with {first}"
+            return reason + "".join(f"; {a.tensor} may be negative, so scale by it before the fold" for a in signed)
         empty = [a for a in late if self.may_be_empty(a.tensor)]
         needed = [a for a in empty if not finite_at_start(factor, start | {a: self.start(a.tensor)}, operator)]
-        if any(self.floor(a.tensor) is None for a in needed):
-            return None
+        for a in needed:
+            if self.floor(a.tensor) is None:
+                return f"the correction divides by {access_text(a)} so far, a sum of both signs that may pass 0"
         floors = {a: value for a in needed if (value := self.floor(a.tensor)) is not None}
         left = {a: self.start(a.tensor) for a in empty if a not in floors}
-        return frozenset(a.tensor for a in floors) if finite_at_start(factor, start | left | floors, operator) else None
+        if not finite_at_start(factor, start | left | floors, operator):
+            return f"the correction {text} need not be finite where a mask hides whole tiles"
+        return frozenset(a.tensor for a in floors)
 
     def may_be_empty(self, tensor: str) -> bool:
         """Whether a reduction of a tile, or of all so far, may be the identity though something was read."""
@@ -151,6 +187,10 @@ class Tiles:
         if movable.operator == "add" and self._signs.of(movable.einsum.expression) is Sign.ANY:
             return None
         return _FLOORS[movable.operator]
+
+    @cached_property
+    def _assumed(self) -> frozenset[str]:
+        return positive_inputs(self.cascade)
 
     @cached_property
     def _signs(self) -> Signs:

@@ -272,25 +272,25 @@ def test_unknown_rank():
 
 
 def test_terms_that_would_grow_without_end_are_left_alone():
-    """Forty squarings written out have 2^40 factors; a product of twenty sums has 2^20 terms."""
-    squares = [f"T{i}[m] = T{i - 1}[m] * T{i - 1}[m]" for i in range(1, 41)]
+    """Forty squarings written out read the first value 2^40 times; a product of twenty sums has 2^20 terms."""
+    squares = [f"T{i}[m] = tanh(T{i - 1}[m] * T{i - 1}[m])" for i in range(1, 41)]
     ranks = ", ".join(f"T{i}: [M]" for i in range(41))
     deep = cascade_of(f"X: [M], S: [], Z: [], {ranks}", "S = X[m]", "T0[m] = X[m] - S", *squares, "Z = T40[m]")
     wide = cascade_of("X: [M], S: [], Z: []", "S = X[m]", "Z = " + " * ".join(f"(X[m] - {i} * S)" for i in range(20)))
-    start = time.perf_counter()
+    start = time.process_time()
     assert derive(deep).passes == 2
     assert derive(wide).passes == 2
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 3
 
 
 def test_fast_in_a_new_process():
     code = (
-        "import time; t = time.perf_counter()\n"
+        "import time; t = time.process_time()\n"
         "from einsum_cascades import load_cascade\n"
         "from einsum_cascades.rewrites import derive\n"
         "import sys; assert not {'sympy', 'networkx'} & set(sys.modules)\n"
         "assert derive(load_cascade('attention-3-pass')).passes == 1\n"
-        "print(time.perf_counter() - t)"
+        "print(time.process_time() - t)"
     )
     times = []
     for _ in range(2):
