@@ -128,7 +128,7 @@ def _show(derivation: Derivation) -> None:
     view.add_column("rewrite")
     view.add_column(f"passes over {derivation.rank}", justify="right")
     view.add_column("error", justify="right")
-    view.add_column("values compared", justify="right")
+    view.add_column("compared", justify="right")
     view.add_row(derivation.source.name, str(derivation.passes_before), "", "")
     for step in derivation.steps:
         view.add_row(step.rewrite.describe(), str(step.passes), f"{step.error:.0e}", f"{step.compared:,}")
