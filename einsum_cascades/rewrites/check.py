@@ -1,9 +1,9 @@
 """Two cascades on the same random inputs: how far their results differ, and whether both stay finite.
 
 The inputs (``samples.py``) try each kind of mask, whole hidden tiles included. Only where the source has a finite
-result is there something to compare; an infinite one must be the same infinity. Where it has no number, nothing is said:
-two that are no numbers are no evidence. Results whose ranks were partitioned are compared value by value in storage
-order.
+result is there something to compare; one that is infinite though the inputs are finite must be the same infinity.
+Where it has no number, nothing is said: two that are no numbers are no evidence. Results whose ranks were partitioned
+are compared value by value in storage order.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.interpreter import run
@@ -36,8 +38,9 @@ class Comparison:
     """What two cascades gave.
 
     Attributes:
-        error: the largest difference over the largest value of its sample, over all results; NaN where the second was
-            no number though the first was finite, infinite where the first was infinite and the second another value.
+        error: the largest difference over the largest value of its sample, over all results; NaN where the second
+            was no number though the first was finite, infinite where the first was infinite for finite inputs and the
+            second another value.
         finite: whether the second was finite wherever the first was.
         compared: how many finite values were compared, of the result that has the fewest.
         hidden: how many fibers, with something left to see, had whole tiles that a mask hides.
@@ -93,8 +96,8 @@ def compare(
         with np.errstate(all="ignore"):
             difference = (np.abs(a - b) / np.where(scale == 0, 1.0, scale))[usable].max(initial=0.0)
         error = float(np.maximum(error, difference))
-        if (a != b)[np.isinf(a)].any():
-            error = max(error, math.inf) if not math.isnan(error) else error
+        if (a != b)[np.isinf(a) & known.finite_inputs[:, None]].any() and not math.isnan(error):
+            error = math.inf
     return Comparison(error, finite, known.compared, known.hidden)
 
 
@@ -107,6 +110,12 @@ class _Reference:
     expected: Arrays
     compared: int
     hidden: int
+
+    @property
+    def finite_inputs(self) -> NDArray[np.bool_]:
+        """Of each sample, whether all its inputs are finite."""
+        each = [np.isfinite(array).reshape(self.number, -1).all(axis=1) for array in self.inputs.values()]
+        return np.asarray(np.logical_and.reduce([np.ones(self.number, bool), *each]))
 
 
 @lru_cache(maxsize=64)
@@ -150,9 +159,8 @@ def _probed(source: Cascade) -> tuple[Cascade, list[tuple[str, tuple[str, ...], 
     return replace(source, declarations=(*source.declarations, *declarations), final=final), probes
 
 
-def _hidden_fibers(array: Arrays | np.ndarray, ranks: tuple[str, ...], identity: float, source: Cascade) -> int:
+def _hidden_fibers(values: NDArray[np.floating[Any]], ranks: tuple[str, ...], identity: float, source: Cascade) -> int:
     """How many fibers along a folded rank hold whole tiles of the identity, and something else."""
-    values = np.asarray(array)
     most = 0
     for axis, rank in enumerate(ranks, start=1):
         if rank in roles(source).folded and values.shape[axis] > TILE:

@@ -213,7 +213,7 @@ class _Draft:
 
 
 def constant_ranks(einsum: Einsum, term: Term) -> tuple[str, ...]:
-    """Return the reduced ranks that no access of a basis walks over, so that it counts once for each of their points."""
+    """Return the reduced ranks that no access of a basis walks over: it counts once for each of their points."""
     return tuple(rank for rank in einsum.reduced_ranks if rank not in carried(term.basis))
 
 

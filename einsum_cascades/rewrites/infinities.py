@@ -59,7 +59,11 @@ class Infinities:
         if isinstance(expression, Access):
             return self.of_tensor.get(expression.tensor, NONE)
         if isinstance(expression, Number):
-            return frozenset({(1 if expression.value > 0 else -1, True)}) if abs(expression.value) == float("inf") else NONE
+            return (
+                frozenset({(1 if expression.value > 0 else -1, True)})
+                if abs(expression.value) == float("inf")
+                else NONE
+            )
         if not isinstance(expression, Apply) or expression.operator in _FINITE:
             return NONE
         operands = [self.of(operand) for operand in expression.operands]

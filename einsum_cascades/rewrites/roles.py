@@ -1,8 +1,9 @@
 """What each input of a cascade is for, so that numbers can be drawn that try it.
 
 A *flag* is only compared or chosen by, such as the keep of a key mask or a document's number; a *place* is compared
-with an index, such as the width of a window. A *carrier* is a value whose infinities reach a maximum or minimum, such as
-an additive mask, or one whose logarithm is such a mask. Inputs that are divided by, or stand under a logarithm or root, are positive.
+with an index, such as the width of a window. A *carrier* is a value whose infinities reach a maximum or minimum, such
+as an additive mask, or one whose logarithm is such a mask. Inputs that are divided by, or stand under a logarithm or
+root, are positive.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class Roles:
 
     Attributes:
         flags, places, positive: see above.
-        carriers: for each carrier, the value that its folds ignore: -inf before a maximum, inf before a minimum, 0 under
-            a logarithm.
+        carriers: for each carrier, the value that its folds ignore: -inf before a maximum, inf before a minimum, 0
+            under a logarithm.
         masks: whether anything can keep values from a fold: a flag, a place, a carrier or an index compared.
         indices: ranks whose indices are compared.
         folded: ranks that are reduced, partitioned ones as a whole.

@@ -4,7 +4,8 @@ Values are normal numbers, but positive where they are divided by or stand under
 all are positive, for roots of differences, and in some they are small whole numbers, so that values are equal. What a
 cascade compares or masks with gets what such inputs hold (``roles.py``): flags and document numbers are small whole
 numbers, the same over whole tiles or mixed; places are whole numbers around the ends of tiles; additive masks are
-infinite over whole tiles and here and there, and what they are logarithms of is 0 there. Which tiles, is drawn anew for every fiber.
+infinite over whole tiles and here and there, and what they are logarithms of is 0 there. Which tiles, is drawn anew
+for every fiber.
 """
 
 from __future__ import annotations
@@ -137,9 +138,7 @@ def _places(shape: list[int], longest: int, sample: _Sample, generator: np.rando
     return np.asarray(float(ends[sample.number % len(ends)]))
 
 
-def _flags(
-    shape: list[int], axis: int | None, sample: _Sample, generator: np.random.Generator
-) -> NDArray[np.float64]:
+def _flags(shape: list[int], axis: int | None, sample: _Sample, generator: np.random.Generator) -> NDArray[np.float64]:
     """Numbers from 0 to 3: 1 everywhere, or 0 where hidden, or 0 where not, or a number for each tile, or mixed."""
     if axis is None or not sample.masked:
         return generator.integers(0, 4, shape).astype(np.float64) if sample.masked else np.ones(shape)

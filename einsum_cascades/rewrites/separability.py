@@ -9,9 +9,9 @@ its end, or can mend a result that was computed with an older y0, when
   between such a sum and 0 is one too: where(x, c(y) g(x), 0) = c(y) where(x, g(x), 0);
 - for a maximum or minimum, F(x, y) = g(x) + c(y), and the correction is the term T(y0, y) = c(y) - c(y0).
 
-A logarithm of a product is split first where that is legal: the factors that are above 0 whatever is read (exponentials,
-their sums) get logarithms of their own, and the others share one: log(exp(x - y) / s * w) = x - y - log(s) + log(w).
-Where w is 0 or negative, both sides are -inf or no number.
+A logarithm of a product is split first where that is legal: the factors that are above 0 whatever is read
+(exponentials, their sums) get logarithms of their own, and the others share one:
+log(exp(x - y) / s * w) = x - y - log(s) + log(w). Where w is 0 or negative, both sides are -inf or no number.
 
 SymPy decides on the expression tree, and random numbers confirm what it found. Sources: M. Milakov,
 N. Gimelshein, "Online normalizer calculation for softmax", 2018, arXiv:1805.02867 (the correction of a

@@ -160,8 +160,8 @@ def _alternatives(expression: Expression, every: str, one: str) -> list[tuple[Ex
 def _floored(choice: Apply, least: float) -> Expression | None:
     """The x of ``where(x == -inf, c, x)``, which is never below x; of ``where(x == inf, c, x)``, never above it."""
     condition, _, kept = choice.operands
-    floors = isinstance(condition, Apply) and condition.operator == "eq" and set(condition.operands) == {kept, Number(least)}
-    return kept if floors else None
+    compared = condition.operands if isinstance(condition, Apply) and condition.operator == "eq" else ()
+    return kept if set(compared) == {kept, Number(least)} else None
 
 
 def _facts(cascade: Cascade) -> Iterator[tuple[Expression, list[Expression]]]:

@@ -179,10 +179,10 @@ class Structure:
         if isinstance(expression, Apply) and expression.operator in ("mul", "div"):
             return Apply(expression.operator, tuple(map(self._factored, expression.operands)))
         if isinstance(expression, Access) and self.late_values(expression) and self.light(expression):
-            written = self.writers.get(expression.tensor)
-            product = written and not written.reductions and isinstance(written.expression, Apply)
-            if written and product and written.expression.operator in ("mul", "div", "exp"):
-                return self._factored(written.expression)
+            writer = self.writers.get(expression.tensor)
+            written = writer.expression if writer and not writer.reductions else None
+            if isinstance(written, Apply) and written.operator in ("mul", "div", "exp"):
+                return self._factored(written)
         return expression
 
     def light(self, access: Access) -> bool:

@@ -98,10 +98,10 @@ class Tiles:
         if any(a.tensor not in self.movable for a in late):
             return None
         kept, selected = select(expression, operator, {a: self._extreme(a) for a in late if self._is_extreme(a)})
-        left = frozenset(distinct_leaves(kept)) & frozenset(late)
+        left = frozenset(late) & frozenset(distinct_accesses(kept))
         if selected and not left:
             return late, Term(ONE if operator == "add" else Number(0.0), kept, selected)
-        terms = separate(kept, frozenset(a for a in left if isinstance(a, Access)), early, operator, self._positive(found))
+        terms = separate(kept, left, early, operator, self._positive(found))
         return (late, replace(terms[0], selected=selected)) if terms and len(terms) == 1 else None
 
     def _positive(self, found: Iterable[Leaf]) -> frozenset[Leaf]:

@@ -110,6 +110,7 @@ def as_dict(derivation: Derivation) -> dict[str, Any]:
         "passes": derivation.passes,
         "warnings": list(derivation.warnings),
         "risks": [str(risk) for risk in risks(derivation.source)],
+        "notes": list(derivation.notes),
         "obstacles": list(derivation.obstacles),
         "offers": [{"rewrite": str(offer), "warnings": list(offer.warnings)} for offer in derivation.offers],
         "refused": [{"rewrite": str(step), "reasons": list(step.warnings)} for step in derivation.refused],
@@ -124,7 +125,7 @@ def _show(derivation: Derivation) -> None:
     view.add_column("rewrite")
     view.add_column(f"passes over {derivation.rank}", justify="right")
     view.add_column("error", justify="right")
-    view.add_column("values compared", justify="right")
+    view.add_column("compared", justify="right")
     view.add_row(derivation.source.name, str(derivation.passes_before), "", "")
     for step in derivation.steps:
         view.add_row(step.rewrite.describe(), str(step.passes), f"{step.error:.0e}", f"{step.compared:,}")
@@ -135,6 +136,7 @@ def _show(derivation: Derivation) -> None:
     lines = [f"in the check, masks hide whole tiles of {hidden:,} rows"] if hidden else []
     lines += [f"caution: {text}" for text in derivation.cautions]
     lines += [f"in the source: {risk}" for risk in risks(derivation.source)]
+    lines += [f"in the source: {text}" for text in derivation.notes]
     lines += [f"warning: {text}" for text in derivation.warnings]
     lines += [f"in the way: {text}" for text in derivation.obstacles]
     for offer in derivation.offers:
