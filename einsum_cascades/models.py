@@ -17,7 +17,11 @@ from typing import Any
 from pydantic import Field
 
 from einsum_cascades import named_files
+<<<<<<< HEAD
 from einsum_cascades.errors import InputError, Location, all_of
+=======
+from einsum_cascades.errors import InputError, Location, short
+>>>>>>> input
 from einsum_cascades.files import read_text
 from einsum_cascades.schema import Section, Size, Text, check
 from einsum_cascades.workload import Workload
@@ -155,7 +159,9 @@ class _Config:
     def __init__(self, source: Source) -> None:
         self.source = source
         try:
-            values = json.loads(source.text)
+            values = json.loads(source.text, object_pairs_hook=self._object)
+        except InputError:
+            raise
         except json.JSONDecodeError as error:
             place = source.location(error.pos)
             raise InputError(f"this is not JSON: {error.msg}", location=place) from None
@@ -169,6 +175,14 @@ class _Config:
                 hint='expected {"hidden_size": ..., ...}',
             )
         self.values: dict[str, Any] = values
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise self.error((re.escape(twice),), f"the key '{short(twice, 60)}' is given twice", "give it once")
+        return found
 
     def optional_size(self, keys: tuple[str, ...]) -> int | None:
         """The size given under one of some names; null counts as not given."""

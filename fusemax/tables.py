@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 FORMATS: Final = (".csv", ".parquet")
+_LONGEST_NAME: Final = 255
 MOST_CELLS: Final = 2**30
 """Rows times columns: a few bytes of Parquet can stand for more than memory holds."""
 
@@ -74,23 +75,34 @@ def as_table(results: Iterable[Row] | Mapping[str, Row], columns: Sequence[str] 
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is seen whole or not at all; missing folders are made.
+    """Write a file so that it is seen whole or not at all; missing folders are made, and links are followed.
 
     Raises:
-        InputError: the place cannot be written.
+        InputError: the place cannot be written, or something else than a file is there.
     """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place = Path(os.path.realpath(path))
+        _check_replaceable(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_name(f".{uuid4().hex}.tmp")
         try:
             temporary.write_bytes(data)
-            os.replace(temporary, path)
+            os.replace(temporary, place)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write '{path}': {error.strerror or error}", hint="choose a folder that can be written"
-        ) from error
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"cannot write '{path}': {reason}", hint="choose a folder that can be written") from error
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse to put a file in the place of what is none: a device would be gone."""
+    if path.is_dir():
+        raise InputError(f"'{path}' is a folder, not a file", hint="give the file's name as well")
+    if path.exists() and not path.is_file():
+        raise InputError(f"'{path}' is not a regular file", hint="choose a file, or the name of a new one")
 
 
 def check_folder(folder: Path) -> None:
@@ -124,8 +136,9 @@ def check_file(path: Path) -> None:
         InputError: a folder is in the way, or the place cannot be written.
     """
     check_folder(path.parent)
-    if path.is_dir():
-        raise InputError(f"'{path}' is a folder, not a file", hint="give the file's name as well")
+    if "\0" in path.name or len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise InputError(f"'{short(path.name.replace(chr(0), '?'))}' is no name of a file", hint="choose another name")
+    _check_replaceable(path)
 
 
 def formats() -> tuple[str, ...]:
@@ -340,6 +353,8 @@ def parse_parquet(data: bytes, path: Path) -> pyarrow.Table:
             raise _damaged(path, f"it has {cells:,} values, more than {MOST_CELLS:,}", hint="give a part of it")
         table = file.read()
         table.validate(full=True)
+    except InputError:
+        raise
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise _damaged(path, str(error).splitlines()[0][:120] if str(error) else "unreadable") from error
     return table

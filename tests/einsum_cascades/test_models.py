@@ -57,7 +57,7 @@ def test_sizes_that_are_no_sizes(size: int) -> None:
         lambda: model.linear_layers(size),
         lambda: model.linear_layers(1024, batch=size),
     ):
-        with pytest.raises(InputError, match="from 1 to 2.100"):
+        with pytest.raises(InputError, match=r"from 1 to 2\^100"):
             call()
 
 
@@ -100,6 +100,18 @@ def test_hugging_face_configurations(tmp_path: Path, values: dict[str, object], 
     sizes = ("name", "heads", "head_dim", "model_dim", "ffn_dim", "batch", "note")
     assert [getattr(model, s) for s in sizes] == [getattr(expected, s) for s in sizes]
     assert load_model(str(path)) == model
+
+
+def test_a_configuration_with_a_key_twice_or_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"hidden_size": 768,\n "x": {"a.b": 1, "a.b": 2}, "n_head": 12}')
+    with pytest.raises(InputError, match=r"config.json:2:8: the key 'a.b' is given twice"):
+        model_from_hf_config(path)
+    path.write_text('{"hidden_size": 768, "n_head": 12}', encoding="utf-8-sig")
+    assert model_from_hf_config(path).head_dim == 64
+    path.write_text('{"hidden_size": 1' + "0" * 5000 + ', "n_head": 12}')
+    with pytest.raises(InputError, match="too many digits"):
+        model_from_hf_config(path)
 
 
 def test_shared_keys_and_values_are_noted(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Result tables on disk and in the terminal."""
 
+import csv
 import io
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from einsum_cascades.errors import InputError
 from fusemax.comparison import TABLES, compare, headline
 from fusemax.published import published
 from fusemax.summary import summary
-from fusemax.tables import format_csv, parse_csv, read_table, write_table
+from fusemax.tables import arrow_table, format_csv, parse_csv, read_table, write_table
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,31 @@ def test_text_with_commas_quotes_and_line_breaks_round_trips(values: list[str]) 
     assert parse_csv(format_csv(frame), "x.csv")["cascade"].tolist() == rows
 
 
+@pytest.mark.parametrize("dtype", ["str", "object", "category"])
+def test_text_that_a_spreadsheet_would_run_is_guarded(dtype: str) -> None:
+    texts = ["=cmd|' /C calc'!A0", "+1", "-x", "@SUM(A1)", "\ta", "\ra", "'=1", "plain"]
+    frame = pd.DataFrame({"=name": pd.Series(texts, dtype=dtype), "latency_s": -1.5})
+    written = format_csv(frame)
+    cells = list(csv.reader(io.StringIO(written, newline="")))
+    assert [row[0] for row in cells] == [f"'{text}" for text in ["=name", *texts[:-1]]] + ["plain"]
+    assert {row[1] for row in cells[1:]} == {"-1.5"}
+    back = parse_csv(written, "x.csv")
+    assert back["=name"].tolist() == texts
+    assert back["latency_s"].tolist() == [-1.5] * len(texts)
+
+
+def test_a_table_that_memory_does_not_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, path = write_table(pd.DataFrame({"a": np.arange(100), "b": 1}), tmp_path / "a")
+    monkeypatch.setattr("fusemax.tables.MOST_CELLS", 199)
+    with pytest.raises(InputError, match="it has 200 values, more than 199"):
+        read_table(path)
+
+
+def test_integers_beyond_floating_point_have_no_column() -> None:
+    with pytest.raises(InputError, match="column 'a' holds numbers beyond 1e308"):
+        arrow_table(pd.DataFrame({"a": [10**400, 1]}))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -91,6 +118,12 @@ def test_text_with_commas_quotes_and_line_breaks_round_trips(values: list[str]) 
         ("config,seq_len\nflat,1_024\n", "is not a number"),
         ('a,b\n"1,2\n', "unexpected end of data"),
         ("a\n\n", "expected 1 fields, found 0"),
+        (
+            "a\n1\n1" + "0" * 400 + "\n",
+            "x.csv:3: cannot read this table: '10000000000",
+        ),
+        ("a\n1e999\n", "'1e999' in column 'a' is beyond 1e308"),
+        ("'=a,=a\n1,2\n", "stands twice"),
     ],
 )
 def test_damaged_csv(text: str, message: str, tmp_path: Path) -> None:
@@ -134,7 +167,7 @@ def test_a_place_that_cannot_be_written_leaves_nothing(frame: pd.DataFrame, tmp_
     with pytest.raises(InputError, match="cannot write"):
         write_table(frame, tmp_path / "file" / "a")
     (tmp_path / "a.csv").mkdir()
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="is a folder"):
         write_table(frame, tmp_path / "a")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "file"]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -24,23 +25,31 @@ pytest.importorskip("distributed")
 
 
 class Cluster:
-    """A scheduler and its workers, each a process of its own."""
+    """A scheduler and its workers, each a process of its own.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: for their logs.
+        protocol: ``tcp`` or ``tls``.
+        settings: added to the environment of each.
+    """
+
+    def __init__(self, folder: Path, protocol: str = "tcp", settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self.environment = {**environment(), **(settings or {})}
         self.file = folder / "scheduler.json"
         self.processes: list[subprocess.Popen[str]] = []
-        self.scheduler = self.start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", self.file)
+        where = "--protocol", protocol, "--host", "127.0.0.1", "--port", "0", "--scheduler-file", self.file
+        self.scheduler = self.start("scheduler", *where)
         wait_for(self.file.exists)
         wait_for(lambda: self.file.read_text().rstrip().endswith("}"))
-        self.address = re.findall(r"tcp://[\d.]+:\d+", self.file.read_text())[0]
+        self.address = re.findall(rf"{protocol}://[\d.]+:\d+", self.file.read_text())[0]
 
     def start(self, what: str, *arguments: object) -> subprocess.Popen[str]:
         log = (self.folder / f"{what}-{len(self.processes)}.log").open("w")
         with log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "distributed.cli.dask_" + what, "--no-dashboard", *map(str, arguments)],
-                env=environment(),
+                env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -126,6 +135,45 @@ def test_command_gives_the_same_parts_on_a_cluster_as_here(cluster: Cluster, tmp
         assert result.exit_code == 0, result.output
     parts = [sorted((tmp_path / folder / "points").iterdir()) for folder in ("there", "here")]
     assert [path.read_bytes() for path in parts[0]] == [path.read_bytes() for path in parts[1]]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> dict[str, str]:
+    """The settings of a cluster whose members show one certificate to each other, as the README gives them."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl makes the certificate")
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=fusemax"]
+    subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True, timeout=60)
+    settings = {"CA_FILE": cert}
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        settings |= {f"{role}__CERT": cert, f"{role}__KEY": key}
+    found = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(path) for name, path in settings.items()}
+    return {**found, "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
+
+
+@pytest.mark.slow
+def test_a_cluster_with_tls_takes_those_who_have_its_certificate(certificate: dict[str, str], tmp_path: Path) -> None:
+    spec = tmp_path / "space.yaml"
+    spec.write_text("axes: {cascade: attention-1-pass, arch: fusemax-cloud, mapper: unfused, model: BERT, seq_len: 64}")
+    (tmp_path / "cluster").mkdir()
+    cluster = Cluster(tmp_path / "cluster", "tls", certificate)
+    try:
+        cluster.worker()
+        command = [sys.executable, "-m", "fusemax", "sweep", str(spec), "--scheduler", cluster.address, "--out"]
+        for settings, status in ((certificate, 0), ({}, 2)):
+            done = subprocess.run(
+                [*command, str(tmp_path / f"out{status}")],
+                env={**environment(), **settings},
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            assert done.returncode == status, done.stderr
+        assert "no Dask scheduler answers at 'tls://" in done.stderr
+        assert open_store(tmp_path / "out0").points_done == 1
+    finally:
+        cluster.stop()
 
 
 @pytest.mark.slow
