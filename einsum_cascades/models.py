@@ -17,11 +17,7 @@ from typing import Any
 from pydantic import Field
 
 from einsum_cascades import named_files
-<<<<<<< HEAD
-from einsum_cascades.errors import InputError, Location, all_of
-=======
-from einsum_cascades.errors import InputError, Location, short
->>>>>>> input
+from einsum_cascades.errors import InputError, Location, all_of, short
 from einsum_cascades.files import read_text
 from einsum_cascades.schema import Section, Size, Text, check
 from einsum_cascades.workload import Workload
