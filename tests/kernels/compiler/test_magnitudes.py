@@ -166,8 +166,8 @@ def assert_softmax(seed: int, dtype: str, *, jit: bool) -> None:
     """Every infinity and NaN where the interpreter has one; the rest as near as the exponentials allow.
 
     An exponential of ours errs by 1.2 units in the last place and NumPy's by at most 4, and one below the normal
-    numbers may be 0; a sum of 8 rounds 7 times more, and a division once. NumPy's logistic function is exp(-y) with y rounded,
-    which multiplies its error by y, at most by 750, where the exponential vanishes.
+    numbers may be 0; a sum of 8 rounds 7 times more, and a division once. NumPy's logistic function is exp(-y) with y
+    rounded, which multiplies its error by y, at most by 750, where the exponential vanishes.
     """
     draw = np.random.default_rng(seed)
     most = float(np.finfo(dtype).max)
