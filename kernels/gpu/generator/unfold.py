@@ -117,10 +117,12 @@ class Unfolding:
     def _term(self, expression: Expression, einsum: Einsum) -> Term:
         if isinstance(expression, Apply):
             if expression.operator in _NOT_ON_GPUS:
-                raise self._refusal(
-                    einsum, f"uses '{OPERATORS[expression.operator].symbol}', which no GPU kernel computes"
-                )
-            return call(expression.operator, *(self._term(operand, einsum) for operand in expression.operands))
+                symbol = OPERATORS[expression.operator].symbol
+                raise self._refusal(einsum, f"uses '{symbol}', which no GPU kernel computes")
+            operands = [self._term(operand, einsum) for operand in expression.operands]
+            if expression.operator in ("mul", "div") and _cancels_an_index(expression.operator, *operands):
+                raise self._refusal(einsum, "divides an index by itself, which is no number where it is 0")
+            return call(expression.operator, *operands)
         if isinstance(expression, Access):
             return self._value(expression, einsum)
         return self._position(expression.rank) if isinstance(expression, Index) else expression
@@ -284,6 +286,14 @@ _NOT_ON_GPUS: Final = ("mod", "floor")
 """Operators that need the quotient's rounding to be exact, which that of GPUs is not."""
 
 HINT = "a kernel takes a matrix product, elementwise and running reductions over the keys, a matrix product"
+
+
+def _cancels_an_index(operator: str, left: Term, right: Term) -> bool:
+    """Whether a factor with an index in it leaves a product or quotient, as if it were never 0."""
+    above, below = factors(left).powers, factors(right).powers
+    sign = 1 if operator == "mul" else -1
+    gone = [x for x, n in below.items() if above.get(x, 0) * n * sign < 0 and not is_late(x)]
+    return any(isinstance(node, Position) for x in gone for node in nodes(x))
 
 
 def _is_place(subscript: Subscript) -> bool:

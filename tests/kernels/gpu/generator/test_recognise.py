@@ -301,3 +301,10 @@ def test_iterations_that_do_not_start_at_the_first_tile() -> None:
     text = str(load_cascade("attention-1-pass"))
     with pytest.raises(InputError, match="in a way that has no closed form"):
         recognise(parse_cascade(text.replace("RD[0, p] = 0", "RD[0, p] = 1").replace("RD[0,p] = 0", "RD[0,p] = 1")))
+
+
+@pytest.mark.parametrize("factor", ["(m / m)", "((m - p) / (m - p))", "m * (2 / m)", "(1 / m / (1 / m))"])
+def test_an_index_divided_by_itself_is_not_one(factor: str) -> None:
+    with pytest.raises(InputError, match="divides an index by itself, which is no number where it is 0"):
+        recognise(weights("divided", f"QK[m, p] * {factor}"))
+    recognise(weights("divided", "QK[m, p] * (m / (m + 1))"))
