@@ -206,7 +206,7 @@ class _Search:
         self.rank = rank
         self.passes = analyse_passes(source, rank).passes
         self.allow_unstable = allow_unstable
-        self.risky = len(risks(source, ANY_INPUT))
+        self.risky = len(risks(source, ANY_INPUT, sums=False))
         self.offers: list[Step] = []
         self.refused: list[Step] = []
 
@@ -263,7 +263,7 @@ class _Search:
 
     def warnings(self, made: Cascade, large: Comparison) -> tuple[str, ...]:
         """What can overflow in a cascade that cannot in the source."""
-        found = risks(made, ANY_INPUT)
+        found = risks(made, ANY_INPUT, sums=False)
         if len(found) > self.risky:
             return tuple(map(str, found))
         if not large.finite:

@@ -2,7 +2,8 @@
 
 Intervals are carried through the Einsums: an input lies in [-R, R], one that is a divisor or stands under a
 logarithm or root in [1, R]; a folded sum takes its length times an element. Where an interval forgets that
-two values are related, one fact is kept: a maximum is at least each of its elements, so ``x - max(x) <= 0``. Of a
+two values are related, two facts are kept: a maximum is at least each of its elements, so ``x - max(x) <= 0``; and it
+is one of them, so a sum of ``exp(x - max(x))`` is at least 1, and its logarithm at least 0. Of a
 choice ``where(c, a, b)`` either value may be taken.
 An exponential whose argument can pass ln of the largest number is a risk. Source of the arithmetic:
 R. Moore, "Interval Analysis", 1966; of the shift by the maximum: P. Blanchard, D. Higham, N. Higham,
@@ -50,14 +51,16 @@ class Risk:
         )
 
 
-def risks(cascade: Cascade, magnitude: float = 1e3) -> tuple[Risk, ...]:
+def risks(cascade: Cascade, magnitude: float = 1e3, *, sums: bool = True) -> tuple[Risk, ...]:
     """Return the exponentials that can overflow for inputs of some size, in the order of a run.
 
     Args:
         cascade: what is judged.
         magnitude: R, the largest absolute value of an input.
+        sums: whether to use that a sum of ``exp(x - max(x))`` is at least 1. It is not known of sums that run along
+            with their maximum, so cascades with such sums are compared with others without it.
     """
-    return tuple(_Judge(cascade, magnitude).risks())
+    return tuple(_Judge(cascade, magnitude, sums).risks())
 
 
 def positive_inputs(cascade: Cascade) -> frozenset[str]:
@@ -69,9 +72,12 @@ def positive_inputs(cascade: Cascade) -> frozenset[str]:
 class _Judge:
     """The interval of each tensor."""
 
-    def __init__(self, cascade: Cascade, magnitude: float) -> None:
+    def __init__(self, cascade: Cascade, magnitude: float, sums: bool) -> None:
         self.cascade = cascade
+        self.sums = sums
         self.facts = dict(_facts(cascade))
+        self.definitions = {e.output: e.expression for e in cascade.einsums if not e.reductions}
+        self.maxima = {e.output: e for e in cascade.einsums if {r.operator for r in e.reductions} == {"max"}}
         positive = positive_inputs(cascade)
         self.bounds: dict[str, Interval] = {
             t: (1.0, magnitude) if t in positive else (-magnitude, magnitude) for t in cascade.inputs
@@ -93,9 +99,23 @@ class _Judge:
         for reduction in einsum.reductions:
             if reduction.operator == "add":
                 low, high = min(low, low * _LENGTH), max(high, high * _LENGTH)
+                low = max(low, 1.0) if self.sums and self.holds_one(einsum) else low
             elif reduction.operator == "mul":
                 low, high = _ANYTHING
         return low, high
+
+    def holds_one(self, einsum: Einsum) -> bool:
+        """Whether an Einsum sums ``exp(x - y)`` over all x that y is the maximum of."""
+        exponential = einsum.expression
+        while isinstance(exponential, Access) and exponential in self.definitions:
+            exponential = self.definitions[exponential]
+        shifted = exponential.operands[0] if isinstance(exponential, Apply) and exponential.operator == "exp" else None
+        if not isinstance(shifted, Apply) or shifted.operator != "sub":
+            return False
+        element, largest = shifted.operands
+        maximum = self.maxima.get(largest) if isinstance(largest, Access) else None
+        same = maximum is not None and set(maximum.reduced_ranks) == set(einsum.reduced_ranks)
+        return same and maximum is not None and maximum.expression == element
 
     def risks(self) -> Iterator[Risk]:
         for einsum in self.cascade.einsums:
@@ -138,9 +158,18 @@ class _Judge:
             return lower.value <= upper.value
         return (
             any(self.at_most(fact, upper, seen) for fact in self.facts.get(lower, ()))
+            or (upper in self.definitions and self.at_most(lower, self.definitions[upper], seen))
+            or any(self.at_most(lower, part, seen) for part in self.not_above(upper))
             or any(all(self.at_most(p, upper, seen) for p in parts) for parts in _alternatives(lower, "max", "min"))
             or any(all(self.at_most(lower, p, seen) for p in parts) for parts in _alternatives(upper, "min", "max"))
         )
+
+    def not_above(self, expression: Expression) -> Iterator[Expression]:
+        """The operand of a sum whose other operand is never negative."""
+        if isinstance(expression, Apply) and expression.operator == "add":
+            for part, other in (expression.operands, expression.operands[::-1]):
+                if self.interval(other)[0] >= 0:
+                    yield part
 
 
 def _alternatives(expression: Expression, every: str, one: str) -> list[tuple[Expression, ...]]:

@@ -342,6 +342,21 @@ def test_logarithms_of_products(name):
         np.testing.assert_allclose(one_pass, expected(x, z), rtol=1e-9, atol=1e-11)
 
 
+def test_a_log_sum_exp_is_above_what_it_sums():
+    """No exponential of x less it can overflow, and the softmax that it gives goes from three passes to two."""
+    source = cascade_of(
+        "X: [P, M], GM: [P], SD: [P], L: [P], A: [P, M]",
+        "GM[p] = X[p, m] :: reduce(m) max",
+        "SD[p] = exp(X[p, m] - GM[p])",
+        "L[p] = GM[p] + log(SD[p])",
+        "A[p, m] = exp(X[p, m] - L[p])",
+    )
+    assert risks(source) == ()
+    found = derive(source)
+    assert (found.passes_before, found.passes) == (3, 2)
+    assert found.warnings == ()
+
+
 def test_a_logarithm_of_what_may_be_negative_stays_whole():
     """log(x * s) is finite for a negative x and s, log(x) and log(s) are not."""
     source = cascade_of("X: [M], S: [], O: []", "S = X[m]", "O = log(X[m] * S)")
