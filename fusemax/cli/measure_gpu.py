@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from einsum_cascades.errors import InputError
-from fusemax.cli import options
+from fusemax.cli import options, signals
 from fusemax.cli.measure import Against, Compare, Out, check_place, kept, report
 from fusemax.cli.measure_gpu_custom import measured_custom
 from fusemax.cli.output import percent, quantity, show, write, write_json
@@ -72,9 +72,12 @@ def gpu(
         measured_custom(runs, quick, out, against, json)
         return
     machine = _gpu(arch) if arch else None
-    if micro_out is not None or arch_out is not None:
-        machine = _microbenchmarks(micro_out, arch_out, machine)
-    rows = _measured(quick, out) if runs else _recorded(against)
+    with signals.kept(
+        lambda: "files that were to be written are there whole or not at all; the same command starts anew"
+    ):
+        if micro_out is not None or arch_out is not None:
+            machine = _microbenchmarks(micro_out, arch_out, machine)
+        rows = _measured(quick, out) if runs else _recorded(against)
     from fusemax.gpu_comparison import compare_gpus
 
     found = compare_gpus(rows, machine)
