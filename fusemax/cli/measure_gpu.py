@@ -10,7 +10,7 @@ import typer
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.extras import installation, lacking
-from fusemax.cli import completion, options
+from fusemax.cli import completion, options, signals
 from fusemax.cli.measure import Against, Compare, Out, check_place, compared_table, kept, report, shape_text, warn
 from fusemax.cli.measure_gpu_custom import measured_custom
 from fusemax.cli.output import percent, say, show, write, write_json
@@ -80,9 +80,12 @@ def gpu(
         measured_custom(runs, quick, out, against, json)
         return
     machine = _gpu(arch) if arch else None
-    if micro_out is not None or arch_out is not None:
-        machine = _microbenchmarks(micro_out, arch_out, machine)
-    rows = _measured(quick, out) if runs else _recorded(against)
+    with signals.kept(
+        lambda: "files that were to be written are there whole or not at all; the same command starts anew"
+    ):
+        if micro_out is not None or arch_out is not None:
+            machine = _microbenchmarks(micro_out, arch_out, machine)
+        rows = _measured(quick, out) if runs else _recorded(against)
     from fusemax.gpu_comparison import compare_gpus
     from fusemax.measurement import foreign_rows
 

@@ -234,7 +234,7 @@ def test_damaged_tables(tmp_path: Path) -> None:
     for text, message in (
         ("", "the table is empty"),
         (whole[:-3], "cut short"),
-        (whole.replace("0.001", "-1", 1), "not a time above zero"),
+        (whole.replace("0.001", "-1", 1), "not a time from 1e-12 to 1e+09 seconds"),
         ("a,b\n1,2\n", "unknown column 'a'"),
     ):
         path.write_text(text)
