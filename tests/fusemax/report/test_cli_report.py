@@ -176,7 +176,7 @@ def test_refused(sweep: Path, tmp_path: Path) -> None:
         (("--maximize", "cascade"), "holds no numbers"),
         (("--by", "casc"), "did you mean 'cascade'"),
         (("--where", "area_mm2 <"), "this is no condition"),
-        (("--format", "svg"), "unknown format 'svg'"),
+        (("--format", "gif"), "unknown format 'gif'"),
         (("--out", sweep / "sweep.json"), "is a file, not a folder"),
     ):
         assert message in refused(sweep, *arguments)
