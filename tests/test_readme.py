@@ -74,6 +74,15 @@ def test_pictures_are_small() -> None:
         assert picture.stat().st_size < 300_000, picture
 
 
+def test_output_is_shown_as_it_is_at_80_columns() -> None:
+    from readme_runner import WIDTH
+
+    assert WIDTH == 80
+    shown = [line for block in blocks("console") for line in block.splitlines() if not line.startswith("$ ")]
+    assert shown
+    assert [line for line in shown if len(line) > WIDTH] == []
+
+
 @pytest.mark.slow
 def test_commands_print_what_the_readme_shows() -> None:
     from readme_runner import refreshed

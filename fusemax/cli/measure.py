@@ -12,6 +12,7 @@ import typer
 from einsum_cascades.errors import InputError
 from fusemax.cli import completion, options
 from fusemax.cli.examples import epilog
+from fusemax.cli.layout import GLUE
 from fusemax.cli.output import percent, quantity, say, show, table, write_json
 
 if TYPE_CHECKING:
@@ -209,6 +210,7 @@ def compared_table(found: Sequence[Compared]) -> Table:
 
 
 def shape_text(shape: tuple[int, int, int, int, int, bool]) -> str:
-    """Return batch, heads, queries, keys and head size for people: ``1x8 512x512 128 causal``."""
+    """Return batch, heads, queries, keys and head size in one word to be shown: ``1x8 512x512 128 causal``."""
     batch, heads, q_len, kv_len, head_dim, causal = shape
-    return f"{batch}x{heads} {q_len}x{kv_len} {head_dim}" + " causal" * causal
+    parts = (f"{batch}x{heads}", f"{q_len}x{kv_len}", str(head_dim), *(["causal"] * causal))
+    return GLUE.join(parts)

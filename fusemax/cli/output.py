@@ -31,8 +31,8 @@ def say(text: str) -> None:
     from fusemax.cli.layout import GLUE, glued, wrapped
 
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
-        text = wrapped(glued(text), width(), hanging=2).plain.replace(GLUE, " ")
-    write(text)
+        text = wrapped(glued(text), width(), hanging=2).plain
+    write(text.replace(GLUE, " "))
 
 
 def show(*views: Table) -> None:

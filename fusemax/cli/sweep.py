@@ -255,12 +255,18 @@ def _figures(row: dict[str, Any]) -> str:
 
 
 def _values(names: Sequence[str], values: Sequence[Any]) -> str:
-    return " ".join(f"{name}={_value(value)}" for name, value in zip(names, values, strict=True))
+    return " ".join(f"{name}={_value(name, value)}" for name, value in zip(names, values, strict=True))
 
 
-def _value(value: Any) -> str:
+def _value(name: str, value: Any) -> str:
+    """Return a value as options and specs take it."""
     if value is None or value != value:
         return "-"
+    if name.endswith("bytes") and value > 0 and value % 1024 == 0:
+        size, prefix = int(value), -1
+        while size % 1024 == 0 and prefix < 2:
+            size, prefix = size // 1024, prefix + 1
+        return f"{size}{'KMG'[prefix]}iB"
     if isinstance(value, float):  # so are integers, in a column with gaps
         return str(int(value)) if value.is_integer() else f"{value:.4g}"
     return str(value)

@@ -80,13 +80,13 @@ def as_row(result: Check) -> dict[str, Any]:
 
 def _show(found: Sequence[Check]) -> None:
     view = table()
-    for heading in ("kernel", "cascade", "dtype", "shape", "causal"):
+    for heading in ("kernel", "cascade", "dtype", "shape"):
         view.add_column(heading)
-    for heading in ("error", "tolerance", "ok"):
+    for heading in ("error", "allowed", "ok"):
         view.add_column(heading, justify="right")
     for result in found:
         case = result.case
-        causal = "yes" if case.causal else "no" if case.kernel == "tuned" else ""
+        shape = case.shape + ", causal" * case.causal
         figures = (f"{result.error:.1e}", f"{result.tolerance:.0e}", "yes" if result.ok else "NO")
-        view.add_row(case.kernel, case.cascade.name, case.dtype, case.shape, causal, *figures)
+        view.add_row(case.kernel, case.cascade.name, case.dtype, shape, *figures)
     show(view)

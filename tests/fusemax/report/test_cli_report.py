@@ -186,3 +186,24 @@ def test_refused(sweep: Path, tmp_path: Path) -> None:
     assert str(part) in refused(sweep)
     assert "there is no" in refused(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_equally_good_points_are_a_row_and_what_has_no_room_is_named(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "point": range(6),
+            "latency_s": [1.0, 1.0, 1.0, 2.0, 2.0, 9.0],
+            "area_mm2": [5.0, 5.0, 5.0, 4.0, 4.0, 9.0],
+            "dram.bandwidth_bytes_per_s": [4.3e11, 8e9, 9e9, 1e9, 2e9, 3e9],
+            "a_column_with_a_very_long_name_indeed": [2, 3, 4, 5, 6, 7],
+        }
+    )
+    folder = write_sweep(tmp_path / "tied", table.append_column("status", pa.array(["ok"] * 6)))
+    shown = runner.invoke(app, ["report", str(folder)], env={"COLUMNS": "70"}).stdout
+    rows = [line.split() for line in shown.splitlines() if line.split()[:1] in (["0"], ["3"])]
+    assert [(row[0], row[-1]) for row in rows] == [("0", "×3"), ("3", "×2")]
+    assert " 430 GB/s " in shown
+    left_out = " ".join(shown.split()).partition("no room here: ")[2]
+    assert left_out.startswith("a_column_with_a_very_long_name_indeed")
+    assert json.loads(run(folder, "--json").stdout)["front"][0]["point"] == 0
+    assert len(json.loads(run(folder, "--json").stdout)["front"]) == 5

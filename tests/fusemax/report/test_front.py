@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sweep_results import brute_front, sweep_table
 
 from einsum_cascades.errors import InputError
-from fusemax.report.front import Objective, front_rows, missing
+from fusemax.report.front import Objective, front_rows, missing, ties
 
 FEW = st.sampled_from([None, float("nan"), float("inf"), -0.0, 0.0, 0.5, 1.0, 1.5, 2.0, 1e-300, 1e300])
 ANY = st.one_of(FEW, st.floats(allow_nan=True, allow_infinity=True))
@@ -111,3 +111,9 @@ def test_the_usual_direction() -> None:
     assert Objective.natural("util_2d") == Objective("util_2d", True)
     assert Objective.natural("latency_s") == Objective("latency_s", False)
     assert str(Objective("util_2d", True)) == "util_2d (highest)"
+
+
+def test_ties_are_counted_group_by_group() -> None:
+    table = pa.table({"a": [1, 1, 2, 1, 2**60, 2**60 + 1], "b": [3.0, 3.0, 1.0, 3.0, 0.0, 0.0]})
+    first, counts = ties(table, [Objective("a"), Objective("b")], np.array([0, 0, 0, 1, 0, 0]))
+    assert (first.tolist(), counts.tolist()) == ([0, 2, 3, 4, 5], [2, 1, 1, 1, 1])
