@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -60,6 +60,29 @@ class InputError(ValueError):
         return "\n".join(lines)
 
 
+class JoinedInputError(InputError):
+    """Several faults of one input, told together; it has the message, place and hint of the first."""
+
+    def __init__(self, faults: Sequence[InputError]) -> None:
+        first = faults[0]
+        super().__init__(first.message, location=first.location, hint=first.hint)
+        self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.faults))
+
+
+def all_of(errors: Iterable[InputError]) -> InputError:
+    """Return one error that tells of all of these in their order, each once.
+
+    Args:
+        errors: at least one.
+    """
+    faults = {str(fault): fault for error in errors for fault in getattr(error, "faults", (error,))}
+    found = list(faults.values())
+    return found[0] if len(found) == 1 else JoinedInputError(found)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint that names the known names nearest to ``name``, in any case, or all when none is near."""
     names = sorted(set(known))
@@ -73,7 +96,29 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return "known names: " + ", ".join(listed) if names else ""
 
 
-def unknown(kind: str, name: str, known: Iterable[str], *, location: Location | None = None) -> InputError:
-    """Return the error for a name that is not in a table."""
-    shown = name if len(name) <= 60 else name[:57] + "..."
-    return InputError(f"unknown {kind} '{shown}'", location=location, hint=nearest(name, known))
+def unknown(kind: str, name: object, known: Iterable[str], *, location: Location | None = None) -> InputError:
+    """Return the error for a name that is not in a table, or for what is no name at all."""
+    said = f"'{short(name, 60)}'" if isinstance(name, str) else quoted(name)
+    return InputError(f"unknown {kind} {said}", location=location, hint=nearest(str(name), known))
+
+
+def check_name(kind: str, name: object, known: Collection[str]) -> None:
+    """Check that a name is in a table.
+
+    Raises:
+        InputError: it is not, or is no text.
+    """
+    if not isinstance(name, str) or name not in known:
+        raise unknown(kind, name, known)
+
+
+def short(text: str, length: int) -> str:
+    """Return a text cut to a length."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def quoted(value: object) -> str:
+    """Return a value as an error quotes it, however large it is."""
+    if isinstance(value, int) and value.bit_length() >= 200:
+        return "a number of over 60 digits"
+    return short(repr(value), 60)

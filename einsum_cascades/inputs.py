@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.ir import Cascade
+from einsum_cascades.not_a_rank import not_a_rank
 from einsum_cascades.operations import complete_sizes
 
 Array = NDArray[np.floating[Any]]
@@ -34,7 +35,7 @@ def bind_inputs(
     known |= set(cascade.iterative_ranks) | {r for p in cascade.partitions for r in (p.rank, *p.parts)}
     for rank in sizes:
         if rank not in known:
-            raise unknown("rank", rank, known)
+            raise not_a_rank(cascade, rank, known)
     dtype = _dtype(inputs)
     source = dict.fromkeys(sizes, "the sizes given")
     sizes = complete_sizes(cascade, sizes)

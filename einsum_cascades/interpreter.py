@@ -1,16 +1,16 @@
 """The reference interpreter: runs any cascade in NumPy exactly as its Einsums say.
 
 An Einsum without a recurrence is evaluated for all points of its iteration space at once: operands are
-aligned by rank name, a sum of products goes through ``numpy.einsum``, everything else is broadcast and
-folded with the operator's ``ufunc.reduce``. Einsums that need their own earlier results form a recurrence
-(a strongly connected component of the dependency graph); it runs once per value of an iterative rank, in
-order, until the stop condition, which gives the same values as running the whole body iteration by
-iteration. Recurrences over several iterative ranks nest. ``init`` and ``final`` Einsums run where their
+aligned by rank name, a sum of products goes through ``numpy.einsum`` where their order changes rounding alone
+(`contraction`), everything else is broadcast and folded with the operator's ``ufunc.reduce``. Einsums that need their
+own earlier results form a recurrence (a strongly connected component of the dependency graph); it runs once per value
+of an iterative rank, in order, until the stop condition, which gives the same values as running the whole body
+iteration by iteration. Recurrences over several iterative ranks nest. ``init`` and ``final`` Einsums run where their
 dependencies put them: before the first iteration and after the last.
 
 A shifted subscript may be used on any rank as long as every value it reads exists: ``A[m-1]`` needs an
 ``A[-1]`` and is refused. Operations on infinities follow IEEE 754 without warnings: ``exp(-inf - x)`` is 0.
-Indices and sizes that stand as values are float64, so that they are exact whatever the type of the inputs.
+Indices and sizes that stand as values are float64, whatever the type of the inputs (`value_types`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from einsum_cascades.contraction import Value, any_order, contracted
 from einsum_cascades.errors import InputError, Location, unknown
 from einsum_cascades.graph import Loop, Plan, execution_plan
 from einsum_cascades.inputs import Array, bind_inputs, plain_ranks, tiled
@@ -40,11 +41,13 @@ from einsum_cascades.ir import (
 )
 from einsum_cascades.operations import iterations, operations
 from einsum_cascades.operators import OPERATORS
+from einsum_cascades.sizes import as_sizes
+from einsum_cascades.value_types import is_literal, is_wide
 
 MAX_VALUES = 2**33
 
-Value = tuple[Array, tuple[str, ...]]
-"""An array and the rank that each of its axes walks over."""
+_PIECE = 2**22
+"""Most products that are kept at once where they must be formed one by one."""
 
 
 def run(cascade: Cascade, inputs: Mapping[str, Any], *, sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
@@ -65,7 +68,7 @@ def run(cascade: Cascade, inputs: Mapping[str, Any], *, sizes: Mapping[str, int]
         InputError: an input is missing, unknown or of the wrong shape; a rank has no size or two; an Einsum
             reads what is never written, or depends on itself.
     """
-    arrays, found = bind_inputs(cascade, inputs, dict(sizes or {}))
+    arrays, found = bind_inputs(cascade, inputs, as_sizes("sizes", sizes))
     machine = Interpretation(cascade, found | iterations(cascade, found), arrays)
     plan = execution_plan(cascade)
     with np.errstate(all="ignore"):
@@ -228,10 +231,10 @@ class Interpretation:
             self.values[name] = tiled(self.cascade, name, plain, self.sizes)
         return self.values[name]
 
-    def value(self, expression: Expression, binding: Mapping[str, int]) -> Value:
-        """Evaluate an expression over the free ranks that it walks over."""
+    def value(self, expression: Expression, binding: Mapping[str, int], *, wide: bool = False) -> Value:
+        """Evaluate an expression over the free ranks that it walks over; ``wide`` literals are float64."""
         if isinstance(expression, Number):
-            return np.asarray(expression.value, dtype=self.dtype), ()
+            return np.asarray(expression.value, dtype=np.float64 if wide else self.dtype), ()
         if isinstance(expression, Extent):
             return np.asarray(self.sizes[expression.rank], dtype=np.float64), ()
         if isinstance(expression, Index):
@@ -246,7 +249,8 @@ class Interpretation:
                 diagonal: list[Any] = [array, [distinct.index(r) for r in ranks], [*range(len(distinct))]]
                 array = np.einsum(*diagonal)
             return array, distinct
-        operands = [self.value(operand, binding) for operand in expression.operands]
+        wide = wide or is_wide(expression)
+        operands = [self.value(o, binding, wide=wide and is_literal(o)) for o in expression.operands]
         ranks = tuple(dict.fromkeys(r for _, own in operands for r in own))
         operator = OPERATORS[expression.operator]
         return np.asarray(operator.numpy(*(_align(operand, ranks) for operand in operands))), ranks
@@ -254,10 +258,9 @@ class Interpretation:
     def reduce(self, einsum: Einsum, binding: Mapping[str, int]) -> Value:
         """Evaluate an Einsum's expression and fold its reductions in the order written."""
         reductions = list(einsum.reductions)
-        factors = list(_factors(einsum.expression))
-        summed = list(takewhile(lambda reduction: reduction.operator == "add", reductions))
-        if len(factors) > 1 and summed:
-            array, ranks = _contract([self.value(f, binding) for f in factors], {r.rank for r in summed})
+        summed = {r.rank for r in takewhile(lambda reduction: reduction.operator == "add", reductions)}
+        if summed and isinstance(einsum.expression, Apply) and einsum.expression.operator == "mul":
+            array, ranks = self.summed_product(einsum.expression, summed, binding)
             reductions = reductions[len(summed) :]
         else:
             array, ranks = self.value(einsum.expression, binding)
@@ -268,6 +271,30 @@ class Interpretation:
             array = ufunc.reduce(array, axis=axis, initial=operator.identity)
             ranks = (*ranks[:axis], *ranks[axis + 1 :])
         return array, ranks
+
+    def summed_product(self, product: Apply, summed: set[str], binding: Mapping[str, int]) -> Value:
+        """Sum a product over some ranks."""
+        wide = is_wide(product)
+        factors = [self.value(factor, binding, wide=wide and is_literal(factor)) for factor in _factors(product)]
+        if any_order([array for array, _ in factors], math.prod(self.sizes[rank] for rank in summed)):
+            return contracted(factors, summed)
+        return self.summed_as_written(product, summed, binding)
+
+    def summed_as_written(self, product: Apply, summed: set[str], binding: Mapping[str, int]) -> Value:
+        """Sum a product over some ranks, each product formed as written; the largest spaces value by value."""
+        ranks = dict.fromkeys(r for leaf in leaves(product) for r in leaf.ranks if r not in binding)
+        points = math.prod(self.sizes[rank] for rank in ranks)
+        if points <= _PIECE:
+            array, own = self.value(product, binding)
+            axes = tuple(axis for axis, rank in enumerate(own) if rank in summed)
+            return np.asarray(np.add.reduce(array, axis=axes)), tuple(rank for rank in own if rank not in summed)
+        enough = points // _PIECE
+        walked = min(ranks, key=lambda r: (r in summed, self.sizes[r] <= enough, abs(self.sizes[r] - enough)))
+        parts = [self.summed_as_written(product, summed, {**binding, walked: i}) for i in range(self.sizes[walked])]
+        stacked = np.stack([array for array, _ in parts])
+        if walked in summed:
+            return np.asarray(np.add.reduce(stacked, axis=0)), parts[0][1]
+        return stacked, (walked, *parts[0][1])
 
     def store(self, einsum: Einsum, value: Value, binding: Mapping[str, int]) -> None:
         """Write a result into its tensor, which is made, full of NaN, when first written."""
@@ -296,14 +323,3 @@ def _factors(expression: Expression) -> Iterator[Expression]:
             yield from _factors(operand)
     else:
         yield expression
-
-
-def _contract(factors: list[Value], summed: set[str]) -> Value:
-    """Sum of the factors' product over some ranks, without building the product."""
-    ranks = list(dict.fromkeys(r for _, own in factors for r in own))
-    kept = [axis for axis, rank in enumerate(ranks) if rank not in summed]
-    operands: list[Any] = []
-    for array, own in factors:
-        operands += [array, [ranks.index(r) for r in own]]
-    result = np.einsum(*operands, kept, optimize="greedy")
-    return np.asarray(result), tuple(ranks[axis] for axis in kept)

@@ -18,11 +18,12 @@ from typing import TypeVar
 
 from einsum_cascades import named_files
 from einsum_cascades.errors import InputError, Location, unknown
+from einsum_cascades.files import read_text
 from einsum_cascades.ir import Access, Cascade, Declaration, Partition, Size, Stop, Subscript, Var, leaves
 from einsum_cascades.order import Section, check_iteration, ordered
 from einsum_cascades.parsed import ParsedEinsum, Scope, Written
 from einsum_cascades.parser import RESERVED, parse_einsum_at, parse_stop
-from einsum_cascades.yaml_source import Node, parse_yaml, read_text
+from einsum_cascades.yaml_source import Node, parse_yaml
 
 MAX_EINSUMS = 200
 MAX_LENGTH = 40_000
@@ -32,8 +33,8 @@ MAX_RANKS = 32
 _EINSUM_KEYS = ("declaration", "partition", "views", "init", "expressions", "final", "stop")
 _KEYS = ("name", "title", "citation", *_EINSUM_KEYS)
 LIBRARY = Path(__file__).parent / "library"
-_TENSOR = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_RANK = re.compile(r"[A-Z][A-Z0-9_]*")
+TENSOR = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+RANK = re.compile(r"[A-Z][A-Z0-9_]*")
 
 T = TypeVar("T")
 
@@ -57,8 +58,8 @@ def _name(node: Node) -> str:
 
 def _rank(node: Node) -> str:
     name = _name(node)
-    if not _RANK.fullmatch(name):
-        hint = f"write '{name.upper()}'" if _RANK.fullmatch(name.upper()) else ""
+    if not RANK.fullmatch(name):
+        hint = f"write '{name.upper()}'" if RANK.fullmatch(name.upper()) else ""
         raise node.error(f"expected a rank name in upper case, found {node.kind}", hint)
     return name
 
@@ -67,7 +68,7 @@ def _declarations(node: Node) -> tuple[Declaration, ...]:
     found = []
     for tensor, ranks in node.mapping().items():
         key = node.keys[tensor]
-        if not _TENSOR.fullmatch(_name(key)):
+        if not TENSOR.fullmatch(_name(key)):
             raise key.error(f"expected a tensor name, found {key.kind}", "a name has letters, digits and '_'")
         if tensor in RESERVED:
             raise key.error(f"'{tensor}' is an operator, not a tensor", "rename the tensor")
@@ -213,7 +214,7 @@ def _views(
             raise unknown("tensor", tiled, ranks_of, location=key.location)
         if tiled in written:
             raise key.error(f"'{tiled}' is computed, so it is no view of another tensor")
-        if not _TENSOR.fullmatch(_name(plain)) or plain.string() == tiled:
+        if not TENSOR.fullmatch(_name(plain)) or plain.string() == tiled:
             raise plain.error(f"expected the plain tensor that '{tiled}' is a view of, found {plain.kind}")
         tiles = ranks_of[tiled]
         split = [p for p in partitions if set(p.parts) & set(tiles)]

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from einsum_cascades import named_files
-from einsum_cascades.errors import InputError, Location
+from einsum_cascades.errors import InputError, Location, all_of
+from einsum_cascades.files import read_text
 from einsum_cascades.schema import Section, Size, Text, check
 from einsum_cascades.workload import Workload
-from einsum_cascades.yaml_source import Source, read_text
+from einsum_cascades.yaml_source import Source
 
 _FOLDER = Path(__file__).parent / "models"
 _LARGEST = 2**50
@@ -78,7 +81,7 @@ class Model:
         """
         shape = self.attention(seq_len, batch=batch)
         sizes = {
-            "N": shape.batch * seq_len,
+            "N": shape.batch * shape.size("P"),
             "D": self.model_dim,
             "G": self.heads * self.head_dim,
             "S": self.ffn_dim,
@@ -89,13 +92,13 @@ class Model:
 class ModelSpec(Section):
     """The shape of a model's YAML file."""
 
-    name: Text
-    citation: Text | None = None
-    heads: Size
-    head_dim: Size
-    model_dim: Size
-    ffn_dim: Size
-    batch: Size = 1
+    name: Text = Field(description="For tables.")
+    citation: Text | None = Field(default=None, description="Where the sizes come from.")
+    heads: Size = Field(description="Attention heads.")
+    head_dim: Size = Field(description="Values of a query, a key and a value of one head.")
+    model_dim: Size = Field(description="Values of a token between layers.")
+    ffn_dim: Size = Field(description="Values of a token inside the feed-forward network.")
+    batch: Size = Field(default=1, description="Sequences at a time where none is asked for.")
 
 
 def model_names() -> tuple[str, ...]:
@@ -126,8 +129,7 @@ def model_from_hf_config(path: str | Path) -> Model:
         InputError: no such file, no JSON object, or a size missing or not a whole number of 1 or more.
     """
     config = _Config(Source(str(path), read_text(path)))
-    model_dim = config.size("model size", _MODEL_DIM)
-    heads = config.size("number of heads", _HEADS)
+    model_dim, heads = config.sizes(("model size", _MODEL_DIM), ("number of heads", _HEADS))
     head_dim = config.optional_size(_HEAD_DIM)
     if head_dim is None:
         head_dim, rest = divmod(model_dim, heads)
@@ -181,13 +183,24 @@ class _Config:
             return value
         return None
 
-    def size(self, what: str, keys: tuple[str, ...]) -> int:
-        """The size given under one of some names."""
-        size = self.optional_size(keys)
-        if size is None:
-            hint = "expected one of " + ", ".join(keys)
-            raise InputError(f"the {what} is missing", location=self.source.location(0), hint=hint)
-        return size
+    def sizes(self, *wanted: tuple[str, tuple[str, ...]]) -> list[int]:
+        """The sizes that must be there, each with the names that it may have; all that is wrong is told at once."""
+        found: list[int] = []
+        faults: list[InputError] = []
+        for what, keys in wanted:
+            try:
+                size = self.optional_size(keys)
+            except InputError as error:
+                faults.append(error)
+                continue
+            if size is None:
+                hint = "expected one of " + ", ".join(keys)
+                faults.append(InputError(f"the {what} is missing", location=self.source.location(0), hint=hint))
+            else:
+                found.append(size)
+        if faults:
+            raise all_of(faults)
+        return found
 
     def error(self, keys: tuple[str, ...], message: str, hint: str) -> InputError:
         """An error at the first of some names."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from einsum_cascades.errors import unknown
-from einsum_cascades.yaml_source import Node, parse_yaml, read_text
+from einsum_cascades.files import read_text
+from einsum_cascades.yaml_source import Node, parse_yaml
 
 KEYS: Final = {
     "cascade": ("declaration", "expressions", "einsum"),

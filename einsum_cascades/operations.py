@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Literal
 
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.ir import Access, Apply, Cascade, Const, Einsum, Expression, Partition
+from einsum_cascades.numbers import LARGEST
 from einsum_cascades.operators import COMPARISONS, OPERATORS, Operator, WorkClass
+from einsum_cascades.sizes import as_sizes
 
 if TYPE_CHECKING:
     import sympy
@@ -180,10 +182,7 @@ def complete_sizes(cascade: Cascade, sizes: Mapping[str, int]) -> dict[str, int]
     Raises:
         InputError: a size is not a whole number of 1 or more, or a family's sizes contradict each other.
     """
-    for rank, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise InputError(f"the size of rank {rank} is {size!r}", hint="sizes are whole numbers, 1 or more")
-    complete = dict(sizes)
+    complete = as_sizes("sizes", sizes, maximum=LARGEST**2)
     for partition in cascade.partitions:
         _complete_family(partition, complete)
     return complete

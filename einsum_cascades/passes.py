@@ -26,9 +26,10 @@ from functools import lru_cache
 from itertools import combinations, islice, product
 from types import MappingProxyType
 
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import InputError
 from einsum_cascades.graph import dependencies
 from einsum_cascades.ir import Cascade
+from einsum_cascades.not_a_rank import not_a_rank
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def analyse_passes(cascade: Cascade, rank: str = "M", *, within_tile: bool = Fal
     if not within_tile:
         known |= {partition.rank for partition in cascade.partitions}
     if rank not in known:
-        raise unknown("rank", rank, known)
+        raise not_a_rank(cascade, rank, known)
     family = (rank,) if within_tile else cascade.family(rank)
     schedule = Schedule(cascade, Family(cascade, family))
     visits = schedule.tensor_visits()

@@ -1,4 +1,4 @@
-"""YAML checked against a pydantic schema, every fault an ``InputError`` with a caret at its cause.
+"""YAML checked against a pydantic schema, all faults told at once, each with a caret at its cause.
 
 ``KEY=VALUE`` overrides with dotted keys (``array_2d.rows=128``) are laid over the file's values before they
 are checked, so defaults that are derived from other values follow them.
@@ -11,15 +11,45 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from einsum_cascades.errors import InputError, Location, nearest, unknown
+from einsum_cascades.errors import InputError, Location, all_of, nearest, quoted, unknown
+from einsum_cascades.sizes import EXPECTED, PATTERNS, Unit, read_size
 from einsum_cascades.yaml_source import Node
 
-Size = Annotated[int, Field(strict=True, ge=1, le=2**50)]
-Rate = Annotated[float, Field(strict=True, ge=1, le=1e18, allow_inf_nan=False)]
+
+def _reads(unit: Unit, rate: str = "") -> BeforeValidator:
+    """Return what reads a size written as text, before its limits are checked; a rate may end in ``/s``."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return read_size(value.removesuffix(rate), unit)
+        except InputError as error:
+            raise PydanticCustomError("size", "size", {"unit": unit}) from error
+
+    return BeforeValidator(read)
+
+
+def _written(kind: str, unit: Unit, most: float, rate: str = "") -> WithJsonSchema:
+    """Return the JSON schema of a size: a number, or the text of one."""
+    text = {"type": "string", "pattern": f"^{PATTERNS[unit]}{rate}$"}
+    return WithJsonSchema({"anyOf": [{"type": kind, "minimum": 1, "maximum": most}, text]})
+
+
+_WHOLE = Field(strict=True, ge=1, le=2**50)
+_RATE = Field(strict=True, ge=1, le=1e18, allow_inf_nan=False)
+Size = Annotated[int, _WHOLE, _reads("count"), _written("integer", "count", 2**50)]
+"""A count: ``8192`` or ``8K``."""
+Bytes = Annotated[int, _WHOLE, _reads("bytes"), _written("integer", "bytes", 2**50)]
+"""A number of bytes: ``262144`` or ``256KiB``."""
+Rate = Annotated[float, _RATE]
+"""Something per second."""
+ByteRate = Annotated[float, _RATE, _reads("bytes", "/s"), _written("number", "bytes", 1e18, "(?:/s)?")]
+"""Bytes per second: ``4.0e11``, ``400GiB`` or ``400GiB/s``."""
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=2000)]
 
@@ -27,15 +57,13 @@ OVERRIDE = "--set-arch"
 """What the place of an override is called: the option that gives it."""
 
 _EXPECTED = {
-    int: "a whole number from 1 to 2^50 is expected",
+    int: EXPECTED["count"],
     float: "a number from {low} to {high} is expected",
     bool: "true or false is expected",
     str: "text is expected; put it in quotes if it looks like a number",
 }
-_INTEGER = re.compile(r"(?P<digits>[0-9](?:_?[0-9]){0,30})(?P<unit>[KMG]iB)?")
-_POWER = re.compile(r"2\*\*(?P<exponent>[0-9]{1,2})")
+_DIGITS = re.compile(r"[0-9]{1,60}")
 _FLOAT = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
-_UNITS = {None: 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 class Section(BaseModel):
@@ -64,32 +92,38 @@ def check(schema: type[S], node: Node, overrides: Overrides = ()) -> S:
     Args:
         schema: the sections and values expected.
         node: the tree.
-        overrides: values to lay over the tree's, as ``{"a.b": "1"}`` or ``["a.b=1"]``; whole numbers of bytes
-            may end in KiB, MiB or GiB, and any may be written ``2**n``.
+        overrides: values to lay over the tree's, as ``{"a.b": "1"}`` or ``["a.b=1"]``.
 
     Raises:
-        InputError: a value is missing, unknown, or not what the schema expects.
+        InputError: values are missing, unknown, or not what the schema expects; it tells of all.
     """
     tree = node.plain()
     places: dict[str, Location] = {}
     if overrides and not isinstance(tree, dict):
         overrides = ()
+    faults: list[InputError] = []
     for key, text, place in _overrides(overrides):
-        _lay_over(tree, key, _value(schema, key, text, place))
+        try:
+            _lay_over(tree, key, _value(schema, key, text, place))
+        except InputError as error:
+            faults.append(error)
         places[key] = replace(place, column=len(key) + 2, width=max(1, len(place.text) - len(key) - 1))
+    found = None
     try:
-        return schema.model_validate(tree)
+        found = schema.model_validate(tree)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
-    fault = min(faults, key=lambda f: f["type"] != "extra_forbidden")
-    raise _input_error(schema, fault, node, places) from None
+        told = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
+        faults += [_input_error(schema, fault, node, places) for fault in told]
+    if found is None or faults:
+        raise all_of(faults)
+    return found
 
 
 def leaves(schema: type[BaseModel], prefix: str = "") -> dict[str, type]:
     """Return the dotted keys of all values of a schema, and their types (text for a choice of names)."""
     found: dict[str, type] = {}
     for name, field in schema.model_fields.items():
-        plain = _plain_type(field.annotation)
+        plain = plain_type(field.annotation)
         if issubclass(plain, BaseModel):
             found |= leaves(plain, f"{prefix}{name}.")
         else:
@@ -97,7 +131,7 @@ def leaves(schema: type[BaseModel], prefix: str = "") -> dict[str, type]:
     return found
 
 
-def _plain_type(annotation: Any) -> type:
+def plain_type(annotation: Any) -> type:
     """The type inside ``T | None``, ``Annotated[T, …]`` and ``Literal[…]``."""
     while args := [a for a in get_args(annotation) if a is not type(None)]:
         annotation = args[0]
@@ -109,6 +143,10 @@ def _overrides(overrides: Overrides) -> Iterator[tuple[str, str, Location]]:
         pairs = [(str(key), str(value)) for key, value in overrides.items()]
     else:
         listed = [overrides] if isinstance(overrides, str) else overrides
+        if not isinstance(listed, Sequence) or not all(isinstance(text, str) for text in listed):
+            raise InputError(
+                f"{quoted(overrides)} overrides nothing", hint="a list such as ['array_2d.rows=128'] is expected"
+            )
         pairs = [(key.strip(), value.strip()) for key, _, value in (o.partition("=") for o in listed)]
     for key, value in pairs:
         place = Location(OVERRIDE, 1, 1, f"{key}={value}"[:200], max(1, len(key)))
@@ -127,14 +165,10 @@ def _value(schema: type[BaseModel], key: str, text: str, place: Location) -> int
         raise InputError(f"unknown key '{key[:60]}'", location=place, hint=hint)
     if known[key] is bool:
         return {"true": True, "false": False}.get(text, text)
-    if known[key] in (int, float):
-        if match := _INTEGER.fullmatch(text):
-            if match["unit"] is None or "bytes" in key:
-                return int(match["digits"]) * _UNITS[match["unit"]]
-        elif match := _POWER.fullmatch(text):
-            return 1 << int(match["exponent"])
-        elif known[key] is float and _FLOAT.fullmatch(text):
-            return float(text)
+    if known[key] is int and _DIGITS.fullmatch(text):
+        return int(text)
+    if known[key] is float and _FLOAT.fullmatch(text):
+        return float(text)
     return text
 
 
@@ -167,8 +201,8 @@ def _input_error(
         return unknown(context["kind"], str(fault["input"]), context["known"], location=place)
     if fault["type"] == "literal_error":
         expected = f"{context['expected']} is expected"
-    if place.file == OVERRIDE and path[-1] == "bytes":
-        expected += ", or one with KiB, MiB or GiB, such as 8MiB"
+    if fault["type"] == "size":
+        expected = EXPECTED[context["unit"]]
     return InputError(f"{key or 'the text'} is {_shown(fault['input'])}", location=place, hint=expected)
 
 
@@ -189,7 +223,7 @@ def _place(path: Sequence[str], node: Node, places: Mapping[str, Location], kind
 
 def _section(schema: type[BaseModel], path: Sequence[str]) -> type[BaseModel]:
     for part in path:
-        schema = _plain_type(schema.model_fields[part].annotation)
+        schema = plain_type(schema.model_fields[part].annotation)
     return schema
 
 
@@ -199,9 +233,11 @@ def _expected(schema: type[BaseModel], path: Sequence[str]) -> str:
     section = _section(schema, sections)
     if last and last not in section.model_fields:
         return ""
-    plain = _plain_type(section.model_fields[last].annotation) if last else section
+    plain = plain_type(section.model_fields[last].annotation) if last else section
     if issubclass(plain, BaseModel):
         return "a mapping with the keys " + ", ".join(plain.model_fields) + " is expected"
+    if plain is int and "bytes" in last:
+        return EXPECTED["bytes"]
     if plain is float:
         low, high = (f"{limit:g}".replace("e+", "e") for limit in _limits(section.model_fields[last]))
         return _EXPECTED[float].format(low=low, high=high)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.numbers import LARGEST, whole
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,10 @@ class Workload:
     name: str = ""
 
     def __post_init__(self) -> None:
-        for key, size in (*self.sizes, ("batch", self.batch), ("heads", self.heads), ("value_bytes", self.value_bytes)):
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise InputError(f"the size of {key} is {size!r}", hint="sizes are whole numbers, 1 or more")
+        sizes = tuple((key, whole(f"the size of {key}", size, maximum=LARGEST**2)) for key, size in self.sizes)
+        object.__setattr__(self, "sizes", sizes)
+        for key in ("batch", "heads", "value_bytes"):
+            object.__setattr__(self, key, whole(f"the size of {key}", getattr(self, key), maximum=LARGEST**2))
 
     @classmethod
     def attention(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -27,10 +28,11 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from einsum_cascades.errors import InputError, Location, unknown
-from einsum_cascades.source_text import MAX_CHARACTERS, UNREADABLE, Source, read_text, short
+from einsum_cascades.errors import InputError, Location, all_of, unknown
+from einsum_cascades.sizes import read_size
+from einsum_cascades.source_text import MAX_CHARACTERS, UNREADABLE, Source, short
 
-__all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "MAX_EVENTS", "Node", "Source", "parse_yaml", "read_text"]
+__all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "MAX_EVENTS", "Node", "Source", "parse_yaml"]
 
 MAX_DEPTH = 50
 MAX_EVENTS = 10_000
@@ -98,18 +100,19 @@ class Node:
             required: the keys that must.
 
         Raises:
-            InputError: it is no mapping, a key is unknown, or a required key is missing.
+            InputError: it is no mapping, keys are unknown, or required keys are missing; it tells of all.
         """
         if not isinstance(self.value, dict):
             raise self.error(f"expected a mapping, found {self.kind}", "write one 'key: value' per line")
-        if allowed is not None:
-            names = [*allowed, *required]
-            for key, node in self.keys.items():
-                if key not in names:
-                    raise unknown("key", key, names, location=node.location)
-        for key in required:
-            if key not in self.value:
-                raise self.error(f"missing key '{key}'", f"add '{key}: ...'")
+        names = [*(allowed or ()), *required]
+        faults = [
+            unknown("key", key, names, location=node.location)
+            for key, node in self.keys.items()
+            if allowed is not None and key not in names
+        ]
+        faults += [self.error(f"missing key '{key}'", f"add '{key}: ...'") for key in required if key not in self.value]
+        if faults:
+            raise all_of(faults)
         return self.value
 
     def sequence(self) -> list[Node]:
@@ -146,12 +149,15 @@ class Node:
         return self.value
 
     def integer(self, *, minimum: int | None = None, maximum: int | None = None) -> int:
-        """Return a whole number; ``1e9`` counts as one.
+        """Return a whole number; ``1e9`` and ``8K`` count as one.
 
         Raises:
             InputError: it is no whole number, or out of range.
         """
         value = self.value
+        if isinstance(value, str):
+            with suppress(InputError):
+                value = read_size(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from einsum_cascades.chains import Link, Stage, chain, stages
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.footprints import Consequence, Footprint, consequences, footprints
 from einsum_cascades.ir import Cascade
 from einsum_cascades.load import load_cascade
+from einsum_cascades.not_a_rank import not_a_rank
+from einsum_cascades.numbers import whole
 from einsum_cascades.operations import complete_sizes, iterations, symbolic_total, total
 from einsum_cascades.passes import analyse_passes
+from einsum_cascades.sizes import as_size, as_sizes
 from mappers.rows import row_rank
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from einsum_cascades.traffic import CurvePoint, TrafficBound
 
 Name = str | PathLike[str]
+_LARGEST: Final = 2**60
 
 
 @dataclass(frozen=True)
@@ -113,10 +117,10 @@ def analyze(
     cascade: Name | Cascade,
     rank: str | None = None,
     *,
-    sizes: Mapping[str, int] | None = None,
+    sizes: Mapping[str, int | str] | None = None,
     instances: int = 1,
     value_bytes: int = 2,
-    buffer_bytes: int | None = None,
+    buffer_bytes: int | str | None = None,
     curve: bool = False,
 ) -> Analysis:
     """Analyse a cascade: symbolically, or with the sizes given.
@@ -124,10 +128,11 @@ def analyze(
     Args:
         cascade: library name, file, or a cascade.
         rank: the rank or family whose passes are counted; the one with most if not given.
-        sizes: rank sizes; of a split rank all parts but one are enough, and for traffic the whole.
+        sizes: rank sizes, such as 8192 or ``8K``; of a split rank all parts but one are enough, and for
+            traffic the whole.
         instances: how many independent copies run, such as batch times heads.
         value_bytes: bytes per value.
-        buffer_bytes: capacity on chip; gives its consequences and the least traffic.
+        buffer_bytes: capacity on chip, such as 262144 or ``256KiB``; gives its consequences and the least traffic.
         curve: whether to compute the least traffic against capacity.
 
     Raises:
@@ -135,8 +140,13 @@ def analyze(
             or a curve asks for it.
     """
     found = cascade if isinstance(cascade, Cascade) else load_cascade(str(cascade))
-    given = dict(sizes or {})
-    _check(found, given, {"instances": instances, "value_bytes": value_bytes, "buffer_bytes": buffer_bytes})
+    given = as_sizes("sizes", sizes, maximum=_LARGEST)
+    _check(found, given)
+    instances, value_bytes = whole("instances", instances, maximum=_LARGEST**2), whole("value_bytes", value_bytes)
+    if buffer_bytes is not None:
+        buffer_bytes = as_size(buffer_bytes, "buffer_bytes", "bytes", maximum=_LARGEST)
+    if rank is not None and not isinstance(rank, str):
+        raise unknown("rank", rank, ranks_of(found))
     over = rank if rank is not None else row_rank(found)
     if over is None:
         raise InputError(f"{found.name} reduces no rank, so it makes no pass", hint="name a rank with --rank")
@@ -158,14 +168,11 @@ def analyze(
     )
 
 
-def _check(cascade: Cascade, sizes: Mapping[str, int], counts: Mapping[str, int | None]) -> None:
+def _check(cascade: Cascade, sizes: Mapping[str, int]) -> None:
     known = ranks_of(cascade)
     for name in sizes:
         if name not in known:
-            raise unknown(f"rank of {cascade.name}", name, known)
-    for label, count in counts.items():
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-            raise InputError(f"{label} is {count!r}", hint="a whole number of 1 or more is expected")
+            raise not_a_rank(cascade, name, known, sized=True)
 
 
 def _traffic(

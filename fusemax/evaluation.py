@@ -8,12 +8,15 @@ from dataclasses import replace
 from os import PathLike
 from typing import Any, Final
 
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import InputError, check_name, quoted
 from einsum_cascades.ir import Cascade
 from einsum_cascades.load import load_cascade
+from einsum_cascades.not_a_rank import scalar_inputs
+from einsum_cascades.numbers import LARGEST
+from einsum_cascades.sizes import as_size
 from einsum_cascades.workload import Workload
 from fusemax.evaluated import CpuEvaluation, Evaluation, GpuEvaluation, SpatialEvaluation
-from fusemax.workloads import workload_of
+from fusemax.workloads import Count, workload_of
 from hw_models.accounting import Accounting, accounting_named
 from hw_models.architecture import Architecture
 from hw_models.cost import cost
@@ -121,13 +124,13 @@ def evaluate(
     *,
     model: Name | None = None,
     hf_config: Name | None = None,
-    seq_len: int | None = None,
-    kv_len: int | None = None,
-    batch: int | None = None,
-    heads: int | None = None,
-    head_dim: int | None = None,
-    value_dim: int | None = None,
-    sizes: Table[str, int] | None = None,
+    seq_len: Count | None = None,
+    kv_len: Count | None = None,
+    batch: Count | None = None,
+    heads: Count | None = None,
+    head_dim: Count | None = None,
+    value_dim: Count | None = None,
+    sizes: Table[str, Count] | None = None,
     workload: Workload | None = None,
     accounting: str | Accounting = "published",
     set_arch: Sequence[str] = (),
@@ -145,7 +148,7 @@ def evaluate(
         arch: architecture name, file, or an architecture: a spatial array, a CPU or a GPU.
         mapper: name of a strategy.
         seq_len, kv_len: queries P and keys M; keys default to queries.
-        batch, heads, head_dim, value_dim: B, H, E and F; F defaults to E.
+        batch, heads, head_dim, value_dim: B, H, E and F; F defaults to E. Any size may be text, such as ``64K``.
         sizes: further rank sizes, which also replace a model's; on a GPU also values of scalar inputs that masks
             depend on, such as the width of a window, which otherwise bounds nothing.
         accounting: ``published`` or ``physical``; for spatial arrays.
@@ -166,6 +169,8 @@ def evaluate(
         )
     if dtype is not None:
         check_dtype(dtype, machine)
+    if sizes is not None and not isinstance(sizes, Table):
+        raise InputError(f"sizes is {quoted(sizes)}", hint="a mapping such as {'M': 4096} is expected")
     scalars = _scalars(found_cascade, sizes) if isinstance(machine, Gpu) else {}
     if sizes is not None and scalars:
         sizes = {rank: size for rank, size in sizes.items() if rank not in scalars} or None
@@ -192,11 +197,10 @@ def evaluate(
     return evaluate_on(found_cascade, machine, mapper, workload, counted)
 
 
-def _scalars(cascade: Cascade, sizes: Table[str, int] | None) -> dict[str, int]:
-    """Those of some sizes that are values of scalar inputs, and of no rank."""
-    ranks = {rank for declared in cascade.declarations for rank in declared.ranks}
-    scalars = {name for name in cascade.inputs if not cascade.ranks_of[name]} - ranks
-    return {name: value for name, value in (sizes or {}).items() if name in scalars}
+def _scalars(cascade: Cascade, sizes: Table[str, Count] | None) -> dict[str, int]:
+    """Those of some sizes that are values of scalar inputs."""
+    scalars = scalar_inputs(cascade)
+    return {n: as_size(v, n, minimum=-LARGEST) for n, v in (sizes or {}).items() if n in scalars}
 
 
 def _machine(arch: Name | Machine, set_arch: Sequence[str]) -> Machine:
@@ -214,8 +218,7 @@ def check_dtype(dtype: str, machine: Machine) -> None:
     Raises:
         InputError: they are not, or no type has that name.
     """
-    if dtype not in DTYPE_BITS:
-        raise unknown("dtype", dtype, DTYPE_BITS)
+    check_name("dtype", dtype, DTYPE_BITS)
     if isinstance(machine, Gpu) and dtype not in GPU_DTYPES:
         raise InputError(
             f"the model of {machine.name} knows no '{dtype}'", hint="it has rates for " + " and ".join(GPU_DTYPES)

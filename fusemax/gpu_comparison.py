@@ -7,6 +7,7 @@ machine of a row is the one whose file says which device it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from fusemax.measurement import Compared, accuracy_of
 from hw_models.gpu.cost import gpu_cost
 from hw_models.gpu.machine import Gpu
 from hw_models.load import architecture_names, load_machine
+from kernels.measure.environment import short_name
 from kernels.measure.gpu_custom import VARIANTS
 from kernels.measure.shapes import Shape
 from kernels.measure.table import FOLDER, Measurement, read_table
@@ -65,6 +67,15 @@ def gpu_of_device(device: str) -> Gpu:
         if gpu.device and gpu.device.upper() in words:
             return gpu
     raise unknown("device of the table", device[:60], [gpu.device for gpu in known_gpus() if gpu.device])
+
+
+def named_for(gpu: Gpu, device: str) -> Gpu:
+    """Return a GPU under the name of a device that was measured, unless it is that device's already."""
+    words = device.upper().replace("-", " ").split()
+    if gpu.device and gpu.device.upper() in words:
+        return gpu
+    own = next((word for word in words if any(c.isdigit() for c in word)), "")
+    return replace(gpu, name=short_name(device), device=own, title=device, citation="")
 
 
 def compare_gpus(rows: Iterable[Measurement], gpu: Gpu | None = None) -> tuple[Compared, ...]:

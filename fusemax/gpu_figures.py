@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from einsum_cascades.errors import InputError, Location
+from einsum_cascades.files import MAX_TABLE_BYTES, read_text
 from hw_models.gpu.file import VECTOR_RATES
 from hw_models.gpu.machine import Gpu, Vector
 
@@ -40,20 +41,17 @@ def read_figures(path: Path) -> dict[str, float]:
     Raises:
         InputError: the file cannot be read or is damaged.
     """
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read '{path}'", hint="give a table that measure gpu --micro-out wrote") from error
+    text = read_text(path, MAX_TABLE_BYTES)
     found: dict[str, float] = {}
-    for number, row in enumerate(csv.DictReader(io.StringIO(text)), start=2):
-        try:
-            value = float(row["value"])
-            name = row["name"]
-        except (KeyError, TypeError, ValueError):
-            value, name = float("nan"), ""
-        if not name or not isfinite(value) or value < 0:
-            raise InputError("a row has no name or no value", location=Location(str(path), number))
-        found[name] = value
+    reader = csv.DictReader(io.StringIO(text))
+    try:
+        for row in reader:
+            name, value = row["name"], float(row["value"])
+            if not name or not isfinite(value) or value <= 0:
+                raise ValueError
+            found[name] = value
+    except (KeyError, TypeError, ValueError, csv.Error):
+        raise InputError("a row has no name or no value", location=Location(str(path), reader.line_num)) from None
     if not found:
         raise InputError("the table has no rows", location=Location(str(path), 1))
     return found

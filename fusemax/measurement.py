@@ -68,6 +68,27 @@ def recorded(path: Path | None, kind: str) -> tuple[Measurement, ...]:
     return read_table(table)
 
 
+def foreign_rows(rows: Iterable[Measurement], name: str, *said: str) -> str:
+    """Return a warning if measurements were made on another processor than a machine is, else nothing.
+
+    Args:
+        rows: the measurements.
+        name: the machine's name.
+        said: what its file says of the processor; where it says nothing, there is nothing to compare.
+    """
+    from kernels.measure.environment import same_device
+
+    told = [text for text in said if text]
+    devices = dict.fromkeys(row.device for row in rows)
+    others = [device for device in devices if told and not any(same_device(device, text) for text in told)]
+    if not others:
+        return ""
+    return (
+        f"measured on {', '.join(others)}, predicted for {name} ({told[0]}): two processors, so ratios and errors "
+        "are not the model's; --arch NAME|FILE chooses the machine, --arch-out FILE writes the one at hand"
+    )
+
+
 def product_flops_per_s(cpu: Cpu) -> float:
     """The machine's rate of matrix products: the best of one thread at any size, on all threads."""
     return cpu.threads * cpu.scaling(cpu.threads) * max(cpu.products.flops_per_s)

@@ -1,4 +1,4 @@
-"""Pictures of results in the project's style: shown by a notebook, written as PNG and PDF."""
+"""Pictures of results in the project's style: shown by a notebook, written as PNG, PDF or SVG."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Picture:
         return shown.getvalue()
 
     def save(self, path: Path | str) -> list[Path]:
-        """Write it as PNG and as PDF, side by side.
+        """Write it in the format that the file's name ends in: .png, .pdf or .svg.
 
         Args:
-            path: where, with either suffix or none.
+            path: where; without such an ending it is written as PNG and as PDF, side by side.
 
         Returns:
-            The two paths.
+            The paths.
 
         Raises:
             InputError: another suffix, or the place cannot be written.
@@ -58,22 +58,22 @@ class Picture:
         from fusemax.figures import style
 
         with style.style():
-            return style.save(self.figure, checked_place(path).with_suffix(""))
+            place = checked_place(path)
+            formats = (place.suffix[1:],) if place.suffix else style.USUAL_FORMATS
+            return style.save(self.figure, place.with_suffix(""), formats)
 
 
 def checked_place(path: Path | str) -> Path:
     """Return where a picture is to go, after a look at it: before long work.
 
     Raises:
-        InputError: another suffix than .png or .pdf, or the place cannot be written.
+        InputError: another suffix than .png, .pdf or .svg, or the place cannot be written.
     """
     from fusemax.figures import style
 
     place = Path(path)
     if place.suffix not in ("", *(f".{suffix}" for suffix in style.FORMATS)):
-        raise InputError(
-            f"'{place}' is no figure's name", hint="give a name that ends in .png or .pdf; both are written"
-        )
+        raise InputError(f"'{place}' is no figure's name", hint="give a name that ends in .png, .pdf or .svg")
     check_file(place)
     return place
 

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import InputError, check_name
 from fusemax.gpu_comparison import compare_gpus, recorded_gpus
 from fusemax.measurement import Compared, accuracy_of, compare, recorded
 from hw_models.cpu.machine import Cpu
@@ -33,8 +33,7 @@ def predict_measured(kind: str, *, table: Name | None = None, arch: Name | None 
     Raises:
         InputError: another kind, a table that cannot be read, or a machine of another kind.
     """
-    if kind not in KINDS:
-        raise unknown("kind of machine", kind, KINDS)
+    check_name("kind of machine", kind, KINDS)
     path = None if table is None else Path(table)
     machine = load_machine(str(arch)) if arch is not None else None
     if kind == "cpu":

@@ -12,20 +12,27 @@ import io
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from math import isinf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import uuid4
 
-from einsum_cascades.errors import InputError, Location, nearest, unknown
+from einsum_cascades.errors import InputError, Location, unknown
 from einsum_cascades.extras import lacking, require
+from einsum_cascades.files import MAX_PARQUET_BYTES, MAX_TABLE_BYTES, read_bytes, read_text
+from einsum_cascades.source_text import short
+from einsum_cascades.spreadsheets import guarded, unguarded
 
 if TYPE_CHECKING:
     import pyarrow
     from pandas import DataFrame, Series
 
 FORMATS: Final = (".csv", ".parquet")
+MOST_CELLS: Final = 2**30
+"""Rows times columns: a few bytes of Parquet can stand for more than memory holds."""
 
-_INTEGER = re.compile(r"-?[0-9]{1,4000}")
+_INTEGER = re.compile(r"-?[0-9]+")
+_MOST_DIGITS = 308
 _FLOAT = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|-?inf|nan")
 _NUMERIC_NAME = re.compile(
     r".*_(bytes|s|j|mm2|um2|hz)|util_[12]d|fraction|seq_len|kv_len|pe_dim|published|ours|relative_error"
@@ -121,13 +128,13 @@ def check_file(path: Path) -> None:
         raise InputError(f"'{path}' is a folder, not a file", hint="give the file's name as well")
 
 
-def formats() -> tuple[str, ...]:
+def written_formats() -> tuple[str, ...]:
     """Return the formats that tables are written in: Parquet where pyarrow is installed, CSV in any case."""
     return FORMATS[:1] if "pyarrow" in lacking("sweep") else FORMATS
 
 
 def write_table(df: DataFrame, path_stem: Path | str) -> tuple[Path, ...]:
-    """Write a table as ``<path_stem>.csv`` and, where `formats` has it, ``<path_stem>.parquet``; no index is kept.
+    """Write a table as ``<path_stem>.csv`` and, where `written_formats` has it, ``<path_stem>.parquet``; no index is kept.
 
     Integers beyond 64 bits are exact in the CSV and rounded to float64 in the Parquet file.
 
@@ -138,7 +145,7 @@ def write_table(df: DataFrame, path_stem: Path | str) -> tuple[Path, ...]:
         InputError: the place cannot be written.
     """
     stem = Path(path_stem)
-    paths = tuple(stem.with_name(stem.name + suffix) for suffix in formats())
+    paths = tuple(stem.with_name(stem.name + suffix) for suffix in written_formats())
     for path in paths:
         write_atomically(path, format_csv(df).encode() if path.suffix == ".csv" else _parquet_bytes(df))
     return paths
@@ -156,26 +163,32 @@ def read_table(path: Path | str) -> DataFrame:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise InputError(f"'{path}' is not a result table", hint=f"expected a file ending in {' or '.join(FORMATS)}")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _damaged(path, error.strerror or str(error), hint=_neighbours(path)) from error
     if path.suffix == ".parquet":
-        return _read_parquet(data, path)
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise _damaged(path, f"byte 0x{data[error.start]:02x} is not UTF-8 text", line=line) from error
-    return parse_csv(text, str(path))
+        return _read_parquet(path)
+    return parse_csv(read_text(path, MAX_TABLE_BYTES), str(path))
 
 
 def format_csv(df: DataFrame) -> str:
-    """Return a table as CSV text that ``parse_csv`` reads back exactly; its index is not kept."""
+    """Return a table as CSV text that ``parse_csv`` reads back exactly; its index is not kept.
+
+    Text that a spreadsheet would run is guarded; see ``einsum_cascades/spreadsheets.py``.
+    """
+    df = _guarded(df)
     text: str = df.to_csv(index=False, lineterminator="\n")
     if "\r" in text:  # Python's csv writer leaves a lone carriage return unquoted before 3.13
         text = df.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     return text
+
+
+def _guarded(df: DataFrame) -> DataFrame:
+    import pandas as pd
+
+    def cell(value: Any) -> Any:
+        return guarded(value) if isinstance(value, str) else value
+
+    texts = [name for name in df.columns if not pd.api.types.is_numeric_dtype(df[name])]
+    cells = df.assign(**{str(name): df[name].astype(object).map(cell) for name in texts})
+    return cells.rename(columns=lambda name: guarded(str(name)))
 
 
 def parse_csv(text: str, name: str) -> DataFrame:
@@ -189,7 +202,7 @@ def parse_csv(text: str, name: str) -> DataFrame:
 
     Raises:
         InputError: no header, a repeated column, a row of another width, a last line without its end, or
-            text where a column's name promises a number.
+            text where a column's name promises a number, or a number beyond floating point.
     """
     import pandas as pd
 
@@ -200,7 +213,7 @@ def parse_csv(text: str, name: str) -> DataFrame:
     if not body[-1].endswith("\n"):
         raise _damaged(name, "the last line has no end: the file was cut short", line=len(body), text=body[-1])
     lines, rows = _csv_rows(io.StringIO("".join(body[skipped:]), newline=""), name, skipped)
-    header = rows[0]
+    header = list(map(unguarded, rows[0]))
     if len(set(header)) < len(header) or "" in header:
         raise _damaged(name, "a column name is empty or stands twice", line=skipped + 1, text=body[skipped])
     for line, row in zip(lines, rows, strict=True):
@@ -212,6 +225,8 @@ def parse_csv(text: str, name: str) -> DataFrame:
         if _NUMERIC_NAME.fullmatch(column):
             _check_numbers(values, column, name, lines[1:])
         columns[column] = _typed(values)
+        if columns[column].dtype == "float64":
+            _check_finite(values, column, name, lines[1:])
     return pd.DataFrame(columns)
 
 
@@ -232,8 +247,13 @@ def _csv_rows(stream: io.StringIO, name: str, skipped: int) -> tuple[list[int], 
 def _check_numbers(values: Sequence[str], column: str, name: str, lines: Sequence[int]) -> None:
     for value, line in zip(values, lines, strict=True):
         if value and not (_INTEGER.fullmatch(value) or _FLOAT.fullmatch(value)):
-            shown = value if len(value) <= 40 else value[:37] + "..."
-            raise _damaged(name, f"'{shown}' in column '{column}' is not a number", line=line)
+            raise _damaged(name, f"'{short(value)}' in column '{column}' is not a number", line=line)
+
+
+def _check_finite(values: Sequence[str], column: str, name: str, lines: Sequence[int]) -> None:
+    for value, line in zip(values, lines, strict=True):
+        if value and isinf(float(value)) and not value.endswith("inf"):
+            raise _damaged(name, f"'{short(value)}' in column '{column}' is beyond 1e308", line=line)
 
 
 def _typed(values: list[str]) -> Series[Any]:
@@ -241,7 +261,7 @@ def _typed(values: list[str]) -> Series[Any]:
     import pandas as pd
 
     present = [v for v in values if v]
-    if present and all(map(_INTEGER.fullmatch, present)):
+    if present and all(map(_INTEGER.fullmatch, present)) and max(map(len, present)) <= _MOST_DIGITS:
         integers = [int(v) if v else None for v in values]
         if any(i is not None and not -(2**63) <= i < 2**63 for i in integers):
             return pd.Series(integers, dtype=object)
@@ -250,20 +270,29 @@ def _typed(values: list[str]) -> Series[Any]:
         return pd.Series([float(v) if v else float("nan") for v in values], dtype="float64")
     if present == values and set(values) <= {"True", "False"}:
         return pd.Series([v == "True" for v in values], dtype="bool")
-    return pd.Series([v or None for v in values], dtype="str")
+    return pd.Series([unguarded(v) or None for v in values], dtype="str")
 
 
 def arrow_table(df: DataFrame) -> pyarrow.Table:
-    """Return a frame as an Arrow table without its index; integers beyond 64 bits become float64."""
+    """Return a frame as an Arrow table without its index; integers beyond 64 bits become float64.
+
+    Raises:
+        InputError: a column holds an integer beyond floating point, or values of several kinds.
+    """
     import pyarrow as pa
 
-    def column(values: Series[Any]) -> Any:
+    def column(name: str, values: Series[Any]) -> Any:
         try:
             return pa.Array.from_pandas(values)
-        except (OverflowError, pa.ArrowInvalid):
+        except (OverflowError, TypeError, pa.ArrowException):
+            pass
+        try:
             return pa.Array.from_pandas(values.astype("float64"))
+        except (OverflowError, TypeError, ValueError):
+            said = f"column '{name}' holds numbers beyond 1e308, or values of several kinds"
+            raise InputError(said, hint="give each column values of one kind") from None
 
-    return pa.table({str(name): column(df[name]) for name in df.columns})
+    return pa.table({str(name): column(str(name), df[name]) for name in df.columns})
 
 
 def data_frame(table: pyarrow.Table) -> DataFrame:
@@ -282,13 +311,9 @@ def read_arrow(path: Path) -> pyarrow.Table:
     """Read a Parquet file, with its checksums checked.
 
     Raises:
-        InputError: the file is missing, cut short or damaged.
+        InputError: the file is missing, too large, cut short or damaged.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _damaged(path, error.strerror or str(error), hint=_neighbours(path)) from error
-    return _parse_parquet(data, path)
+    return parse_parquet(read_bytes(path, MAX_PARQUET_BYTES), path)
 
 
 def _parquet_bytes(df: DataFrame) -> bytes:
@@ -299,23 +324,31 @@ def _parquet_bytes(df: DataFrame) -> bytes:
     return sink.getvalue()
 
 
-def _parse_parquet(data: bytes, path: Path) -> pyarrow.Table:
+def parse_parquet(data: bytes, path: Path) -> pyarrow.Table:
+    """Return the table that a Parquet file's bytes hold, with its checksums checked.
+
+    Raises:
+        InputError: they are cut short or damaged, the table would not fit into memory, or pyarrow is not installed.
+    """
     require("sweep", "a Parquet file")
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+        file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+        if (cells := file.metadata.num_rows * file.metadata.num_columns) > MOST_CELLS:
+            raise _damaged(path, f"it has {cells:,} values, more than {MOST_CELLS:,}", hint="give a part of it")
+        table = file.read()
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise _damaged(path, str(error).splitlines()[0][:120] if str(error) else "unreadable") from error
     return table
 
 
-def _read_parquet(data: bytes, path: Path) -> DataFrame:
+def _read_parquet(path: Path) -> DataFrame:
     import pyarrow as pa
 
-    table = _parse_parquet(data, path)
+    table = read_arrow(path)
     try:
         return data_frame(table)
     except (pa.ArrowException, ValueError, MemoryError) as error:
@@ -328,8 +361,3 @@ def _damaged(name: object, what: str, *, line: int = 0, text: str = "", hint: st
         location=Location(str(name), line, text=text.rstrip("\n")[:200]),
         hint=hint or "write it again, for instance with 'fusemax reproduce'",
     )
-
-
-def _neighbours(path: Path) -> str:
-    known = [p.name for p in path.parent.glob("*") if p.suffix in FORMATS] if path.parent.is_dir() else []
-    return nearest(path.name, known)

@@ -9,16 +9,19 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Final
 
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.models import Model, load_model, model_from_hf_config
+from einsum_cascades.not_a_rank import not_a_rank
+from einsum_cascades.sizes import as_size, as_sizes
 from einsum_cascades.workload import Workload
 
-LARGEST: Final = 2**50
 RANK_OF: Final = {"head_dim": "E", "value_dim": "F", "kv_len": "M", "seq_len": "P"}
 """The rank of an attention cascade that each argument sizes."""
 
 Name = str | PathLike[str]
+Count = int | str
+"""A whole number, or the text of one, such as ``64K``."""
 
 
 def workload_of(
@@ -26,13 +29,13 @@ def workload_of(
     *,
     model: Name | Model | None = None,
     hf_config: Name | None = None,
-    seq_len: int | None = None,
-    kv_len: int | None = None,
-    batch: int | None = None,
-    heads: int | None = None,
-    head_dim: int | None = None,
-    value_dim: int | None = None,
-    sizes: Mapping[str, int] | None = None,
+    seq_len: Count | None = None,
+    kv_len: Count | None = None,
+    batch: Count | None = None,
+    heads: Count | None = None,
+    head_dim: Count | None = None,
+    value_dim: Count | None = None,
+    sizes: Mapping[str, Count] | None = None,
 ) -> Workload:
     """Return the workload that the arguments of ``evaluate`` describe; a model may be loaded already.
 
@@ -40,10 +43,9 @@ def workload_of(
         InputError: sizes are missing, contradict each other, or are not whole numbers from 1 to 2^50.
     """
     dims = {"heads": heads, "head_dim": head_dim, "value_dim": value_dim}
-    lengths = {"seq_len": seq_len, "kv_len": kv_len}
-    given = {k: v for k, v in {"batch": batch, **dims, **lengths}.items() if v is not None}
-    extra = dict(sizes or {})
-    _check_sizes(given, extra, cascade)
+    stated = {"batch": batch, **dims, "seq_len": seq_len, "kv_len": kv_len}
+    given = {k: as_size(v, f"the size {_flag(k)}") for k, v in stated.items() if v is not None}
+    extra = _checked_sizes(given, sizes, cascade)
     if model is not None and hf_config is not None:
         raise InputError("both a model and a Hugging Face config are given", hint="give one of them")
     if model is not None or hf_config is not None:
@@ -57,7 +59,7 @@ def workload_of(
         if model is None:
             model = model_from_hf_config(str(hf_config))
         found = model if isinstance(model, Model) else load_model(str(model))
-        base = _layer(found, cascade, seq_len, kv_len, batch)
+        base = _layer(found, cascade, given["seq_len"], given.get("kv_len"), given.get("batch"))
     elif extra and not given.keys() & RANK_OF.keys():
         base = Workload((), given.get("batch", 1), given.get("heads", 1))
     else:
@@ -75,21 +77,20 @@ def settable_ranks(cascade: Cascade) -> tuple[str, ...]:
     return tuple(dict.fromkeys(r for r in ranks if r not in parts))
 
 
-def _check_sizes(given: Mapping[str, int], extra: Mapping[str, int], cascade: Cascade) -> None:
+def _checked_sizes(given: Mapping[str, int], sizes: object, cascade: Cascade) -> dict[str, int]:
+    """Return the sizes of further ranks, none of which is given already."""
     settable = settable_ranks(cascade)
-    for rank in extra:
+    for rank in sizes if isinstance(sizes, Mapping) else ():
         if rank not in settable:
-            raise unknown(f"rank of {cascade.name}", rank, settable)
+            raise not_a_rank(cascade, rank, settable, sized=True)
+    extra = as_sizes("sizes", sizes)
     for key, rank in RANK_OF.items():
         if key in given and rank in extra:
             raise InputError(
                 f"the size of {rank} is given twice: {_flag(key)} {given[key]} and --set {rank}={extra[rank]}",
                 hint="give one of them",
             )
-    for name, size in (*((_flag(k), v) for k, v in given.items()), *extra.items()):
-        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= LARGEST:
-            shown = repr(size) if not isinstance(size, int) or size.bit_length() < 200 else "of over 60 digits"
-            raise InputError(f"the size {name} is {shown}", hint="a whole number from 1 to 2^50 is expected")
+    return extra
 
 
 def _layer(model: Model, cascade: Cascade, seq_len: int, kv_len: int | None, batch: int | None) -> Workload:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from einsum_cascades.errors import unknown
+from einsum_cascades.errors import check_name
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,5 @@ def accounting_named(name: str) -> Accounting:
     Raises:
         InputError: no accounting has that name.
     """
-    if name not in ACCOUNTINGS:
-        raise unknown("accounting", name, ACCOUNTINGS)
+    check_name("accounting", name, ACCOUNTINGS)
     return ACCOUNTINGS[name]

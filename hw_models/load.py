@@ -42,8 +42,8 @@ def load_machine(name_or_path: str, overrides: Overrides = ()) -> Machine:
 
     Args:
         name_or_path: one of ``architecture_names()``, or a path.
-        overrides: values to change, as ``{"array_2d.rows": "128"}`` or ``["array_2d.rows=128"]``; bytes may
-            be written with KiB, MiB or GiB.
+        overrides: values to change, as ``{"array_2d.rows": "128"}`` or ``["array_2d.rows=128"]``; sizes may
+            have suffixes, as ``8MiB``.
 
     Raises:
         InputError: no such name or file, no YAML, or a key or value that a machine of its kind cannot have.

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.operators import WORK_CLASSES, WorkClass
-from einsum_cascades.schema import Flag, Rate, Section, Size, Text, fault_at, unknown_name
+from einsum_cascades.schema import ByteRate, Bytes, Flag, Rate, Section, Size, Text, fault_at, unknown_name
 from hw_models.activity import ArrayName
 from hw_models.architecture import Architecture, Array, Memory, MemoryTable, StatedCost, Unit
 from hw_models.components import check_technology, logic_table, scale
@@ -32,10 +32,10 @@ def _component(name: str) -> str:
 class CostSpec(Section):
     """What is stated of a memory's cost, in place of the component tables."""
 
-    read_j: Cost | None = None
-    write_j: Cost | None = None
-    leak_w: Cost | None = None
-    area_mm2: Cost | None = None
+    read_j: Cost | None = Field(default=None, description="Energy of one read access, J.")
+    write_j: Cost | None = Field(default=None, description="Energy of one write access, J.")
+    leak_w: Cost | None = Field(default=None, description="Leakage of one instance, W.")
+    area_mm2: Cost | None = Field(default=None, description="Area of one instance, mm².")
 
     def stated(self) -> StatedCost:
         """Return the cost as the architecture holds it."""
@@ -45,73 +45,81 @@ class CostSpec(Section):
 class UnitSpec(Section):
     """How a PE does one class of work."""
 
-    component: Annotated[Text, AfterValidator(_component)]
-    actions: Size = 1
-    cycles: Size | None = None
+    component: Annotated[Text, AfterValidator(_component)] = Field(
+        description="The component of the table that does it."
+    )
+    actions: Size = Field(default=1, description="How often one operation uses the component.")
+    cycles: Size | None = Field(default=None, description="Cycles of one operation; as many as actions if not given.")
 
 
 class UnitsSpec(Section):
     """What a PE can do."""
 
-    mac: UnitSpec | None = None
-    add: UnitSpec | None = None
-    max: UnitSpec | None = None
-    exp: UnitSpec | None = None
-    divide: UnitSpec | None = None
+    mac: UnitSpec | None = Field(default=None, description="Multiply and accumulate.")
+    add: UnitSpec | None = Field(default=None, description="Add, subtract.")
+    max: UnitSpec | None = Field(default=None, description="Maximum, minimum, comparison, choice.")
+    exp: UnitSpec | None = Field(default=None, description="Exponential and other transcendental functions.")
+    divide: UnitSpec | None = Field(default=None, description="Divide.")
 
 
 class Array2dSpec(Section):
     """The two-dimensional array."""
 
-    rows: Size
-    columns: Size
-    registers: Size
-    register_file: CostSpec = CostSpec()
-    units: UnitsSpec
+    rows: Size = Field(description="Rows of PEs.")
+    columns: Size = Field(description="Columns of PEs.")
+    registers: Size = Field(description="Values that the register file of a PE holds.")
+    register_file: CostSpec = Field(default=CostSpec(), description="Costs of a register file, where they are known.")
+    units: UnitsSpec = Field(description="What a PE can do.")
 
 
 class Array1dSpec(Section):
     """The one-dimensional array."""
 
-    rows: Size = 1
-    columns: Size | None = None
-    registers: Size
-    register_file: CostSpec = CostSpec()
-    units: UnitsSpec
+    rows: Size = Field(default=1, description="Rows of PEs.")
+    columns: Size | None = Field(default=None, description="Lanes; as many as the 2D array has columns if not given.")
+    registers: Size = Field(description="Values that the register file of a PE holds.")
+    register_file: CostSpec = Field(default=CostSpec(), description="Costs of a register file, where they are known.")
+    units: UnitsSpec = Field(description="What a PE can do.")
 
 
 class BufferSpec(CostSpec):
     """The global buffer."""
 
-    bytes: Size
-    row_values: Size | None = None
-    banks: Size = 32
-    ports: Size = 4
-    table: MemoryTable = "accelergy"
+    bytes: Bytes = Field(description="Capacity, bytes.")
+    row_values: Size | None = Field(
+        default=None, description="Values that one access moves; one for each column of the 2D array if not given."
+    )
+    banks: Size = Field(default=32, description="Number of banks.")
+    ports: Size = Field(default=4, description="Ports, each of which reads or writes.")
+    table: MemoryTable = Field(default="accelergy", description="The component table that prices it.")
 
 
 class DramSpec(Section):
     """The off-chip memory."""
 
-    bandwidth_bytes_per_s: Rate
-    energy_j_per_byte: Cost | None = None
+    bandwidth_bytes_per_s: ByteRate = Field(description="Bandwidth, bytes per second.")
+    energy_j_per_byte: Cost | None = Field(
+        default=None, description="Energy of a byte read or written, J; the component table's if not given."
+    )
 
 
 class ArchitectureSpec(Section):
     """A machine. Values have 16 bits: the component tables characterise no other units."""
 
-    kind: Literal["spatial-array"] = "spatial-array"
-    name: Text
-    title: Text | None = None
-    citation: Text | None = None
-    frequency_hz: Rate
-    technology_nm: Size = 45
-    value_bits: Literal[16] = 16
-    staging: Flag = False
-    dram: DramSpec
-    global_buffer: BufferSpec
-    array_2d: Array2dSpec
-    array_1d: Array1dSpec
+    kind: Literal["spatial-array"] = Field(default="spatial-array", description="A spatial array.")
+    name: Text = Field(description="For tables.")
+    title: Text | None = Field(default=None, description="What it is, in a line.")
+    citation: Text | None = Field(default=None, description="Where its figures come from.")
+    frequency_hz: Rate = Field(description="Clock of arrays and buffer, Hz.")
+    technology_nm: Size = Field(default=45, description="Process node of energies and areas, nm.")
+    value_bits: Literal[16] = Field(default=16, description="Bits of a value.")
+    staging: Flag = Field(
+        default=False, description="Whether registers between the arrays pass values from one to the other."
+    )
+    dram: DramSpec = Field(description="The off-chip memory.")
+    global_buffer: BufferSpec = Field(description="The buffer that both arrays share.")
+    array_2d: Array2dSpec = Field(description="The two-dimensional array.")
+    array_1d: Array1dSpec = Field(description="The one-dimensional array.")
 
     @model_validator(mode="after")
     def _a_row_fits(self) -> Self:

@@ -24,7 +24,8 @@ from einsum_cascades.interpreter import run
 from einsum_cascades.ir import Cascade, Const, Size
 from einsum_cascades.load import library_names, load_cascade
 from einsum_cascades.operations import complete_sizes
-from einsum_cascades.rewrites.check import known_sizes, random_inputs
+from einsum_cascades.rewrites.check import known_sizes
+from einsum_cascades.rewrites.samples import random_inputs
 from kernels.compiler.compiled import compile_cascade
 from kernels.cpu.attention import CASCADES, attention
 

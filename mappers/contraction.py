@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 from itertools import combinations, permutations
 from math import prod
 
-from einsum_cascades.ir import Access, Cascade, Einsum
+from einsum_cascades.ir import Cascade, Einsum
 from hw_models.accounting import Accounting
 from hw_models.activity import Activity, Phase
 from hw_models.architecture import Architecture
@@ -25,7 +25,7 @@ from mappers.activity import dram_values, einsum_activity
 from mappers.capacity import fits, live_bytes, tile_counts, too_small
 from mappers.mapping import MappedEinsum, NestShape
 from mappers.nest import Hold, Operand
-from mappers.phases import phase_cycles
+from mappers.phases import joined, phase_cycles, product_ranks
 
 INSTANCES = "*"
 
@@ -55,29 +55,16 @@ class Product:
 def product_of(einsum: Einsum, cascade: Cascade, order: tuple[tuple[str, int], ...]) -> Product:
     """Return the parts that a contraction's ranks play; of several for one part the largest is tiled."""
     sizes = dict(order)
-    left, right = (set(_joined(a, einsum, cascade)) for a in einsum.inputs)
-    out = set(_joined(einsum.output, einsum, cascade))
-
-    def largest(ranks: set[str]) -> str:
-        return max(sorted(ranks), key=lambda r: sizes[r])
-
-    chosen = (largest(left - right), largest(right - left), largest((left | right) - out))
+    parts = product_ranks(einsum, cascade)
+    assert parts is not None, f"{einsum.name} is no matrix product"
+    chosen = [max(sorted(ranks), key=lambda r: sizes[r]) for ranks in parts]
+    left, right, out = (set(joined(a, einsum, cascade)) for a in (*einsum.inputs, einsum.output))
     accesses = [*einsum.inputs, einsum.output]
     operands = tuple(
-        Operand(a.tensor, (INSTANCES, *_joined(a, einsum, cascade)), output=a is einsum.output) for a in accesses
+        Operand(a.tensor, (INSTANCES, *joined(a, einsum, cascade)), output=a is einsum.output) for a in accesses
     )
     others = tuple(r for r in sorted(left | right | out) if r not in chosen)
-    return Product(einsum.name, (operands[0], operands[1], operands[2]), chosen, others)
-
-
-def _joined(access: Access, einsum: Einsum, cascade: Cascade) -> tuple[str, ...]:
-    """Ranks of an access; parts of a split rank that occur only together count as the rank itself."""
-    ranks = list(access.ranks)
-    for partition in cascade.partitions:
-        parts = set(partition.parts)
-        if all(parts & set(a.ranks) in (parts, set()) for a in (*einsum.inputs, einsum.output)) and parts & set(ranks):
-            ranks = [r for r in ranks if r not in parts] + [partition.rank]
-    return tuple(ranks)
+    return Product(einsum.name, (operands[0], operands[1], operands[2]), (chosen[0], chosen[1], chosen[2]), others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,15 +237,18 @@ class FlatProblem:
     def places(self, fused: int) -> list[tuple[str, int, int, bool]]:
         """Return, per operand of each product, the tensor, its values in the buffer if it is on chip and if it is not,
         and whether phases hand it on with a value per row, so that it shares the one place of such tensors."""
+        return [place for product in self.products for place in self.places_of(product, fused)]
+
+    def places_of(self, product: Product, fused: int) -> list[tuple[str, int, int, bool]]:
+        """Return the same for one product."""
         found = []
-        for product in self.products:
-            for operand in product.operands:
-                sizes = self._fused_tile(product, operand, fused)
-                tile = prod(sizes.values())
-                if operand.tensor in self.intermediates and self.roles.source in operand.ranks:
-                    found.append((operand.tensor, tile, 0, True))
-                else:
-                    found.append((operand.tensor, 2 * tile, 2 * self._array_tile(sizes), False))
+        for operand in product.operands:
+            sizes = self._fused_tile(product, operand, fused)
+            tile = prod(sizes.values())
+            if operand.tensor in self.intermediates and self.roles.source in operand.ranks:
+                found.append((operand.tensor, tile, 0, True))
+            else:
+                found.append((operand.tensor, 2 * tile, 2 * self._array_tile(sizes), False))
         return found
 
     @cached_property

@@ -8,6 +8,7 @@ compared. The least latency wins, then the least off-chip traffic, then the larg
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product as combinations_of
 
 from hw_models.activity import Activity, Phase
@@ -57,17 +58,59 @@ def _evaluated(problem: FlatProblem, fused: int, between: frozenset[str]) -> Ite
                     vector_1d += done.cycles
                 else:
                     vector_2d += done.cycles
-    options = [_options(problem, p, fused, between) for p in problem.products]
     capacity = problem.architecture.global_buffer.bytes
-    for chosen in combinations_of(*options):
-        cycles = max(vector_1d, vector_2d + sum(c for c, _, _, _ in chosen))
-        traffic = (vector_values + sum(v for _, v, _, _ in chosen)) * problem.value_bytes
-        choice = FlatChoice(
-            fused, tuple(s for _, _, s, _ in chosen), between.union(*(held for _, _, _, held in chosen))
-        )
+    for chosen in _combinations(problem, fused, between):
+        cycles = max(vector_1d, vector_2d + chosen.cycles)
+        traffic = (vector_values + chosen.values) * problem.value_bytes
+        choice = FlatChoice(fused, chosen.stationary, between | chosen.held)
         if fits(problem.live_bytes(choice), capacity):
             activity = Activity((), (Phase("fused", cycles, traffic),), 0, 1, False)
             yield latency_s(activity, problem.architecture), traffic, choice
+
+
+@dataclass(frozen=True)
+class _Combination:
+    """Options chosen for the first contractions: their cycles and DRAM values, and the values they keep on chip."""
+
+    cycles: int = 0
+    values: int = 0
+    room: int = 0
+    stationary: tuple[str, ...] = ()
+    held: frozenset[str] = frozenset()
+
+    def spares(self, other: _Combination) -> bool:
+        """Whether ``other``, which comes later or moves more, need not be looked at further."""
+        return self.cycles <= other.cycles and self.values <= other.values and self.room <= other.room
+
+
+def _combinations(problem: FlatProblem, fused: int, between: frozenset[str]) -> list[_Combination]:
+    """Return one option per contraction, all combinations but those that another makes idle.
+
+    Contractions are added one by one. Two combinations compete if they hold the same of the tensors that several
+    contractions read: whatever is added then costs both the same.
+    """
+    tiles: list[dict[str, tuple[int, int]]] = []
+    for product in problem.products:
+        places = problem.places_of(product, fused)
+        tiles.append({tensor: (on, off) for tensor, on, off, hands_on in places if not hands_on})
+    shared = {t for t in set().union(*tiles) if sum(t in places for places in tiles) > 1}
+    found = [_Combination()]
+    for number, product in enumerate(problem.products):
+        kept: dict[frozenset[str], list[_Combination]] = {}
+        options = _options(problem, product, fused, between)
+        for before in found:
+            for cycles, values, stationary, held in options:
+                both = before.held | held
+                on_chip = both | between
+                room = sum(p[0] if t in on_chip else p[1] for places in tiles[: number + 1] for t, p in places.items())
+                stationaries = (*before.stationary, stationary)
+                new = _Combination(before.cycles + cycles, before.values + values, room, stationaries, both)
+                rivals = kept.setdefault(both & shared, [])
+                if not any(r.spares(new) for r in rivals):
+                    rivals[:] = [r for r in rivals if not (new.values < r.values and new.spares(r))]
+                    rivals.append(new)
+        found = [c for rivals in kept.values() for c in rivals]
+    return found
 
 
 def _options(

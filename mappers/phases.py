@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from einsum_cascades.ir import Cascade, Einsum
+from einsum_cascades.ir import Access, Cascade, Einsum
 from einsum_cascades.operations import work_classes
 from einsum_cascades.operators import WorkClass
 from einsum_cascades.workload import Workload
@@ -38,12 +38,29 @@ class PhaseGroup:
         return frozenset(e.name for e in self.einsums)
 
 
-def is_contraction(einsum: Einsum) -> bool:
-    """Whether an Einsum is a product of two tensors summed over a shared rank, with a rank of its own on each side."""
-    if work_classes(einsum) != ("mac",) or len(einsum.inputs) != 2 or not einsum.reductions:
-        return False
-    left, right = (set(a.ranks) for a in einsum.inputs)
-    return bool(left - right) and bool(right - left)
+def joined(access: Access, einsum: Einsum, cascade: Cascade) -> tuple[str, ...]:
+    """Return the ranks of an access; parts of a split rank that occur only together count as the rank itself."""
+    ranks = list(access.ranks)
+    for partition in cascade.partitions:
+        parts = set(partition.parts)
+        together = all(parts & set(a.ranks) in (parts, set()) for a in (*einsum.inputs, einsum.output))
+        if together and parts & set(ranks) and partition.rank not in einsum.ranks:
+            ranks = [r for r in ranks if r not in parts] + [partition.rank]
+    return tuple(ranks)
+
+
+def product_ranks(einsum: Einsum, cascade: Cascade) -> tuple[set[str], set[str], set[str]] | None:
+    """Return the ranks that make an Einsum a matrix product; None if it is none.
+
+    Returns:
+        Those of the left tensor alone, and of the right one alone, that the result keeps; those of both that are
+        summed. A product needs each: only then is what a PE holds used again, whichever way it lies.
+    """
+    if work_classes(einsum) != ("mac",) or len(einsum.inputs) != 2:
+        return None
+    left, right, out = (set(joined(a, einsum, cascade)) for a in (*einsum.inputs, einsum.output))
+    found = ((left - right) & out, (right - left) & out, (left & right) - out)
+    return found if all(found) else None
 
 
 @lru_cache(maxsize=256)
@@ -52,7 +69,7 @@ def phase_groups(cascade: Cascade) -> tuple[PhaseGroup, ...]:
     groups: list[PhaseGroup] = []
     run: list[Einsum] = []
     for einsum in (*cascade.body, *cascade.final):
-        if is_contraction(einsum):
+        if product_ranks(einsum, cascade):
             if run:
                 groups.append(PhaseGroup(tuple(run), False))
                 run = []

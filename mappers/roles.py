@@ -64,7 +64,8 @@ def find_roles(cascade: Cascade) -> Roles:
             "or use the mapper unfused",
         )
     family_set = {*family, row}
-    others = list(dict.fromkeys(r for d in cascade.declarations for r in d.ranks if r not in family_set))
+    walked = {r for e in cascade.einsums for r in e.ranks} - family_set
+    others = list(dict.fromkeys(r for d in cascade.declarations for r in d.ranks if r in walked))
     row_inputs = [set(cascade.ranks_of[t]) for t in cascade.inputs if family_set & set(cascade.ranks_of[t])]
     batches = tuple(r for r in others if _independent(cascade, r) and all(r in ranks for ranks in row_inputs))
     reduced = {r for e in cascade.einsums for r in e.reduced_ranks}

@@ -111,6 +111,8 @@ def gpu_strategy_named(name: str) -> GpuStrategy:
 
 
 def _named(name: str, table: Table[str, _S], kind: str) -> _S:
+    if not isinstance(name, str):
+        raise unknown("mapper", name, mapper_names())
     if name in table:
         return table[name]
     for other, strategies in _FITTING.items():

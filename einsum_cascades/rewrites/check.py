@@ -1,30 +1,34 @@
 """Two cascades on the same random inputs: how far their results differ, and whether both stay finite.
 
-Inputs are normal numbers, but positive where they are divided by or stand under a root or logarithm, and places along
-a rank (1, 2, ...) where they are compared with an index. Where the source has no finite result for these (a root of a
-difference), all are positive. Results whose ranks were partitioned are compared value by value in storage order.
+The inputs (``samples.py``) try each kind of mask, whole hidden tiles included. Only where the source has a finite
+result is there something to compare; an infinite one must be the same infinity. Where it has no number, nothing is said:
+two that are no numbers are no evidence. Results whose ranks were partitioned are compared value by value in storage
+order.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from einsum_cascades.errors import InputError
 from einsum_cascades.interpreter import run
-from einsum_cascades.ir import Apply, Cascade, Expression, Index, accesses, leaves
-from einsum_cascades.operators import COMPARISONS
-from einsum_cascades.rewrites.stability import positive_inputs
+from einsum_cascades.ir import Cascade, Declaration, Einsum
+from einsum_cascades.operators import OPERATORS
+from einsum_cascades.rewrites.roles import roles
+from einsum_cascades.rewrites.samples import TILE, Arrays, sampled, samples
+from einsum_cascades.rewrites.structure import plain_access, walked
 
-_PARTS = (3, 4)
+LEAST_VALUES = 8
+"""How many finite values of each result a comparison needs to say anything."""
+
+_PARTS = (4, TILE)
 _OTHER_SIZES = (5, 3)
-
-Arrays = dict[str, NDArray[np.floating[Any]]]
+_INDEXED = math.prod(_PARTS) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +36,23 @@ class Comparison:
     """What two cascades gave.
 
     Attributes:
-        error: the largest difference over the largest value, over all results; NaN where one was not finite.
+        error: the largest difference over the largest value of its sample, over all results; NaN where the second was
+            no number though the first was finite, infinite where the first was infinite and the second another value.
         finite: whether the second was finite wherever the first was.
+        compared: how many finite values were compared, of the result that has the fewest.
+        hidden: how many fibers, with something left to see, had whole tiles that a mask hides.
     """
 
     error: float
     finite: bool
+    compared: int = 0
+    hidden: int = 0
 
 
 def rank_sizes(source: Cascade, derived: Cascade) -> dict[str, int]:
     """Return small sizes for the ranks of two cascades that fit the partitions of both.
 
-    A rank that either splits into two has size 12; others have 5 or 3.
+    A rank that either splits into two has size 12, and one whose index is compared one more; others have 5 or 3.
     """
     sizes: dict[str, int] = {}
     for partition in dict.fromkeys((*source.partitions, *derived.partitions)):
@@ -51,78 +60,107 @@ def rank_sizes(source: Cascade, derived: Cascade) -> dict[str, int]:
         sizes[partition.rank] = math.prod(sizes[part] for part in partition.parts)
     ranks = sorted({r for c in (source, derived) for d in c.declarations for r in d.ranks})
     for index, rank in enumerate(ranks):
-        sizes.setdefault(rank, _OTHER_SIZES[index % len(_OTHER_SIZES)])
+        compared = rank in roles(source).indices
+        sizes.setdefault(rank, _INDEXED if compared else _OTHER_SIZES[index % len(_OTHER_SIZES)])
     return sizes
 
 
-def compare(source: Cascade, derived: Cascade, *, seed: int = 0, magnitude: float = 1.0) -> Comparison:
+def compare(
+    source: Cascade, derived: Cascade, *, seed: int = 0, magnitude: float = 1.0, least: int = LEAST_VALUES
+) -> Comparison:
     """Run two cascades on the same random inputs and compare the results of the first.
 
     Args:
         source, derived: the second must write all results of the first.
         seed: of the random numbers.
         magnitude: the standard deviation of the inputs.
+        least: how many finite values each result of the first must have.
+
+    Raises:
+        InputError: the first has fewer, so that nothing can be said.
     """
     sizes = rank_sizes(source, derived)
-    inputs, expected = _reference(source, tuple(sorted(known_sizes(source, sizes).items())), seed, magnitude)
-    found = _results(derived, inputs, sizes)
+    known = _reference(source, tuple(sorted(known_sizes(source, sizes).items())), seed, magnitude)
+    _demand(source, known, least)
+    found = _results(derived, known.inputs, sizes, known.number)
     error, finite = 0.0, True
     for tensor in source.outputs:
-        a, b = expected[tensor].ravel(), found[tensor].ravel()
+        a = known.expected[tensor].reshape(known.number, -1)
+        b = found[tensor].reshape(known.number, -1)
         usable = np.isfinite(a)
         finite &= bool(np.isfinite(b[usable]).all())
-        scale = float(np.abs(a[usable]).max(initial=0.0)) or 1.0
+        scale = np.abs(np.where(usable, a, 0.0)).max(axis=1, initial=0.0, keepdims=True)
         with np.errstate(all="ignore"):
-            difference = np.abs(a - b)[usable].max(initial=0.0) / scale
+            difference = (np.abs(a - b) / np.where(scale == 0, 1.0, scale))[usable].max(initial=0.0)
         error = float(np.maximum(error, difference))
-    return Comparison(error, finite)
+        if (a != b)[np.isinf(a)].any():
+            error = max(error, math.inf) if not math.isnan(error) else error
+    return Comparison(error, finite, known.compared, known.hidden)
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """Inputs of some samples, and the results of the source."""
+
+    inputs: Arrays
+    number: int
+    expected: Arrays
+    compared: int
+    hidden: int
 
 
 @lru_cache(maxsize=64)
-def _reference(
-    source: Cascade, sizes: tuple[tuple[str, int], ...], seed: int, magnitude: float
-) -> tuple[Arrays, Arrays]:
-    """Inputs for which the results are finite, if there are any among those tried, and the results."""
-    for inputs in random_inputs(source, dict(sizes), seed, magnitude):
-        expected = _results(source, inputs, dict(sizes))
-        if all(np.isfinite(expected[t]).all() for t in source.outputs):
-            break
-    return inputs, expected
+def _reference(source: Cascade, sizes: tuple[tuple[str, int], ...], seed: int, magnitude: float) -> _Reference:
+    inputs, number = samples(source, dict(sizes), seed, magnitude)
+    probed, probes = _probed(source)
+    expected = _results(probed, inputs, dict(sizes), number)
+    compared = min(int(np.isfinite(expected[t]).sum()) for t in source.outputs)
+    hidden = sum(_hidden_fibers(expected[name], tuple(ranks), identity, source) for name, ranks, identity in probes)
+    return _Reference(inputs, number, expected, compared, hidden)
 
 
-def random_inputs(source: Cascade, sizes: Mapping[str, int], seed: int, magnitude: float) -> Iterator[Arrays]:
-    """Yield inputs of both signs, then positive ones, under the names of the plain tensors."""
-    views = dict(source.views)
-    whole = {part: p.rank for p in source.partitions for part in p.parts}
-    positive = {views.get(t, t) for t in positive_inputs(source)}
-    places = {t for einsum in source.einsums for t in _compared(einsum.expression)}
-    shapes: dict[str, list[int]] = {}
-    for tensor in source.inputs:
-        ranks = source.ranks_of[tensor]
-        if tensor in views:
-            ranks = tuple(dict.fromkeys(whole.get(r, r) for r in ranks))
-        if views.get(tensor) not in source.ranks_of:
-            shapes[views.get(tensor, tensor)] = [sizes[r] for r in ranks]
-    generator = np.random.default_rng(seed)
-    for signed in (True, False):
-        inputs: Arrays = {}
-        for tensor, shape in shapes.items():
-            normal = signed and tensor not in positive
-            values = generator.normal(size=shape) if normal else generator.uniform(0.5, 1.5, shape)
-            inputs[tensor] = magnitude * values
-            if tensor in places:
-                inputs[tensor] = generator.integers(1, max(sizes.values()) + 1, shape).astype(np.float64)
-        yield inputs
+def _demand(source: Cascade, known: _Reference, least: int) -> None:
+    """Refuse a source that has too few finite values to compare with."""
+    if known.compared >= least:
+        return
+    tensor = min(source.outputs, key=lambda t: int(np.isfinite(known.expected[t]).sum()))
+    written = known.expected | known.inputs
+    first = next((e.name for e in source.einsums if not np.isfinite(written[e.name]).any()), tensor)
+    raise InputError(
+        f"{source.name} cannot be checked: {known.compared} of {known.expected[tensor].size} values of {tensor} are "
+        f"finite for random inputs, and {least} are needed",
+        hint=f"{first} must be finite for numbers that are normally distributed, or for positive ones",
+    )
 
 
-def _compared(expression: Expression) -> Iterator[str]:
-    """Tensors that are compared with indices."""
-    if isinstance(expression, Apply):
-        with_index = any(isinstance(leaf, Index) for leaf in leaves(expression))
-        if expression.operator in COMPARISONS and with_index:
-            yield from (access.tensor for access in accesses(expression))
-        for operand in expression.operands:
-            yield from _compared(operand)
+def _probed(source: Cascade) -> tuple[Cascade, list[tuple[str, tuple[str, ...], float]]]:
+    """The source with the operands of its maxima and minima as results; their names, ranks and identities."""
+    if not roles(source).masks or source.init:
+        return source, []
+    added: list[Einsum] = []
+    probes: list[tuple[str, tuple[str, ...], float]] = []
+    for einsum in (*source.body, *source.final):
+        operators = {r.operator for r in einsum.reductions}
+        if len(operators) == 1 and operators <= {"max", "min"}:
+            name, ranks = f"_PROBE{len(added)}", walked(einsum.expression)
+            added.append(Einsum(plain_access(name, ranks), einsum.expression))
+            probes.append((name, ranks, OPERATORS[operators.pop()].identity or 0.0))
+    declarations = tuple(Declaration(e.name, e.output.ranks) for e in added)
+    final = (*source.final, *added)
+    return replace(source, declarations=(*source.declarations, *declarations), final=final), probes
+
+
+def _hidden_fibers(array: Arrays | np.ndarray, ranks: tuple[str, ...], identity: float, source: Cascade) -> int:
+    """How many fibers along a folded rank hold whole tiles of the identity, and something else."""
+    values = np.asarray(array)
+    most = 0
+    for axis, rank in enumerate(ranks, start=1):
+        if rank in roles(source).folded and values.shape[axis] > TILE:
+            empty = np.moveaxis(values, axis, -1) == identity
+            whole = empty[..., : empty.shape[-1] // TILE * TILE]
+            tiles = whole.reshape(*whole.shape[:-1], -1, TILE).all(axis=-1)
+            most = max(most, int((tiles.any(axis=-1) & ~empty.all(axis=-1)).sum()))
+    return most
 
 
 def known_sizes(cascade: Cascade, sizes: Mapping[str, int]) -> dict[str, int]:
@@ -132,7 +170,9 @@ def known_sizes(cascade: Cascade, sizes: Mapping[str, int]) -> dict[str, int]:
     return {r: n for r, n in sizes.items() if r in ranks}
 
 
-def _results(cascade: Cascade, inputs: Arrays, sizes: Mapping[str, int]) -> Arrays:
+def _results(cascade: Cascade, inputs: Arrays, sizes: Mapping[str, int], number: int) -> Arrays:
     accepted = set(cascade.inputs) | {plain for _, plain in cascade.views}
     given = {t: array for t, array in inputs.items() if t in accepted}
-    return run(cascade, given, sizes=known_sizes(cascade, sizes))
+    taken = {*sizes, *(r for d in cascade.declarations for r in d.ranks)}
+    rank = "SAMPLE" + "_" * sum(name.startswith("SAMPLE") for name in taken)
+    return run(sampled(cascade, rank), given, sizes=known_sizes(cascade, sizes) | {rank: number})

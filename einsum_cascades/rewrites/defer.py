@@ -6,9 +6,10 @@ Multiplication distributes over the sum, addition over the maximum and minimum:
     sum_m  sum_k c_k(y) g_k(x_m) = sum_k c_k(y) * sum_m g_k(x_m)   (moments: (x - y)^2 = x^2 - 2xy + y^2)
     max_m  g(x_m) + c(y)         = max_m g(x_m) + c(y)
 
-The reductions of the g_k need no y, so they can run in an earlier pass. A g_k that is constant is summed to
-the number of elements, which is counted along the rank. Within a tile the rule holds for the inner rank
-alone: a factor that each tile has for itself is applied once per tile.
+The reductions of the g_k need no y, so they can run in an earlier pass. A g_k that is constant along some of the
+reduced ranks is summed to their size times itself: the mean over D and N leaves D*N squares of it. Late values that
+are computed from others elementwise, such as GM + log(SD), can be written out first, so that only SD is deferred.
+Within a tile the rule holds for the inner rank alone: a factor that each tile has for itself is applied once per tile.
 
 Sources: Nayak et al., "FuseMax", MICRO 2024, section 3 (deferring the division); T. Chan, G. Golub,
 R. LeVeque, "Algorithms for computing the sample variance", The American Statistician 37(3), 1983 (moments,
@@ -21,10 +22,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Size, Stop
-from einsum_cascades.rewrites.counting import count_start, count_step, iterates_only_counts, known_count
+from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Extent
 from einsum_cascades.rewrites.separability import Term, scaled, separate, total
-from einsum_cascades.rewrites.structure import Names, Structure, assemble, carried, make, plain_access, walked
+from einsum_cascades.rewrites.structure import (
+    Names,
+    Structure,
+    assemble,
+    carried,
+    is_iterative,
+    make,
+    plain_access,
+    signs,
+    walked,
+)
 from einsum_cascades.rewrites.symbolic import distinct_leaves, product
 
 
@@ -44,7 +54,7 @@ class Defer:
         Late values that depend on one another are deferred from the last one on: first the last alone, then
         with the one before it, and so on.
         """
-        if not iterates_only_counts(cascade):
+        if is_iterative(cascade):
             return
         family = Structure(cascade, rank)
         structures = [family]
@@ -58,11 +68,15 @@ class Defer:
     @classmethod
     def _from(cls, structure: Structure, einsum: Einsum) -> Iterator[Defer]:
         needed = {t for a in einsum.inputs for t in structure.late_values(a)}
-        for level in sorted(set(map(structure.depth, needed)), reverse=True):
-            late = tuple(sorted(t for t in needed if structure.depth(t) >= level))
-            candidate = cls(einsum.name, late, structure.parts)
-            if candidate.terms(structure) is not None:
-                yield candidate
+        forms = [frozenset(needed)]
+        if any(len(set(map(structure.depth, structure.written_out([t])))) > 1 for t in needed):
+            forms.append(structure.written_out(needed))
+        for values in forms:
+            for level in sorted(set(map(structure.depth, values)), reverse=True):
+                late = tuple(sorted(t for t in values if structure.depth(t) >= level))
+                candidate = cls(einsum.name, late, structure.parts)
+                if candidate.terms(structure) is not None:
+                    yield candidate
 
     def describe(self) -> str:
         """Return the step in words."""
@@ -75,20 +89,22 @@ class Defer:
         if terms is None or len(terms) == 1:
             return ""
         late = " and ".join(self.late)
-        return f"{self.einsum} adds {len(terms)} moments, which cancel where {late} is large against what is left"
+        verb = "is" if len(self.late) == 1 else "are"
+        return f"{self.einsum} adds {len(terms)} moments, which cancel where {late} {verb} large against what is left"
 
     def terms(self, structure: Structure) -> tuple[Term, ...] | None:
         """Return the terms that the reduction falls into, or None where the rule does not apply."""
         einsum = structure.writers[self.einsum]
-        expression = structure.inlined(einsum.expression, self.late)
+        expression = structure.unlogged(structure.inlined(einsum.expression, self.late))
         found = distinct_leaves(expression)
         early = {a for a in found if structure.walks(a)}
         late = frozenset(a for a in found if isinstance(a, Access) and a.tensor in self.late and a not in early)
-        if any(structure.needs(a) & set(self.late) for a in early):
+        if not late or any(structure.needs(a) & set(self.late) for a in early):
             return None
         kept = set(einsum.output.ranks)
         bound = {a for a in found if a not in late and (a in early or not set(a.ranks) <= kept)}
-        terms = separate(expression, late, frozenset(bound), einsum.reductions[0].operator)
+        positive = signs(structure.cascade).positive(found)
+        terms = separate(expression, late, frozenset(bound), einsum.reductions[0].operator, positive)
         return terms if terms and self._summable(einsum, terms) else None
 
     def _summable(self, einsum: Einsum, terms: tuple[Term, ...]) -> bool:
@@ -98,13 +114,12 @@ class Defer:
         if not set(einsum.output.ranks) <= left:
             return False
         for term in terms:
-            inside, outside = set(walked(term.basis)), set(walked(term.coefficient))
-            if len(terms) > 1 and outside & others:
+            if len(terms) > 1 and set(walked(term.coefficient)) & others:
                 return False
-            counts = len(self.over) == 1 and not inside & set(self.over) and not others
-            if counts and einsum.reductions[0].operator == "add":
-                continue
-            if not set(einsum.reduced_ranks) <= set(carried(term.basis)):
+            missing = set(constant_ranks(einsum, term))
+            if missing & {*walked(term.basis), *walked(term.coefficient)}:
+                return False
+            if missing and einsum.reductions[0].operator != "add":
                 return False
         return True
 
@@ -131,8 +146,8 @@ class Defer:
             einsums,
             draft.ranks_of,
             suffix="-deferred",
-            init=(*cascade.init, *draft.init),
-            stop=dict.fromkeys((*cascade.stop, *draft.stop)),
+            init=cascade.init,
+            stop=cascade.stop,
             partitions=cascade.partitions,
             views=cascade.views,
         )
@@ -147,16 +162,16 @@ class _Draft:
     names: Names
     prefix: str
     added: list[Einsum] = field(default_factory=list)
-    init: list[Einsum] = field(default_factory=list)
-    stop: list[Stop] = field(default_factory=list)
     ranks_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def part(self, term: Term, operator: str) -> Expression:
         """Return coefficient times the reduction of the basis (for a maximum, plus)."""
-        missing = [r for r in self.einsum.reduced_ranks if r not in walked(term.basis)]
-        if missing:
-            return scaled(term.coefficient, scaled(term.basis, self.count(missing[0]), "add"), "add")
-        return scaled(term.coefficient, self.reduction(term, operator), operator)
+        missing = constant_ranks(self.einsum, term)
+        if not missing:
+            return scaled(term.coefficient, self.reduction(term, operator), operator)
+        varying = set(self.einsum.reduced_ranks) & set(walked(term.basis))
+        once = self.reduction(term, operator) if varying else term.basis
+        return scaled(term.coefficient, scaled(once, self.count(missing), "add"), "add")
 
     def reduction(self, term: Term, operator: str) -> Access:
         """Return the access of the reduced basis; one that the cascade has already is used again."""
@@ -186,17 +201,20 @@ class _Draft:
                 return product([self.add("E", walked(others), others), factors[place]])
         return basis
 
-    def count(self, rank: str) -> Access:
-        """Return the number of values of a rank."""
-        known = known_count(self.cascade, rank)
-        if known is not None:
-            return known
-        tensor = self.names.fresh("C" + rank)
-        self.ranks_of[tensor] = (rank,)
-        self.added.append(count_step(tensor, rank))
-        self.init.append(count_start(tensor))
-        self.stop.append(Stop(rank, Size(rank)))
-        return Access(tensor, (Size(rank),))
+    def count(self, ranks: Sequence[str]) -> Expression:
+        """Return the number of points of some ranks; of all parts of a rank it is the whole rank's size."""
+        left = dict.fromkeys(ranks)
+        sizes = []
+        for partition in self.cascade.partitions:
+            if set(partition.parts) <= set(left):
+                sizes.append(partition.rank)
+                left = dict.fromkeys(rank for rank in left if rank not in partition.parts)
+        return product([Extent(rank) for rank in (*sizes, *left)])
+
+
+def constant_ranks(einsum: Einsum, term: Term) -> tuple[str, ...]:
+    """Return the reduced ranks that no access of a basis walks over, so that it counts once for each of their points."""
+    return tuple(rank for rank in einsum.reduced_ranks if rank not in carried(term.basis))
 
 
 def _factors(expression: Expression) -> Iterator[Expression]:

@@ -132,11 +132,6 @@ def _flat(expression: Apply) -> Iterator[Expression]:
             yield operand
 
 
-def certificate(cascade: Cascade) -> int:
-    """Return a number that equal cascades share, and others share by accident only, within this process."""
-    return hash(frozenset(Counter(_Graph(cascade).refined()).items()))
-
-
 def is_isomorphic(first: Cascade, second: Cascade) -> bool:
     """Return whether two cascades are equal up to the names of their tensors and ranks."""
     graphs = _Graph(first), _Graph(second)

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from einsum_cascades.ir import Access, Apply, Cascade, Const, Einsum, Number, Size, Stop, Var
-from einsum_cascades.rewrites.counting import iterates_only_counts
-from einsum_cascades.rewrites.structure import Names, assemble
+from einsum_cascades.rewrites.structure import Names, assemble, is_iterative
 from einsum_cascades.rewrites.symbolic import replace_accesses
 from einsum_cascades.rewrites.tiles import Draft, Movable, Tiles, at
 
@@ -34,7 +33,7 @@ class Iterate:
     @classmethod
     def candidates(cls, cascade: Cascade, rank: str) -> Iterator[Iterate]:
         """Yield the rewrite if some reduction needs mending."""
-        if not iterates_only_counts(cascade):
+        if is_iterative(cascade):
             return
         movable = Tiles(cascade, rank).movable.values()
         if any(m.term is not None for m in movable):
@@ -91,7 +90,9 @@ class _Loop:
         part = self.draft.contribution(movable)
         before = self.old(output)
         if movable.term is not None:
-            factor = self.draft.correction(movable.late, movable.term, movable.operator, self.old, self.new)
+            factor = self.draft.correction(
+                movable.late, movable.term, movable.operator, self.old, self.draft.safe, self.new
+            )
             assert factor is not None
             link = "mul" if movable.operator == "add" else "add"
             ranks = (self.tiles.outer, *output.ranks)

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression
-from einsum_cascades.rewrites.counting import iterates_only_counts
-from einsum_cascades.rewrites.structure import Names, assemble, make
+from einsum_cascades.rewrites.structure import Names, assemble, is_iterative, make
 from einsum_cascades.rewrites.tiles import Draft, Tiles
 
 
@@ -33,7 +32,7 @@ class CorrectLocally:
     @classmethod
     def candidates(cls, cascade: Cascade, rank: str) -> Iterator[CorrectLocally]:
         """Yield one choice for each number of reductions, in the order of their dependencies."""
-        if len(cascade.family(rank)) < 2 or not iterates_only_counts(cascade):
+        if len(cascade.family(rank)) < 2 or is_iterative(cascade):
             return
         tiles = Tiles(cascade, rank)
         depth = tiles.structure.depth
@@ -76,7 +75,7 @@ class CorrectLocally:
         output = movable.einsum.output
         if movable.term is not None:
             factor = draft.correction(
-                movable.late, movable.term, movable.operator, lambda a: results[a.tensor], lambda a: a
+                movable.late, movable.term, movable.operator, draft.stand_in, lambda a: a, lambda a: a
             )
             assert factor is not None
             link = "mul" if movable.operator == "add" else "add"
@@ -92,5 +91,5 @@ class CorrectLocally:
         late, term = found or ((), None)
         if term is None or any(a.tensor not in self.targets for a in late):
             return einsum
-        factor = draft.correction(late, term, "add", draft.stand_in, lambda a: a)
+        factor = draft.correction(late, term, "add", draft.stand_in, lambda a: a, lambda a: a)
         return Einsum(einsum.output, Apply("mul", (local, factor))) if factor else einsum

@@ -9,6 +9,10 @@ its end, or can mend a result that was computed with an older y0, when
   between such a sum and 0 is one too: where(x, c(y) g(x), 0) = c(y) where(x, g(x), 0);
 - for a maximum or minimum, F(x, y) = g(x) + c(y), and the correction is the term T(y0, y) = c(y) - c(y0).
 
+A logarithm of a product is split first where that is legal: the factors that are above 0 whatever is read (exponentials,
+their sums) get logarithms of their own, and the others share one: log(exp(x - y) / s * w) = x - y - log(s) + log(w).
+Where w is 0 or negative, both sides are -inf or no number.
+
 SymPy decides on the expression tree, and random numbers confirm what it found. Sources: M. Milakov,
 N. Gimelshein, "Online normalizer calculation for softmax", 2018, arXiv:1805.02867 (the correction of a
 running sum); Nayak et al., "FuseMax", MICRO 2024, section 3 (iterating a reduction).
@@ -49,15 +53,23 @@ ONE = Number(1.0)
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One product of a separated sum (or, of a maximum, one sum): ``coefficient`` has no x, ``basis`` no y."""
+    """One product of a separated sum (or, of a maximum, one sum): ``coefficient`` has no x, ``basis`` no y.
+
+    ``selected`` are extremes y of which the term counts only the elements that reach them (``selection.py``).
+    """
 
     coefficient: Expression
     basis: Expression
+    selected: tuple[Access, ...] = ()
 
 
 @lru_cache(maxsize=1024)
 def separate(
-    expression: Expression, late: frozenset[Access], early: frozenset[Leaf], operator: str = "add"
+    expression: Expression,
+    late: frozenset[Access],
+    early: frozenset[Leaf],
+    operator: str = "add",
+    positive: frozenset[Leaf] = frozenset(),
 ) -> tuple[Term, ...] | None:
     """Return F(x, y) as finitely many terms, or None when these rules cannot.
 
@@ -66,14 +78,15 @@ def separate(
         late: y, the accesses that must leave the reduction.
         early: x, the accesses and indices that must stay inside. All else is constant and may stand on both sides.
         operator: what the reduction folds with: ``add``, ``max`` or ``min``.
+        positive: the leaves that are above 0 whatever is read, for logarithms of products with them.
     """
     if operator not in ("add", "max", "min") or _size(expression) > _MOST_NODES:
         return None
     if _expanded(expression) > _MOST_EXPANDED:
         return None
-    symbols = Symbols(distinct_leaves(expression))
+    symbols = Symbols(distinct_leaves(expression), positive)
     try:
-        value = symbols.to_sympy(expression)
+        value = _split_logarithms(symbols.to_sympy(expression))
         sides = frozenset(map(symbols.symbol, late)), frozenset(map(symbols.symbol, early))
         split = _products(value, *sides) if operator == "add" else _two_sums(value, *sides)
         if split is None:
@@ -95,7 +108,11 @@ def combined(terms: Iterable[Term], operator: str) -> Expression:
 
 
 def correction(
-    term: Term, operator: str, before: Mapping[Access, Access], after: Mapping[Access, Access]
+    term: Term,
+    operator: str,
+    before: Mapping[Access, Access],
+    after: Mapping[Access, Access],
+    reached: Mapping[Access, Access] | None = None,
 ) -> Expression | None:
     """Return T(y0, y), which turns a result computed with y0 into the one computed with y.
 
@@ -104,17 +121,24 @@ def correction(
         operator: what the reduction folds with; the correction multiplies a sum and is added to a maximum.
         before: the access of y0 for each access y.
         after: the access to write for each y.
+        reached: the access to write for each y that is compared with its y0; as ``after`` if None.
     """
     import sympy
 
     symbols = Symbols()
     try:
         old, new = (symbols.to_sympy(replace_accesses(term.coefficient, table)) for table in (before, after))
-        if operator != "add":
-            return symbols.to_expression(sympy.expand(new - old))
-        return symbols.to_expression(sympy.powsimp(new / old))
+        changed = sympy.expand(new - old) if operator != "add" else sympy.powsimp(new / old)
+        factor = symbols.to_expression(changed)
     except NotExpressible:
         return None
+    for y in term.selected:
+        unchanged = Apply("eq", (before.get(y, y), (after if reached is None else reached).get(y, y)))
+        if operator == "add":
+            factor = unchanged if factor == ONE else Apply("mul", (unchanged, factor))
+        else:
+            factor = Apply("where", (unchanged, factor, Number(math.inf if operator == "min" else -math.inf)))
+    return factor
 
 
 def finite_at_start(factor: Expression, start: Mapping[Access, float], operator: str) -> bool:
@@ -144,12 +168,11 @@ def _products(
     """Pairs (c, g) whose products add up to a value."""
     import sympy
 
-    value = value.replace(lambda part: isinstance(part, sympy.exp), lambda part: sympy.exp(sympy.expand(part.args[0])))
-    value = _spread_choices(sympy.expand_power_exp(value), late, early)
+    value = _spread_choices(_split_exponents(value, late, early), late, early)
     whole = _one_product(value, late, early)
     if whole is not None:
         return [whole]
-    expanded = sympy.expand(value)
+    expanded = sympy.expand(value, power_exp=False)
     collected: dict[sympy.Expr, sympy.Expr] = {}
     for part in sympy.Add.make_args(expanded):
         pair = _one_product(part, late, early)
@@ -162,6 +185,26 @@ def _products(
         if factored is not None:
             return [factored]
     return [(c, g) for g, c in collected.items() if c != 0] or None
+
+
+def _split_exponents(value: sympy.Expr, late: frozenset[sympy.Symbol], early: frozenset[sympy.Symbol]) -> sympy.Expr:
+    """Exponentials as products of what has y and no x, and the rest: a constant maximum stays with its x."""
+    import sympy
+
+    def split(exponential: sympy.Expr) -> sympy.Expr:
+        parts = sympy.Add.make_args(sympy.expand(exponential.args[0]))
+        apart = [part for part in parts if part.free_symbols & late and not part.free_symbols & early]
+        rest = sympy.exp(sympy.Add(*(part for part in parts if part not in apart)))
+        return sympy.Mul(rest, *map(sympy.exp, apart))
+
+    return value.replace(lambda part: isinstance(part, sympy.exp), split)
+
+
+def _split_logarithms(value: sympy.Expr) -> sympy.Expr:
+    """Logarithms of products as sums, where SymPy's assumptions allow it."""
+    import sympy
+
+    return value.replace(lambda part: isinstance(part, sympy.log), sympy.expand_log)
 
 
 def _spread_choices(value: sympy.Expr, late: frozenset[sympy.Symbol], early: frozenset[sympy.Symbol]) -> sympy.Expr:

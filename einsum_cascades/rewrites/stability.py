@@ -152,7 +152,18 @@ def _alternatives(expression: Expression, every: str, one: str) -> list[tuple[Ex
         return []
     if expression.operator == one:
         return [(operand,) for operand in expression.operands]
+    if expression.operator == "where" and (kept := _floored(expression, -math.inf if one == "max" else math.inf)):
+        return [(kept,)]
     return [expression.operands[-2:]]
+
+
+def _floored(choice: Apply, least: float) -> Expression | None:
+    """The x of ``where(x == -inf, c, x)``, which is never below x; of ``where(x == inf, c, x)``, never above it."""
+    condition, _, kept = choice.operands
+    floors = (
+        isinstance(condition, Apply) and condition.operator == "eq" and set(condition.operands) == {kept, Number(least)}
+    )
+    return kept if floors else None
 
 
 def _facts(cascade: Cascade) -> Iterator[tuple[Expression, list[Expression]]]:
@@ -187,6 +198,12 @@ def _elements(einsum: Einsum, operator: str) -> list[Expression]:
 
 
 def _operands(expression: Expression, operator: str) -> Iterator[Expression]:
+    """The values that an expression is at least (or at most) as large as."""
+    if isinstance(expression, Apply) and expression.operator == "where":
+        kept = _floored(expression, -math.inf if operator == "max" else math.inf)
+        if kept is not None:
+            yield kept
+            yield from _operands(kept, operator)
     if isinstance(expression, Apply) and expression.operator == operator:
         for operand in expression.operands:
             yield operand

@@ -8,9 +8,8 @@ walks over the family and needs a late value is what makes another pass.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 
-from einsum_cascades.errors import unknown
 from einsum_cascades.ir import (
     Access,
     Apply,
@@ -27,8 +26,10 @@ from einsum_cascades.ir import (
     accesses,
     leaves,
 )
+from einsum_cascades.not_a_rank import not_a_rank
 from einsum_cascades.order import earlier_ranks
 from einsum_cascades.parser import RESERVED
+from einsum_cascades.rewrites.signs import Signs
 from einsum_cascades.rewrites.symbolic import distinct_accesses, replace_accesses
 
 _HEAVIEST = 200
@@ -50,7 +51,7 @@ class Structure:
         known = {r for d in cascade.declarations for r in d.ranks}
         known |= {p.rank for p in cascade.partitions}
         if rank not in known:
-            raise unknown("rank", rank, known)
+            raise not_a_rank(cascade, rank, known)
 
     @cached_property
     def recurrent(self) -> frozenset[str]:
@@ -96,22 +97,23 @@ class Structure:
         """Whether an access reads a late value."""
         return access.tensor in self.late and not self.walks(access)
 
-    @cached_property
-    def _needs(self) -> dict[str, frozenset[str]]:
-        return {}
-
     def needs(self, leaf: Leaf) -> frozenset[str]:
         """The late tensors that a value that walks over the family is computed with, before any reduction."""
-        if not isinstance(leaf, Access) or not self.walks(leaf) or leaf.tensor not in self.writers:
+        if not isinstance(leaf, Access) or not self.walks(leaf):
             return frozenset()
-        tensor = leaf.tensor
-        if tensor not in self._needs:
-            self._needs[tensor] = frozenset()
-            found: set[str] = set()
-            for read in self.writers[tensor].inputs:
-                found |= self.late_values(read)
-            self._needs[tensor] = frozenset(found)
-        return self._needs[tensor]
+        return self._needs.get(leaf.tensor, frozenset())
+
+    @cached_property
+    def _needs(self) -> dict[str, frozenset[str]]:
+        """Filled in the order of a run, in which each Einsum reads what stands before it."""
+        found: dict[str, frozenset[str]] = {}
+        for tensor, einsum in self.writers.items():
+            reads = (
+                {a.tensor} if self.is_late(a) else found.get(a.tensor, frozenset()) if self.walks(a) else ()
+                for a in einsum.inputs
+            )
+            found[tensor] = frozenset().union(*reads)
+        return found
 
     def late_values(self, access: Access) -> frozenset[str]:
         """The late tensors that an access reads or needs."""
@@ -119,45 +121,82 @@ class Structure:
 
     def depth(self, tensor: str) -> int:
         """How many late values one after another lead to a late value; 0 for any other tensor."""
-        if tensor not in self.late or tensor not in self.writers:
-            return int(tensor in self.late)
-        if tensor not in self._depths:
-            needed = (t for a in self.writers[tensor].inputs for t in self.late_values(a))
-            self._depths[tensor] = 1 + max(map(self.depth, needed), default=0)
-        return self._depths[tensor]
+        return self._depths.get(tensor, 0)
 
     @cached_property
     def _depths(self) -> dict[str, int]:
-        return {}
+        found = dict.fromkeys(self.late, 1)
+        for tensor, einsum in self.writers.items():
+            if tensor in found:
+                needed = (t for a in einsum.inputs for t in self.late_values(a))
+                found[tensor] = 1 + max((found[t] for t in needed), default=0)
+        return found
+
+    def written_out(self, late: Iterable[str]) -> frozenset[str]:
+        """Return the late values that some late values are computed from, all that are elementwise written out."""
+        found: set[str] = set()
+        waiting = list(late)
+        seen = set(waiting)
+        while waiting:
+            tensor = waiting.pop()
+            if not self.is_elementwise(tensor):
+                found.add(tensor)
+                continue
+            more = {a.tensor for a in self.writers[tensor].inputs if self.is_late(a)} - seen
+            waiting += more
+            seen |= more
+        return frozenset(found)
+
+    def is_elementwise(self, tensor: str) -> bool:
+        """Whether a late value is computed from other values without a fold."""
+        return tensor in self.late and tensor in self.writers and not self.writers[tensor].reductions
 
     def inlined(self, expression: Expression, late: Collection[str]) -> Expression:
         """Return an expression with every value that needs one of some late values written out."""
         table: dict[Access, Expression] = {}
+        wanted = frozenset(late)
         for access in distinct_accesses(expression):
-            if self.needs(access) & set(late) and self.plain(access) and self.light(access):
+            if not self.plain(access) or access.tensor in wanted:
+                continue
+            elementwise = self.is_elementwise(access.tensor) and not self.walks(access)
+            needed = self.written_out([access.tensor]) if elementwise else self.needs(access)
+            needed |= self.written_out(needed)
+            if needed & wanted and self.light(access):
                 writer = self.writers[access.tensor]
                 if not writer.reductions:
                     table[access] = self.inlined(writer.expression, late)
         return replace_accesses(expression, table)
 
+    def unlogged(self, expression: Expression) -> Expression:
+        """Return an expression with the products and exponentials under logarithms written out."""
+        if not isinstance(expression, Apply):
+            return expression
+        if expression.operator == "log":
+            return Apply("log", (self._factored(expression.operands[0]),))
+        return Apply(expression.operator, tuple(map(self.unlogged, expression.operands)))
+
+    def _factored(self, expression: Expression) -> Expression:
+        if isinstance(expression, Apply) and expression.operator in ("mul", "div"):
+            return Apply(expression.operator, tuple(map(self._factored, expression.operands)))
+        if isinstance(expression, Access) and self.late_values(expression) and self.light(expression):
+            written = self.writers.get(expression.tensor)
+            product = written and not written.reductions and isinstance(written.expression, Apply)
+            if written and product and written.expression.operator in ("mul", "div", "exp"):
+                return self._factored(written.expression)
+        return expression
+
     def light(self, access: Access) -> bool:
         """Whether a value, with all that needs late values written out, stays small."""
-        return self._weight(access) <= _HEAVIEST
-
-    def _weight(self, access: Access) -> int:
-        writer = self.writers.get(access.tensor)
-        if writer is None or writer.reductions or not self.late_values(access):
-            return 1
-        if access.tensor not in self._weights:
-            self._weights[access.tensor] = _HEAVIEST
-            self._weights[access.tensor] = _nodes(writer.expression) + sum(
-                map(self._weight, accesses(writer.expression))
-            )
-        return self._weights[access.tensor]
+        return self._weights.get(access.tensor, 1) <= _HEAVIEST
 
     @cached_property
     def _weights(self) -> dict[str, int]:
-        return {}
+        found: dict[str, int] = {}
+        for tensor, einsum in self.writers.items():
+            if not einsum.reductions and self.late_values(einsum.output):
+                parts = (found.get(a.tensor, 1) for a in accesses(einsum.expression))
+                found[tensor] = min(_nodes(einsum.expression) + sum(parts), _HEAVIEST + 1)
+        return found
 
     @staticmethod
     def plain(access: Access) -> bool:
@@ -167,6 +206,18 @@ class Structure:
 
 def _nodes(expression: Expression) -> int:
     return 1 + sum(map(_nodes, expression.operands)) if isinstance(expression, Apply) else 1
+
+
+@lru_cache(maxsize=64)
+def signs(cascade: Cascade) -> Signs:
+    """Return the signs of a cascade's tensors, exponentials never 0."""
+    return Signs(cascade)
+
+
+def is_iterative(cascade: Cascade) -> bool:
+    """Whether a value is carried from one iteration to the next, so that these rules leave a cascade alone."""
+    shifted = (s for e in cascade.body for s in e.output.subscripts if isinstance(s, Var) and s.shift)
+    return bool(cascade.init) or any(shifted)
 
 
 # ---------------------------------------------------------------- building

@@ -8,7 +8,7 @@ assumed of them; an infinity may stand only where such a function takes it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,9 +29,10 @@ class NotExpressible(Exception):  # noqa: N818 - a signal between these files, n
 
 
 class Symbols:
-    """A symbol for each leaf (access, index, extent), and the leaf of each symbol."""
+    """A symbol for each leaf (access, index, extent), and the leaf of each symbol; some leaves are above 0."""
 
-    def __init__(self, known: Iterable[Leaf] = ()) -> None:
+    def __init__(self, known: Iterable[Leaf] = (), positive: Collection[Leaf] = ()) -> None:
+        self._positive = positive
         self._symbols: dict[Leaf | Number, sympy.Symbol] = {}
         self._leaves: dict[sympy.Symbol, Leaf | Number] = {}
         for leaf in known:
@@ -42,7 +43,8 @@ class Symbols:
         import sympy
 
         if leaf not in self._symbols:
-            symbol = sympy.Symbol(f"v{len(self._symbols):03d}", real=True)
+            name = f"v{len(self._symbols):03d}"
+            symbol = sympy.Symbol(name, positive=True) if leaf in self._positive else sympy.Symbol(name, real=True)
             self._symbols[leaf] = symbol
             self._leaves[symbol] = leaf
         return self._symbols[leaf]

@@ -4,17 +4,26 @@ A reduction Y = fold_m F(x_m, y) with late values y can be computed per tile wit
 mended by the correction T(y0, y), if F separates (see ``separability.py``) and every value of y that it
 needs, written out down to reductions, is itself computed per tile. The stand-in is the tile's own value
 (``local.py``) or the value so far (``iterate.py``).
+
+A stand-in may be a fold of nothing: where a mask hides whole tiles, a maximum so far is -inf and a sum of exponentials
+0, and exp(-inf - (-inf)) and 0/0 are no numbers. Where that can be, terms read the stand-in through a *floor*,
+``where(y0 == -inf, 0, y0)`` or ``where(s0 == 0, 1, s0)``, which is y0 for every other value, however small. What was
+folded so far is then the identity, and the correction from the unfloored y0 leaves it so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from einsum_cascades.ir import Access, Cascade, Einsum, Expression, Size, Var
-from einsum_cascades.operators import OPERATORS
-from einsum_cascades.rewrites.separability import Term, correction, finite_at_start, separate
-from einsum_cascades.rewrites.structure import Names, Structure, make, plain_access, walked
+from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Leaf, Number, Size, Var
+from einsum_cascades.operators import COMPARISONS, OPERATORS
+from einsum_cascades.rewrites.infinities import Infinities
+from einsum_cascades.rewrites.selection import select
+from einsum_cascades.rewrites.separability import ONE, Term, correction, finite_at_start, separate
+from einsum_cascades.rewrites.signs import Sign, Signs
+from einsum_cascades.rewrites.structure import Names, Structure, make, plain_access, signs, walked
 from einsum_cascades.rewrites.symbolic import distinct_accesses, distinct_leaves, replace_accesses
 
 
@@ -27,12 +36,18 @@ class Movable:
         operator: what it folds with.
         late: the accesses y of its written-out term.
         term: how the term separates; None if it needs no late value.
+        floors: those y of which a tile may hold nothing, so that its stand-in needs a floor.
     """
 
     einsum: Einsum
     operator: str
     late: tuple[Access, ...] = ()
     term: Term | None = None
+    floors: frozenset[str] = frozenset()
+
+
+_FLOORS = {"max": 0.0, "min": 0.0, "add": 1.0}
+"""For each fold, what stands for a result of nothing."""
 
 
 class Tiles:
@@ -43,6 +58,7 @@ class Tiles:
         self.structure = Structure(cascade, rank)
         self.outer = self.structure.parts[0]
         self.movable: dict[str, Movable] = {}
+        self._infinities = Infinities(cascade, rank)
         for einsum in (*cascade.body, *cascade.final):
             found = self._movable(einsum)
             if found is not None:
@@ -75,8 +91,24 @@ class Tiles:
             return (), None
         if any(a.tensor not in self.movable for a in late):
             return None
-        terms = separate(expression, frozenset(late), early, operator)
-        return (late, terms[0]) if terms and len(terms) == 1 else None
+        kept, selected = select(expression, operator, {a: self._extreme(a) for a in late if self._is_extreme(a)})
+        left = frozenset(distinct_leaves(kept)) & frozenset(late)
+        if selected and not left:
+            return late, Term(ONE if operator == "add" else Number(0.0), kept, selected)
+        terms = separate(
+            kept, frozenset(a for a in left if isinstance(a, Access)), early, operator, self._positive(found)
+        )
+        return (late, replace(terms[0], selected=selected)) if terms and len(terms) == 1 else None
+
+    def _positive(self, found: Iterable[Leaf]) -> frozenset[Leaf]:
+        return signs(self.cascade).positive(found)
+
+    def _is_extreme(self, late: Access) -> bool:
+        return self.movable[late.tensor].operator in ("max", "min")
+
+    def _extreme(self, late: Access) -> tuple[str, Expression]:
+        movable = self.movable[late.tensor]
+        return movable.operator, movable.einsum.expression
 
     def _movable(self, einsum: Einsum) -> Movable | None:
         operator = self.structure.whole_reduction(einsum)
@@ -86,18 +118,45 @@ class Tiles:
         if found is None:
             return None
         late, term = found
-        if term is not None and not self._mends(einsum, late, term):
-            return None
-        return Movable(einsum, operator, late, term)
+        floors = frozenset[str]() if term is None else self._floors(einsum, late, term)
+        return None if floors is None else Movable(einsum, operator, late, term, floors)
 
-    def _mends(self, einsum: Einsum, late: tuple[Access, ...], term: Term) -> bool:
-        """Whether one correction per result exists, and leaves the identity alone where y0 starts from."""
+    def _floors(self, einsum: Einsum, late: tuple[Access, ...], term: Term) -> frozenset[str] | None:
+        """The late values that need a floor; None where no correction leaves an empty result alone."""
         operator = einsum.reductions[0].operator
         before = {a: Access(a.tensor + "'", a.subscripts) for a in late}
         factor = correction(term, operator, before, {})
         if factor is None or not set(walked(factor)) <= set(einsum.output.ranks):
-            return False
-        return finite_at_start(factor, {before[a]: self.start(a.tensor) for a in late}, operator)
+            return None
+        start: dict[Access, float] = {before[a]: self.start(a.tensor) for a in late}
+        if not finite_at_start(factor, start, operator):
+            return None
+        empty = [a for a in late if self.may_be_empty(a.tensor)]
+        needed = [a for a in empty if not finite_at_start(factor, start | {a: self.start(a.tensor)}, operator)]
+        if any(self.floor(a.tensor) is None for a in needed):
+            return None
+        floors = {a: value for a in needed if (value := self.floor(a.tensor)) is not None}
+        left = {a: self.start(a.tensor) for a in empty if a not in floors}
+        return frozenset(a.tensor for a in floors) if finite_at_start(factor, start | left | floors, operator) else None
+
+    def may_be_empty(self, tensor: str) -> bool:
+        """Whether a reduction of a tile, or of all so far, may be the identity though something was read."""
+        movable = self.movable[tensor]
+        if movable.operator == "add":
+            return self._signs.of(movable.einsum.expression) is not Sign.POSITIVE
+        sign = -1 if movable.operator == "max" else 1
+        return any(s == sign for s, _ in self._infinities.of(movable.einsum.expression))
+
+    def floor(self, tensor: str) -> float | None:
+        """What stands for a reduction of nothing; None for a sum that can be 0 of values of both signs."""
+        movable = self.movable[tensor]
+        if movable.operator == "add" and self._signs.of(movable.einsum.expression) is Sign.ANY:
+            return None
+        return _FLOORS[movable.operator]
+
+    @cached_property
+    def _signs(self) -> Signs:
+        return Signs(self.cascade, self._infinities)
 
     def start(self, tensor: str) -> float:
         """The value of a reduction before anything is read."""
@@ -128,6 +187,7 @@ class Draft:
         tiles: what is rewritten.
         targets: the reductions that are computed tile by tile.
         stand_in: the access of y0 inside a tile, for the access of a target.
+        floored: for a target that needs a floor, the access of it.
     """
 
     tiles: Tiles
@@ -136,6 +196,7 @@ class Draft:
     names: Names
     einsums: list[Einsum] = field(default_factory=list)
     ranks_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    floored: dict[str, Access] = field(default_factory=dict)
     _local: dict[str, Access] = field(default_factory=dict)
     _corrections: dict[Expression, Access] = field(default_factory=dict)
 
@@ -146,15 +207,43 @@ class Draft:
         self.einsums.append(make(plain_access(tensor, ranks), expression, operator))
         return self.einsums[-1].output
 
+    def safe(self, access: Access) -> Access:
+        """Return the stand-in for a target, through its floor where its tiles may hold nothing."""
+        stand_in, tensor = self.stand_in(access), access.tensor
+        if tensor not in self.needing_floors:
+            return stand_in
+        if tensor not in self.floored:
+            value = self.tiles.floor(tensor)
+            assert value is not None
+            nothing = Apply("eq", (stand_in, Number(self.tiles.start(tensor))))
+            ranks = (self.tiles.outer, *access.ranks)
+            self.floored[tensor] = self.add("F" + tensor, ranks, Apply("where", (nothing, Number(value), stand_in)))
+        return self.floored[tensor]
+
+    @cached_property
+    def needing_floors(self) -> frozenset[str]:
+        """The targets that the terms of some target read through a floor."""
+        return frozenset().union(*(self.tiles.movable[t].floors for t in self.targets))
+
     def local(self, expression: Expression) -> Expression:
-        """Return an expression with stand-ins for the targets; what needs them is made anew for each tile."""
-        table: dict[Access, Expression] = {}
-        for access in distinct_accesses(expression):
-            if access.tensor in self.targets:
-                table[access] = self.stand_in(access)
-            elif self._depends(access):
-                table[access] = self._local_tensor(access.tensor)
-        return replace_accesses(expression, table)
+        """Return an expression with stand-ins for the targets; what needs them is made anew for each tile.
+
+        A comparison reads a stand-in itself, since it is true or false of an infinity too.
+        """
+        if isinstance(expression, Access):
+            if expression.tensor in self.targets:
+                return self.safe(expression)
+            return self._local_tensor(expression.tensor) if self._depends(expression) else expression
+        if not isinstance(expression, Apply):
+            return expression
+        compares = expression.operator in COMPARISONS
+        return Apply(
+            expression.operator,
+            tuple(
+                self.stand_in(o) if compares and isinstance(o, Access) and o.tensor in self.targets else self.local(o)
+                for o in expression.operands
+            ),
+        )
 
     def _depends(self, access: Access) -> bool:
         return bool(self.tiles.structure.late_values(access)) and access.tensor in self.tiles.structure.writers
@@ -181,10 +270,17 @@ class Draft:
         return self.add("L" + movable.einsum.name, ranks, expression, movable.operator)
 
     def correction(
-        self, late: tuple[Access, ...], term: Term, operator: str, before: StandIn, after: StandIn
+        self, late: tuple[Access, ...], term: Term, operator: str, before: StandIn, after: StandIn, reached: StandIn
     ) -> Access | None:
-        """Return the access of T(y0, y) per tile, made once; None where it cannot be written."""
-        factor = correction(term, operator, {a: before(a) for a in late}, {a: after(a) for a in late})
+        """Return the access of T(y0, y) per tile, made once; None where it cannot be written.
+
+        Args:
+            late, term, operator: of the reduction.
+            before, after: the accesses of y0 and y.
+            reached: the access of y where it is compared with y0.
+        """
+        olds, news = {a: before(a) for a in late}, {a: after(a) for a in late}
+        factor = correction(term, operator, olds, news, {a: reached(a) for a in late})
         if factor is None:
             return None
         if factor not in self._corrections:

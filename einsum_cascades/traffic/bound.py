@@ -183,6 +183,9 @@ class _Search:
         self.cuts = segmenters[0].cuts()
         self.searches: list[dict[tuple[int, int], SegmentSearch]] = []
         for segmenter in segmenters:
+            whole = SegmentSearch(segmenter.segment(0, self.cuts[-1]))
+            if not whole.searchable:  # it counts compulsory traffic only: no sequence of shorter ones is cheaper
+                self.cuts = (0, self.cuts[-1])
             ends = [(a, b) for b in range(1, len(self.cuts)) for a in range(b)]
             searches = {(a, b): SegmentSearch(segmenter.segment(self.cuts[a], self.cuts[b])) for a, b in ends}
             self.searches.append(searches)

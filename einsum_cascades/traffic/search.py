@@ -48,14 +48,23 @@ class SegmentSearch:
         self.segment = segment
 
     @cached_property
+    def ranks(self) -> tuple[str, ...]:
+        """The ranks that loops walk."""
+        return tuple(r for r, size in self.segment.sizes.items() if size > 1)
+
+    @property
+    def searchable(self) -> bool:
+        """Whether its orders are tried; else it counts compulsory traffic only."""
+        return 0 < len(self.ranks) <= MOST_RANKS
+
+    @cached_property
     def nests(self) -> tuple[_Candidates, ...]:
         """One nest of each kind: orders that cost the same for any tiles are tried once."""
-        ranks = [r for r, size in self.segment.sizes.items() if size > 1]
-        if not 0 < len(ranks) <= MOST_RANKS:
+        if not self.searchable:
             return ()
         kinds: dict[object, _Candidates] = {}
         probe = _probe(self.segment.sizes)
-        for order in permutations(ranks):
+        for order in permutations(self.ranks):
             nest = Nest(self.segment, order)
             found = [nest.traffic(probe), nest.kept(probe), *nest.waiting(probe).values()]
             mark = (order[-1:], *(tuple(np.broadcast_to(values, 8).tolist()) for values in found))
@@ -154,7 +163,7 @@ class _Candidates:
         left = room - self.nest.kept(tiles)
         with np.errstate(divide="ignore", invalid="ignore"):
             moved = self.nest.traffic(tiles) + self.nest.spilled(tiles, np.maximum(left, 0))
-        return np.where(left >= 0, np.broadcast_to(moved, left.shape), np.inf)
+        return np.where(left >= 0, moved, np.full((len(room), self.count), np.inf))
 
 
 @lru_cache(maxsize=256)

@@ -116,7 +116,8 @@ class Segmenter:
         init = [e for e in cascade.init if e.inputs]
         self.einsums: tuple[Einsum, ...] = (*init, *cascade.body, *cascade.final)
         self.sizes = {r: self._size(r) for e in self.einsums for r in self.ranks(e.ranks)}
-        self.shapes = {self.plain(t): self._shape(t) for t in cascade.ranks_of}
+        touched = {a.tensor for e in self.einsums for a in (e.output, *e.inputs)}
+        self.shapes = {self.plain(t): self._shape(t) for t in cascade.ranks_of if t in touched}
 
     def ranks(self, ranks: Iterable[str]) -> tuple[str, ...]:
         """Ranks with each family as one."""
@@ -231,8 +232,8 @@ class Segmenter:
         full, parts = [], {}
         for whole in self.ranks(ranks):
             own = [r for r in ranks if self.whole.get(r, r) == whole]
-            extent = self.given[whole] if whole in own else math.prod(self.given[r] for r in own)
-            if extent == self.given[whole]:
+            extent = self._size(whole) if whole in own else math.prod(self._size(r) for r in own)
+            if extent == self._size(whole):
                 full.append(whole)
             elif extent > 1:
                 parts[whole] = extent

@@ -1,11 +1,10 @@
 """The command ``fusemax``: one file per command, imported without what only its work needs.
 
-Exit status: 0 done, 1 a check failed, 2 unusable input, 130 interrupted.
+Exit status: 0 done, 1 a check failed, 2 unusable input, 130 ended by Ctrl-C, 143 by SIGTERM, 141 by a closed pipe.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -13,14 +12,19 @@ import typer
 import fusemax
 from fusemax.cli.analyze import analyze
 from fusemax.cli.cascades import cascades
+from fusemax.cli.cite import cite
 from fusemax.cli.evaluate import evaluate
 from fusemax.cli.examples import epilog
-from fusemax.cli.group import Commands
+from fusemax.cli.group import Commands, run_commands
+from fusemax.cli.machines import machines
+from fusemax.cli.mappers import mappers
 from fusemax.cli.measure import measure
 from fusemax.cli.measure_gpu import gpu
+from fusemax.cli.models import models
 from fusemax.cli.report import report
 from fusemax.cli.reproduce import reproduce
 from fusemax.cli.rewrite import rewrite
+from fusemax.cli.schema import schema
 from fusemax.cli.sweep import sweep
 from fusemax.cli.validate import validate
 
@@ -33,7 +37,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (reproduce, evaluate, cascades, analyze, rewrite, sweep, report, validate):
+_COMMANDS = (
+    reproduce,
+    cascades,
+    machines,
+    models,
+    mappers,
+    evaluate,
+    analyze,
+    rewrite,
+    sweep,
+    report,
+    validate,
+    schema,
+    cite,
+)
+for _command in _COMMANDS:
     app.command(epilog=epilog(_command.__name__))(_command)
 measure.command(epilog=epilog("measure gpu"))(gpu)
 app.add_typer(measure, name="measure", epilog=epilog("measure"))
@@ -55,8 +74,5 @@ def _fusemax(
 
 
 def main() -> None:
-    """Run the command line; text that a terminal cannot show is escaped."""
-    for stream in (sys.stdout, sys.stderr):
-        if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(errors="backslashreplace")
-    app(prog_name="fusemax")
+    """Run the command line."""
+    run_commands(app)

@@ -22,10 +22,7 @@ _CURVE_ROWS = 12
 
 def analyze(
     cascade: options.CascadeArgument,
-    rank: Annotated[
-        str | None,
-        typer.Option("--rank", metavar="RANK", help="The rank whose passes count; the one with most if not given."),
-    ] = None,
+    rank: options.Rank = None,
     sizes: options.Set = None,
     model: options.Model = None,
     hf_config: options.HfConfig = None,
@@ -42,16 +39,18 @@ def analyze(
     ] = None,
     curve: Annotated[bool, typer.Option("--curve", help="The least traffic against capacity.")] = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curve, as .png and .pdf beside it.")
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curve, into a .png, .pdf or .svg file.")
     ] = None,
     json: options.Json = False,
 ) -> None:
     """Analyse a cascade: passes and why, live footprints, operations, lower bounds on traffic.
 
-    Without sizes the answer is symbolic.
+    Without sizes the answer is symbolic. Sizes may be written 8K or 2**13, bytes 256KiB; K and KiB, M and MiB, … are
+    powers of 1024, kB, MB, … of 1000.
     """
     import fusemax.analysis
     from einsum_cascades.load import load_cascade
+    from einsum_cascades.sizes import read_size
 
     if plot is not None:
         from fusemax.pictures import checked_place
@@ -67,7 +66,7 @@ def analyze(
         sizes=known,
         instances=instances,
         value_bytes=value_bytes,
-        buffer_bytes=options.byte_count(buffer) if buffer is not None else None,
+        buffer_bytes=read_size(buffer, "bytes") if buffer is not None else None,
         curve=curve or plot is not None,
     )
     files = _draw(analysis, plot) if plot is not None else []

@@ -27,55 +27,99 @@ MAPPERS: Final = (
     "gpu-tiles",
 )
 ACCOUNTINGS: Final = ("published", "physical")
+SCHEMAS: Final = ("machine", "spatial-array", "cpu", "gpu", "model", "cascade", "sweep")
+TABLES: Final = ("accelergy", "cacti", "hwcomponents", "technology")
+FIGURES: Final = ("png", "pdf", "svg")
 DTYPES: Final = ("bfloat16", "float16", "int16", "float8", "int8", "float32", "float64")
 
 Completer = Callable[[str], list[str]]
 
 
-def _matching(incomplete: str, names: Iterable[str]) -> list[str]:
-    """The names that begin with what was typed; those written in lower case if it is."""
+def matching(incomplete: str, names: Iterable[str]) -> list[str]:
+    """Return the names that begin with what was typed; those written in lower case if it is."""
     known = list(names)
     return [n for n in known if n.startswith(incomplete)] or [
         n.lower() for n in known if n.lower().startswith(incomplete)
     ]
 
 
-def _packaged(folder: Path) -> list[str]:
+def _place(folder: str) -> Path:
+    """Return where a folder lies: the rooms stand beside one another, and ``fusemax`` is beside or around them."""
+    room, _, inside = folder.partition("/")
+    return (Path(__file__).parents[1] if room == "fusemax" else _ROOMS / room) / inside
+
+
+def packaged_file(folder: str, name: str) -> Path | None:
+    """Return the file of a name in one of the package's folders, if it has one."""
+    path = _place(folder) / f"{name.lower()}.yaml"
+    return path if folder and re.fullmatch(r"[\w-]+", name) and path.is_file() else None
+
+
+def _packaged(folder: str) -> list[str]:
     """The names that the files of a folder give themselves, or else those of the files."""
-    found = ((path.stem, _NAME.search(path.read_text(encoding="utf-8"))) for path in folder.glob("*.yaml"))
+    found = ((path.stem, _NAME.search(path.read_text(encoding="utf-8"))) for path in _place(folder).glob("*.yaml"))
     return sorted(own[1] if own and own[1].lower() == stem.lower() else stem for stem, own in found)
 
 
-def _local() -> list[str]:
-    return sorted(path.name for path in Path().iterdir() if path.suffix in _FILES and path.is_file())
+def _local(suffixes: Iterable[str] = _FILES) -> list[str]:
+    return sorted(path.name for path in Path().iterdir() if path.suffix in suffixes and path.is_file())
 
 
-def _named_files(folder: Path) -> Completer:
+def _named_files(folder: str) -> Completer:
     def complete(incomplete: str) -> list[str]:
         try:
-            return _matching(incomplete, [*_packaged(folder), *_local()])
+            return matching(incomplete, [*_packaged(folder), *_local()])
         except (OSError, UnicodeError):
             return []
 
     return complete
 
 
-cascades: Final = _named_files(_ROOMS / "einsum_cascades" / "library")
-architectures: Final = _named_files(_ROOMS / "hw_models" / "architectures")
-models: Final = _named_files(_ROOMS / "einsum_cascades" / "models")
-studies: Final = _named_files(Path(__file__).parents[1] / "studies")
+cascades: Final = _named_files("einsum_cascades/library")
+architectures: Final = _named_files("hw_models/architectures")
+models: Final = _named_files("einsum_cascades/models")
+studies: Final = _named_files("fusemax/studies")
+
+
+def configs(incomplete: str) -> list[str]:
+    """Return the JSON files here that begin with what was typed."""
+    try:
+        return matching(incomplete, _local((".json",)))
+    except OSError:
+        return []
+
+
+def figures(incomplete: str) -> list[str]:
+    """Return the formats of figures that begin with what was typed; of a list with commas the last is completed."""
+    done, comma, last = incomplete.rpartition(",")
+    return [f"{done}{comma}{name}" for name in matching(last, FIGURES)]
 
 
 def mappers(incomplete: str) -> list[str]:
     """Return the mappers that begin with what was typed."""
-    return _matching(incomplete, MAPPERS)
+    return matching(incomplete, MAPPERS)
+
+
+def schemas(incomplete: str) -> list[str]:
+    """Return the kinds of files with a schema that begin with what was typed."""
+    return matching(incomplete, SCHEMAS)
+
+
+def citable(incomplete: str) -> list[str]:
+    """Return what can be cited that begins with what was typed: all names that come with the package."""
+    folders = ("einsum_cascades/library", "hw_models/architectures", "einsum_cascades/models")
+    try:
+        packaged = [name for folder in folders for name in _packaged(folder)]
+        return matching(incomplete, [*packaged, *TABLES, *MAPPERS, *_local()])
+    except (OSError, UnicodeError):
+        return []
 
 
 def accountings(incomplete: str) -> list[str]:
     """Return the accountings that begin with what was typed."""
-    return _matching(incomplete, ACCOUNTINGS)
+    return matching(incomplete, ACCOUNTINGS)
 
 
 def dtypes(incomplete: str) -> list[str]:
     """Return the types of values that begin with what was typed."""
-    return _matching(incomplete, DTYPES)
+    return matching(incomplete, DTYPES)

@@ -69,6 +69,9 @@ def evaluate(
 
     On a GPU, --set also takes scalars that a mask depends on, such as the width of
     a window; without its value such a mask leaves nothing out.
+
+    Sizes may be written 8K or 2**13, bytes 256KiB; K and KiB, M and MiB, … are
+    powers of 1024, kB, MB, … of 1000.
     """
     import fusemax.evaluation
 

@@ -10,6 +10,11 @@ EXAMPLES: Final = {
     "evaluate": "fusemax evaluate --cascade attention-1-pass --arch fusemax-cloud --mapper fusemax-interleaved "
     "--model BERT --seq-len 65536",
     "cascades": "fusemax cascades attention-1-pass --format latex",
+    "machines": "fusemax machines fusemax-cloud",
+    "models": "fusemax models BERT --format yaml",
+    "mappers": "fusemax mappers fusemax-interleaved",
+    "schema": "fusemax schema machine",
+    "cite": "fusemax cite attention-1-pass h100 cacti",
     "analyze": "fusemax analyze attention-3-pass --set M=4096 --set P=4096 --set E=64 --set F=64 --buffer 1MiB --curve",
     "rewrite": "fusemax rewrite attention-3-pass --out one-pass.yaml",
     "sweep": "fusemax sweep space.yaml --out space --workers 4",

@@ -1,19 +1,20 @@
-"""How every command ends: unusable input is one message and status 2, never a traceback."""
+"""How every command ends: unusable input is one message and status 2, a signal says what is kept; no tracebacks."""
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from einsum_cascades.errors import InputError
+from fusemax.cli.signals import catch_signals, farewell
 
 UNUSABLE = 2
-INTERRUPTED = 130
 BROKEN_PIPE = 141  # what a shell reports for a program that writes to a reader who has left
 
 
@@ -22,26 +23,61 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command and turn what stops it into a message and an exit status."""
+        with _output():
+            return self._run(ctx)
+
+    def _run(self, ctx: Any) -> Any:
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
+            return super().invoke(ctx)
         except InputError as error:
             _complain(str(error))
             raise typer.Exit(UNUSABLE) from None
         except (RecursionError, MemoryError):
             _complain("the input is too large or too deeply nested to be worked on")
             raise typer.Exit(UNUSABLE) from None
-        except KeyboardInterrupt:
-            _complain("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            _drop_output()
+        except KeyboardInterrupt as error:
+            said, status = farewell(error)
+            typer.echo(said, err=True)
+            raise typer.Exit(status) from None
+
+
+def run_commands(commands: typer.Typer) -> None:
+    """Run the command line of this process, and end it."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        _complain("standard output is closed")
+        sys.exit(UNUSABLE)
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")  # text that a terminal cannot show is escaped
+    catch_signals()
+    try:
+        with _output():
+            commands(prog_name="fusemax")
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    """Flush what was printed; a reader who has left, or a full disk, is one status or message."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        raise typer.Exit(BROKEN_PIPE) from None
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # so Rich and Typer end where they print help
             raise typer.Exit(BROKEN_PIPE) from None
-        except OSError as error:
-            _drop_output()
-            _complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part))
-            raise typer.Exit(UNUSABLE) from None
-        return result
+        raise
+    except OSError as error:
+        _drop_output()
+        _complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part))
+        raise typer.Exit(UNUSABLE) from None
 
 
 def _complain(message: str) -> None:

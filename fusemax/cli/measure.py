@@ -77,8 +77,10 @@ def cpu(
         rows = measurement.recorded(against, "cpu")
     assert machine is not None
     found = measurement.compare(rows, machine)
+    warning = measurement.foreign_rows(rows, machine.name, machine.title, machine.measured)
+    warn(warning)
     if json:
-        write_json(_plain(found, machine))
+        write_json(_plain(found, machine) | {"warnings": [warning] if warning else []})
     else:
         _show(found, machine)
 
@@ -118,6 +120,12 @@ def _cpu(name: str) -> Cpu:
             f"'{machine.name}' is a {machine.kind}, not a CPU", hint="measure cpu --arch-out FILE writes one"
         )
     return machine
+
+
+def warn(warning: str) -> None:
+    """Say a warning on standard error, if there is one."""
+    if warning:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def report(text: str) -> None:

@@ -10,8 +10,8 @@ import typer
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.extras import installation, lacking
-from fusemax.cli import options
-from fusemax.cli.measure import Against, Compare, Out, check_place, kept, report
+from fusemax.cli import completion, options
+from fusemax.cli.measure import Against, Compare, Out, check_place, kept, report, warn
 from fusemax.cli.measure_gpu_custom import measured_custom
 from fusemax.cli.output import percent, quantity, show, write, write_json
 
@@ -40,11 +40,16 @@ def gpu(
     against: Against = None,
     arch: Annotated[
         str | None,
-        typer.Option("--arch", metavar="NAME|FILE", help="Compare with this GPU, not with the one of each row."),
+        typer.Option(
+            "--arch",
+            metavar="NAME|FILE",
+            help="Compare with this GPU, not with the one of each row.",
+            autocompletion=completion.architectures,
+        ),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw measured and predicted rates against length (PNG and PDF)."),
+        typer.Option("--plot", metavar="FILE", help="Draw rates against length, into a .png, .pdf or .svg file."),
     ] = None,
     custom: Annotated[
         bool,
@@ -62,8 +67,12 @@ def gpu(
     """
     runs = not compare or any(path is not None for path in (out, micro_out, arch_out))
     _check(runs, compare, against, quick)
-    for path in (out, micro_out, arch_out, plot):
+    for path in (out, micro_out, arch_out):
         check_place(path)
+    if plot is not None:
+        from fusemax.pictures import checked_place
+
+        checked_place(plot)
     if custom:
         if any(option is not None for option in (micro_out, arch_out, arch, plot)):
             raise InputError(
@@ -77,12 +86,17 @@ def gpu(
         machine = _microbenchmarks(micro_out, arch_out, machine)
     rows = _measured(quick, out) if runs else _recorded(against)
     from fusemax.gpu_comparison import compare_gpus
+    from fusemax.measurement import foreign_rows
 
     found = compare_gpus(rows, machine)
+    warning = foreign_rows(rows, machine.name, machine.device, machine.title, machine.measured) if machine else ""
+    warn(warning)
     if plot is not None:
-        _draw(found, plot)
+        from fusemax.pictures import draw_rates
+
+        draw_rates(found).save(plot)
     if json:
-        write_json(_plain(found))
+        write_json(_plain(found) | {"warnings": [warning] if warning else []})
     else:
         _show(found)
 
@@ -137,7 +151,7 @@ def _recorded(against: Path | None) -> tuple[Measurement, ...]:
 
 def _microbenchmarks(micro_out: Path | None, arch_out: Path | None, base: Gpu | None) -> Gpu:
     """Run the microbenchmarks; write their figures, and the GPU that they describe."""
-    from fusemax.gpu_comparison import gpu_of_device
+    from fusemax.gpu_comparison import gpu_of_device, named_for
     from fusemax.gpu_figures import gpu_of_figures
     from fusemax.tables import write_atomically
     from hw_models.gpu.file import gpu_text
@@ -148,7 +162,7 @@ def _microbenchmarks(micro_out: Path | None, arch_out: Path | None, base: Gpu | 
         write_atomically(micro_out, gpu_micro.format_figures(rows))
     machine = gpu_of_figures(
         {row.name: row.value for row in rows},
-        base or gpu_of_device(rows[0].device),
+        named_for(base or gpu_of_device(rows[0].device), rows[0].device),
         f"fusemax measure gpu, {rows[0].date}: {rows[0].device}, {rows[0].software}",
     )
     if arch_out is not None:
@@ -161,14 +175,6 @@ def _measured(quick: bool, out: Path | None) -> tuple[Measurement, ...]:
 
     shapes = kernels.QUICK_GPU_SHAPES if quick else kernels.GPU_SHAPES
     return kept(kernels.measure_attention(shapes, repeats=7 if quick else 20, report=report), out)
-
-
-def _draw(found: Sequence[Compared], path: Path) -> None:
-    from fusemax.figures import style
-    from fusemax.figures.measured import rates_against_length
-
-    with style.style():
-        style.save(rates_against_length(found), path.with_suffix("") if path.suffix in (".png", ".pdf") else path)
 
 
 def _by_device(found: Sequence[Compared]) -> dict[str, list[Compared]]:

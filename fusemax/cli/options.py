@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from einsum_cascades.errors import InputError, Location
-from fusemax.cli import completion
-
-_SIZE = re.compile(r"2\*\*(?P<exponent>[0-9]{1,3})|(?P<digits>-?[0-9](?:_?[0-9]){0,99})")
-_BYTES = re.compile(r"(?:2\*\*(?P<exponent>[0-9]{1,2})|(?P<digits>[0-9](?:_?[0-9]){0,30}))\s*(?P<unit>[KMG]iB|B)?")
-_UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_EXPECTED = "a whole number from 1 to 2^50 is expected"
+from einsum_cascades.sizes import read_size
+from fusemax.cli import completion, completion_values
 
 WORKLOAD = "Workload: a model, an attention layer's sizes, or the size of each rank"
 
 
 def size(text: str) -> int:
-    """Return a whole number written as ``65536``, ``65_536`` or ``2**16``.
+    """Return a count written as ``65536``, ``2**16`` or ``64K``.
 
     Raises:
         typer.BadParameter: it is none.
     """
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise typer.BadParameter(f"'{text[:60]}' is no size: {_EXPECTED}")
-    return 1 << int(match["exponent"]) if match["exponent"] else int(match["digits"])
-
-
-def byte_count(text: str) -> int:
-    """Return a number of bytes written as ``16777216``, ``2**24`` or ``16MiB``.
-
-    Raises:
-        InputError: it is none.
-    """
-    match = _BYTES.fullmatch(text.strip())
-    if match is None:
-        raise InputError(f"'{text[:60]}' is no number of bytes", hint="write a whole number, 2**24, or 16MiB")
-    number = 1 << int(match["exponent"]) if match["exponent"] else int(match["digits"])
-    return number * _UNITS[match["unit"] or ""]
+    try:
+        return read_size(text)
+    except InputError as error:
+        raise typer.BadParameter(f"{error.message}: {error.hint}") from None
 
 
 Cascade = Annotated[
@@ -70,7 +52,19 @@ Accounting = Annotated[
 ]
 SetArch = Annotated[
     list[str] | None,
-    typer.Option("--set-arch", metavar="KEY=VALUE", help="Change a value of the machine, such as array_2d.rows=128."),
+    typer.Option(
+        "--set-arch",
+        metavar="KEY=VALUE",
+        help="Change a value of the machine, such as global_buffer.bytes=8MiB.",
+        autocompletion=completion_values.machine_keys,
+    ),
+]
+USUAL_FIGURES: Final = "png,pdf"
+Figures = Annotated[
+    str,
+    typer.Option(
+        "--format", metavar="png|pdf|svg,...", help="Formats of the figures.", autocompletion=completion.figures
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -91,10 +85,14 @@ HfConfig = Annotated[
         metavar="FILE",
         help="A Hugging Face config.json, with --seq-len.",
         rich_help_panel=WORKLOAD,
+        autocompletion=completion.configs,
     ),
 ]
 SeqLen = Annotated[
-    int | None, typer.Option("--seq-len", parser=size, metavar="N", help="Queries, P.", rich_help_panel=WORKLOAD)
+    int | None,
+    typer.Option(
+        "--seq-len", parser=size, metavar="N", help="Queries, P, such as 4096 or 8K.", rich_help_panel=WORKLOAD
+    ),
 ]
 KvLen = Annotated[
     int | None,
@@ -125,7 +123,22 @@ ValueDim = Annotated[
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="RANK=SIZE", help="The size of any rank.", rich_help_panel=WORKLOAD),
+    typer.Option(
+        "--set",
+        metavar="RANK=SIZE",
+        help="The size of any rank, such as M=8K.",
+        rich_help_panel=WORKLOAD,
+        autocompletion=completion_values.rank_sizes,
+    ),
+]
+Rank = Annotated[
+    str | None,
+    typer.Option(
+        "--rank",
+        metavar="RANK",
+        help="The rank whose passes count; the one with most if not given.",
+        autocompletion=completion_values.ranks,
+    ),
 ]
 Causal = Annotated[
     bool, typer.Option("--causal", help="Mask later keys, where the cascade can.", rich_help_panel=WORKLOAD)
@@ -156,10 +169,9 @@ def parse_sizes(settings: Sequence[str]) -> dict[str, int]:
             place = Location("--set", 1, 1, shown, max(1, len(shown)))
             raise InputError("a rank and its size are expected", location=place, hint="write --set RANK=SIZE")
         try:
-            number = size(written)
-        except typer.BadParameter as error:
-            place = Location("--set", 1, text.index("=") + 2, shown, max(1, len(shown)))
-            raise InputError(f"'{written[:60]}' is no size", location=place, hint=_EXPECTED) from error
+            number = read_size(written)
+        except InputError as error:
+            raise error.at(Location("--set", 1, text.index("=") + 2, shown, max(1, len(shown)))) from None
         if sizes.setdefault(rank, number) != number:
             raise InputError(f"rank {rank[:60]} is given two sizes", hint="give one of them")
     return sizes

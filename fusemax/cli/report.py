@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import InputError
 from fusemax.cli import options
+from fusemax.cli.completion_values import columns
 from fusemax.cli.output import quantity, show, write, write_json
+from fusemax.cli.signals import kept
 
 if TYPE_CHECKING:
     import pyarrow
@@ -19,37 +21,54 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS: Final = 12
 SHOWN_FRONTS: Final = 6
-FORMATS: Final = ("png", "pdf")
 
 
 def report(
     source: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="A sweep's folder, or a table of results.")],
-    x: Annotated[str | None, typer.Option("--x", metavar="COLUMN", help="The horizontal axis.")] = None,
-    y: Annotated[str | None, typer.Option("--y", metavar="COLUMN", help="The vertical axis.")] = None,
+    x: Annotated[
+        str | None, typer.Option("--x", metavar="COLUMN", help="The horizontal axis.", autocompletion=columns)
+    ] = None,
+    y: Annotated[
+        str | None, typer.Option("--y", metavar="COLUMN", help="The vertical axis.", autocompletion=columns)
+    ] = None,
     objectives: Annotated[
         str,
-        typer.Option(metavar="COLUMN,...", help="What the front is over, lower being better; the two axes by default."),
+        typer.Option(
+            metavar="COLUMN,...",
+            help="What the front is over, lower being better; the two axes by default.",
+            autocompletion=columns,
+        ),
     ] = "",
     maximize: Annotated[
-        str, typer.Option(metavar="COLUMN,...", help="Objectives of which higher is better; util_1d and util_2d are.")
+        str,
+        typer.Option(
+            metavar="COLUMN,...",
+            help="Objectives of which higher is better; util_1d and util_2d are.",
+            autocompletion=columns,
+        ),
     ] = "",
     by: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN,...|none", help="Columns whose values have a front each; the workload's if not given."
+            metavar="COLUMN,...|none",
+            help="Columns whose values have a front each; the workload's if not given.",
+            autocompletion=columns,
         ),
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", metavar="CONDITION", help="Only points that hold this, such as 'area_mm2 <= 200'."),
+        typer.Option(
+            "--where",
+            metavar="CONDITION",
+            help="Only points that hold this, such as 'area_mm2 <= 200'.",
+            autocompletion=columns,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where the files go; DIR/report or FILE-report by default."),
     ] = None,
-    formats: Annotated[
-        str | None, typer.Option("--format", metavar="png|pdf", help="Of the figure; both by default.")
-    ] = None,
+    formats: options.Figures = options.USUAL_FIGURES,
     json: options.Json = False,
 ) -> None:
     """Find the Pareto front of a sweep, and write it as a table, a figure and a page.
@@ -59,20 +78,21 @@ def report(
     network: it shows the points with their details, on axes and with
     filters of the reader's choice.
     """
+    from fusemax.figures.style import formats_named
     from fusemax.report.choose import choose
     from fusemax.report.load import narrow, read_results
     from fusemax.report.make import as_dict, find_front, write_report
     from fusemax.tables import check_folder
 
-    if formats is not None and formats not in FORMATS:
-        raise unknown("format", formats, FORMATS)
+    wanted = formats_named(formats)
     folder = out or (source / "report" if source.is_dir() else source.with_name(f"{source.stem}-report"))
     check_folder(folder)
     results = narrow(read_results(source), where or [])
     apart = None if by is None else [] if by == "none" else _names("--by", by)
     choice = choose(results.table, x, y, _names("--objectives", objectives), _names("--maximize", maximize), apart)
     found = find_front(results, choice)
-    files = write_report(found, folder, (formats,) if formats else FORMATS)
+    with kept(lambda: f"files that are in {folder} are whole; the same command writes them all anew"):
+        files = write_report(found, folder, wanted)
     if json:
         write_json(as_dict(found, files))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ import typer
 
 from fusemax.cli import options
 from fusemax.cli.output import progress, show, write, write_json
+from fusemax.cli.signals import kept
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -23,6 +24,7 @@ def reproduce(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path("results"),
     accounting: options.Accounting = "published",
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures 6a to 12.")] = True,
+    formats: options.Figures = options.USUAL_FIGURES,
     json: options.Json = False,
 ) -> None:
     """Run the published evaluation and set the results beside the published ones.
@@ -30,48 +32,49 @@ def reproduce(
     Five configurations, four models and six lengths; attention alone,
     end to end with the linear layers, and area against latency. Tables are
     written as CSV and, where pyarrow is installed, Parquet; figures as PNG
-    and PDF. The exit status is 1 if, under the accounting 'published', a
-    published figure is missed; 'physical' also shows how the paper's
-    conclusions move.
+    and PDF, or as SVG (--format svg). The exit status is 1 if, under the
+    accounting 'published', a published figure is missed; 'physical' also
+    shows how the paper's conclusions move.
     """
     from einsum_cascades.extras import installation
+    from fusemax.figures.style import formats_named
     from fusemax.summary import missed_text
-    from fusemax.tables import FORMATS, check_folder, formats, write_table
+    from fusemax.tables import FORMATS, check_folder, write_table, written_formats
     from hw_models.accounting import accounting_named
 
     name = accounting_named(accounting).name
     check_folder(out)
-    found, files = _compute(name, out if figures else None)
-    tables = found[name] | _comparisons(name, found)
-    for table, frame in tables.items():
-        files += write_table(frame, out / table)
+    with kept(lambda: f"files that are in {out} are whole; the same command writes them all anew"):
+        found, files = _compute(name, out if figures else None, formats_named(formats))
+        tables = found[name] | _comparisons(name, found)
+        for table, frame in tables.items():
+            files += write_table(frame, out / table)
     missed = _missed(name, tables)
     if json:
         write_json(_report(name, tables, missed, files))
     else:
         _show(name, tables, missed)
         write(f"{len(files)} files in {out}")
-        if formats() != FORMATS:
+        if written_formats() != FORMATS:
             write(f"tables are written as CSV alone; Parquet needs pyarrow: {installation('sweep')}")
     if len(missed):
         typer.echo(f"error: {missed_text(missed)}", err=True)
         raise typer.Exit(FAILED)
 
 
-def _compute(accounting: str, out: Path | None) -> tuple[dict[str, Tables], list[Path]]:
+def _compute(accounting: str, out: Path | None, formats: Sequence[str]) -> tuple[dict[str, Tables], list[Path]]:
     """Return the tables by accounting, and the figures drawn if a folder is given.
 
     What an accounting changes is seen against ``published``, which is computed too.
     """
     from fusemax.experiments import reproduce, steps
     from fusemax.figures import FIGURES, draw_all
-    from fusemax.figures.style import FORMATS
 
     names = dict.fromkeys(("published", accounting))
-    drawn = len(FIGURES) * len(FORMATS) if out else 0
+    drawn = len(FIGURES) * len(formats) if out else 0
     with progress(steps() * len(names) + drawn) as step:
         found = {name: reproduce(name, step) for name in names}
-        files = draw_all(found[accounting], out / "figures", lambda p: step(p.name)) if out else []
+        files = draw_all(found[accounting], out / "figures", lambda p: step(p.name), formats) if out else []
     return found, files
 
 

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 def rewrite(
     cascade: options.CascadeArgument,
-    rank: Annotated[
-        str | None,
-        typer.Option("--rank", metavar="RANK", help="The rank whose passes count; the one with most if not given."),
-    ] = None,
+    rank: options.Rank = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the derived cascade here.")] = None,
     passes: Annotated[
         int | None, typer.Option("--passes", min=1, metavar="N", help="Show the best form with this many passes.")
@@ -105,13 +102,17 @@ def as_dict(derivation: Derivation) -> dict[str, Any]:
                 "error": step.error,
                 "warnings": list(step.warnings),
                 "caution": step.caution,
+                "compared": step.compared,
+                "hidden": step.hidden,
             }
             for step in derivation.steps
         ],
         "passes": derivation.passes,
+        "warnings": list(derivation.warnings),
         "risks": [str(risk) for risk in risks(derivation.source)],
         "obstacles": list(derivation.obstacles),
         "offers": [{"rewrite": str(offer), "warnings": list(offer.warnings)} for offer in derivation.offers],
+        "refused": [{"rewrite": str(step), "reasons": list(step.warnings)} for step in derivation.refused],
         "cascade": str(derivation.cascade),
     }
 
@@ -123,18 +124,24 @@ def _show(derivation: Derivation) -> None:
     view.add_column("rewrite")
     view.add_column(f"passes over {derivation.rank}", justify="right")
     view.add_column("error", justify="right")
-    view.add_row(derivation.source.name, str(derivation.passes_before), "")
+    view.add_column("values compared", justify="right")
+    view.add_row(derivation.source.name, str(derivation.passes_before), "", "")
     for step in derivation.steps:
-        view.add_row(step.rewrite.describe(), str(step.passes), f"{step.error:.0e}")
+        view.add_row(step.rewrite.describe(), str(step.passes), f"{step.error:.0e}", f"{step.compared:,}")
     show(view)
     if not derivation.steps:
         write("no rewrite lowers the passes" if derivation.passes > 1 else "one pass is the least there is")
-    lines = [f"caution: {text}" for text in derivation.cautions]
+    hidden = min((step.hidden for step in derivation.steps), default=0)
+    lines = [f"in the check, masks hide whole tiles of {hidden:,} rows"] if hidden else []
+    lines += [f"caution: {text}" for text in derivation.cautions]
     lines += [f"in the source: {risk}" for risk in risks(derivation.source)]
     lines += [f"warning: {text}" for text in derivation.warnings]
     lines += [f"in the way: {text}" for text in derivation.obstacles]
     for offer in derivation.offers:
         lines.append(f"not taken, since it can overflow: {offer}")
         lines += [f"  {text}" for text in offer.warnings]
+    for step in derivation.refused:
+        lines.append(f"not taken, since it is wrong: {step}")
+        lines += [f"  {text}" for text in step.warnings]
     if lines:
         write("\n".join(lines))

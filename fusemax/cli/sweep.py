@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusemax.cli import completion, options
-from fusemax.cli.group import INTERRUPTED
 from fusemax.cli.output import quantity, write, write_json
+from fusemax.cli.signals import kept
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -50,7 +50,12 @@ def sweep(
     ] = None,
     batch_points: Annotated[
         int | None,
-        typer.Option("--batch-points", min=1, metavar="N", help="Points that are written at a time, in a new DIR."),
+        typer.Option(
+            "--batch-points",
+            parser=options.size,
+            metavar="N",
+            help="Points that are written at a time, in a new DIR, such as 1M.",
+        ),
     ] = None,
     on_change: Annotated[
         OnChange, typer.Option("--on-change", help="If DIR holds another sweep: refuse, or discard it and restart.")
@@ -67,12 +72,13 @@ def sweep(
     from einsum_cascades.errors import InputError
     from fusemax.sweep.best import best
     from fusemax.sweep.runner import run
-    from fusemax.sweep.store import open_store
 
     if workers and scheduler:
         raise InputError("--workers and --scheduler are both given", hint="a cluster has the workers it has")
+    if batch_points is not None and batch_points < 1:
+        raise InputError(f"--batch-points is {batch_points}", hint="a whole number of 1 or more is expected")
     watcher = _watcher(quiet=json)
-    try:
+    with kept(lambda: _kept(out)):
         with watcher:
             outcome = run(
                 spec,
@@ -83,19 +89,24 @@ def sweep(
                 on_change=on_change.value,
                 watcher=watcher,
             )
-    except KeyboardInterrupt:
-        try:
-            store = open_store(out)
-            there = f"{store.points_done:,} of {store.header.points:,} points are in {out}; "
-        except InputError:
-            there = ""
-        typer.echo(f"stopped: {there}the same command goes on from there", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    found = best(outcome.store)
+        found = best(outcome.store)
     if json:
         write_json(_report(outcome, found))
     else:
         _show(outcome, found)
+
+
+def _kept(out: Path) -> str:
+    """Return what is in a folder, and how to go on."""
+    from einsum_cascades.errors import InputError
+    from fusemax.sweep.store import open_store
+
+    try:
+        store = open_store(out)
+        there = f"{store.points_done:,} of {store.header.points:,} points are in {out}"
+    except InputError:
+        there = f"no point is in {out} yet"
+    return f"{there}; the same command goes on from there"
 
 
 def _watcher(*, quiet: bool) -> Any:

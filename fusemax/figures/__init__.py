@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,13 +30,19 @@ FIGURES: Final[dict[str, Callable[[Tables], Figure]]] = {
 """File name (no suffix) to the function that draws it from the tables."""
 
 
-def draw_all(tables: Tables, out_dir: Path | str, progress: Callable[[Path], None] | None = None) -> list[Path]:
-    """Draw every figure as PNG and PDF; the same tables give the same bytes.
+def draw_all(
+    tables: Tables,
+    out_dir: Path | str,
+    progress: Callable[[Path], None] | None = None,
+    formats: Sequence[str] = style.USUAL_FORMATS,
+) -> list[Path]:
+    """Draw every figure as PNG and PDF, or in the formats named; the same tables give the same bytes.
 
     Args:
         tables: ``attention``, ``utilization_2d``, ``end_to_end`` and ``pareto``.
         out_dir: folder for the files, made if missing.
         progress: called with each path once it is written.
+        formats: of each figure.
 
     Returns:
         The paths written, in the figures' order.
@@ -48,7 +54,7 @@ def draw_all(tables: Tables, out_dir: Path | str, progress: Callable[[Path], Non
     paths: list[Path] = []
     with style.style():
         for name, draw in FIGURES.items():
-            for path in style.save(draw(tables), Path(out_dir) / name):
+            for path in style.save(draw(tables), Path(out_dir) / name, formats):
                 paths.append(path)
                 if progress is not None:
                     progress(path)

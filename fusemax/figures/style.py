@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from einsum_cascades.errors import unknown
 from fusemax.published import CONFIGS, MODELS
 from fusemax.tables import write_atomically
 
@@ -61,9 +62,14 @@ BASELINE_LINE: Final[Any] = {"color": BLACK, "linewidth": 0.7, "linestyle": (0, 
 FORMATS: Final = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
 }
+"""Formats of figures, and what is left out of each so that the same figure gives the same bytes."""
+USUAL_FORMATS: Final = ("png", "pdf")
+"""Formats that figures are written in if none is asked for."""
 
 _RC: Final[Any] = {
+    "svg.hashsalt": "fusemax",
     "font.family": "DejaVu Sans",
     "font.size": FONT_PT,
     "axes.titlesize": FONT_PT,
@@ -210,8 +216,21 @@ def plain_panel(axes: Axes) -> None:
     axes.grid(axis="y")
 
 
-def save(figure: Figure, stem: Path, formats: Iterable[str] = tuple(FORMATS)) -> list[Path]:
-    """Write a figure as PNG and PDF, or in one of them; the same figure gives the same bytes.
+def formats_named(text: str) -> tuple[str, ...]:
+    """Return the formats of a list with commas, such as ``svg`` or ``png,svg``.
+
+    Raises:
+        InputError: there is no such format.
+    """
+    names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",")))
+    for name in names:
+        if name not in FORMATS:
+            raise unknown("format", name, FORMATS)
+    return names
+
+
+def save(figure: Figure, stem: Path, formats: Iterable[str] = USUAL_FORMATS) -> list[Path]:
+    """Write a figure as PNG and PDF, or in the formats named; the same figure gives the same bytes.
 
     Raises:
         InputError: the place cannot be written.

@@ -10,18 +10,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from einsum_cascades.errors import InputError, Location
+from einsum_cascades.errors import InputError
 from einsum_cascades.extras import require
 from fusemax.report.columns import STATUS, common_reasons
-from fusemax.sweep.parts import Batch, DamageError, read_part
-from fusemax.sweep.store import HEADER, POINTS, open_store
+from fusemax.sweep.store import HEADER, open_store
 from fusemax.tables import FORMATS, arrow_table, read_arrow, read_table
 
 if TYPE_CHECKING:
     from pyarrow import Table
 
 _REPORT: Final = "a report needs the folder of a sweep, or a table of results (.parquet or .csv)"
-_MEND: Final = "run the sweep again: it finds what is damaged and computes it anew"
 
 
 @dataclass(frozen=True)
@@ -100,6 +98,8 @@ def narrow(results: Results, where: Sequence[str]) -> Results:
 
 
 def _read_sweep(folder: Path) -> Results:
+    import pyarrow as pa
+
     if not (folder / HEADER).exists():
         tables = sorted(p.name for p in folder.iterdir() if p.suffix in FORMATS)
         raise InputError(
@@ -110,7 +110,7 @@ def _read_sweep(folder: Path) -> Results:
     batches = store.done  # once: a run may be adding to them
     return _results(
         folder.resolve().name,
-        _join(folder / POINTS, batches),
+        pa.concat_tables(store.tables(parts=batches), promote_options="permissive") if batches else pa.table({}),
         points=store.header.points,
         done=sum(map(len, batches)),
         spec=store.text,
@@ -130,29 +130,6 @@ def _results(name: str, table: Table, *, points: int, done: int, **others: Any) 
         left_out = tuple((c["values"], c["counts"]) for c in counts if c["values"] != "ok")
         table = table.filter(pc.equal(status, "ok")).drop_columns([STATUS])
     return Results(name, table, left_out, points, done, filtered, **others)
-
-
-def _join(folder: Path, batches: Sequence[Batch]) -> Table:
-    """Return the rows of all parts in order.
-
-    Raises:
-        InputError: a part is damaged, or has other columns than the others.
-    """
-    import pyarrow as pa
-
-    try:
-        tables = [_read_part(folder / batch.name, batch) for batch in batches]
-        return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
-    except pa.ArrowException as error:
-        raise InputError(f"the parts in '{folder}' have different columns: {error}", hint=_MEND) from error
-
-
-def _read_part(path: Path, batch: Batch) -> Table:
-    try:
-        read_part(path, batch)
-        return read_arrow(path)
-    except DamageError as error:
-        raise InputError(f"cannot read this part: {error}", location=Location(str(path)), hint=_MEND) from error
 
 
 def _nothing(results: Results) -> InputError:

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 from functools import cached_property
 from math import isfinite, log
 from typing import Any, Final, Literal, TypeAlias
@@ -23,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.sizes import EXPECTED, Unit, read_size
 from einsum_cascades.yaml_source import Node
 from fusemax.sweep.sampling import uniform
 
@@ -32,10 +35,12 @@ Array: TypeAlias = npt.NDArray[Any]
 
 MOST_VALUES: Final = 1_000_000
 LARGEST: Final = 2**50
+SMALLEST_NUMBER, LARGEST_NUMBER = 1e-18, 1e18
+_DIGITS: Final = 60
+"""Enough that a whole number up to 2^50 is rounded right after a million products."""
 _FORMS: Final = ("values", "range", "log_range", "random")
 _OPTIONS: Final = ("factor", "multiple_of", "scale", "seed")
-_NUMBER = re.compile(r"(?P<digits>[0-9](?:_?[0-9]){0,30})\s*(?P<unit>[KMG]iB)?|2\*\*(?P<exponent>[0-9]{1,2})")
-_UNITS: Final = {None: 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_PLAIN = re.compile(r"[0-9_]+|2\*\*[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -211,7 +216,7 @@ class _Form:
     @cached_property
     def multiple(self) -> int | None:
         if "multiple_of" in self.parts:
-            return self.parts["multiple_of"].integer(minimum=1, maximum=LARGEST)
+            return int(_number(self.name, "whole", self.parts["multiple_of"], True))
         return 1 if self.whole else None
 
     def numbers(self, *lengths: int) -> list[int | float]:
@@ -224,11 +229,27 @@ class _Form:
             raise items[1].error(f"the range ends at {found[1]}, before it starts", f"it starts at {found[0]}")
         return found
 
-    def rounded(self, values: Array) -> Listed:
-        """The values, rounded as the axis asks, each once."""
-        if self.multiple is not None:
-            values = np.maximum(np.rint(values / self.multiple), 1).astype(np.int64) * self.multiple
-        return Listed(tuple(dict.fromkeys(values.tolist())))
+    def powers(self, start: float, stop: float, factor: float | None, count: int) -> Listed:
+        """The values from ``start`` on, each the last times a factor, up to ``stop`` if none is given, each once.
+
+        Whole numbers are the exact values, rounded.
+        """
+        if self.multiple is None:
+            even = np.linspace(0, 1, count)
+            values = _spread(start, stop, even, True) if factor is None else start * np.power(factor, np.arange(count))
+            return Listed(tuple(dict.fromkeys(values.tolist())))
+        with localcontext(prec=_DIGITS):
+            value, ratio = Decimal(start), Decimal(1)
+            if factor is not None:
+                ratio = Decimal(factor)
+            elif count > 1:
+                ratio = (Decimal(stop) / Decimal(start)) ** (Decimal(1) / (count - 1))
+            found: dict[Scalar, None] = {}
+            for _ in range(count):
+                exact = value.quantize(Decimal("1e-30"))  # what is lost to rounding so far is less
+                found[max(round(exact / self.multiple), 1) * self.multiple] = None
+                value *= ratio
+        return Listed(tuple(found))
 
 
 def _range(form: _Form) -> Values:
@@ -245,12 +266,20 @@ def _range(form: _Form) -> Values:
         raise form.parts["multiple_of"].error("a range with a step is not rounded", "leave one of them out")
     if not rest and form.multiple:
         start = -(-int(start) // form.multiple) * form.multiple
-    count = (
-        int((stop - start) / step * (1 + 1e-12)) + 1 if not form.whole else (int(stop) - int(start)) // int(step) + 1
-    )
-    if count < 1:
+    if form.whole:
+        steps = (int(stop) - int(start)) // int(step)
+    else:
+        if stop - step == stop and start < stop:
+            raise form.bounds.error(
+                f"a step of {step:g} does not change {stop:g}", "give a larger step, or a log_range"
+            )
+        wanted = (stop - start) / step
+        steps = int(min(wanted + min(1e-12 * wanted, 1e-3), LARGEST))
+    if steps < 0:
         raise form.bounds.error(f"no multiple of {form.multiple} lies in this range")
-    return Stepped(start, step, count)
+    if steps >= LARGEST:
+        raise form.bounds.error("these are 2^50 values or more", "give a larger step, or draw samples")
+    return Stepped(start, step, steps + 1)
 
 
 def _log_range(form: _Form) -> Values:
@@ -262,13 +291,13 @@ def _log_range(form: _Form) -> Values:
         factor = form.parts["factor"].number(above=1)
         count = int(log(stop / start) / log(factor) + 1e-9) + 1
         _few(count, form.bounds)
-        return form.rounded(start * np.power(factor, np.arange(count)))
+        return form.powers(start, stop, factor, count)
     if not rest:
         if form.sampled:
             return _continuum(form, start, stop, log_scale=True)
         raise form.bounds.error("the number of values is missing", "write [start, stop, n], or add factor: 2")
     count = _count(rest[0], form)
-    return form.rounded(_spread(start, stop, np.linspace(0, 1, count), True))
+    return form.powers(start, stop, None, count)
 
 
 def _random(form: _Form) -> Values:
@@ -340,27 +369,34 @@ def _scalar(name: str, kind: AxisKind, node: Node) -> Scalar:
     return _number(name, kind, node, True)
 
 
-def _form_of_numbers(name: str) -> str:
-    units = ", 16MiB" if "bytes" in name else ""
-    return f"write a number such as 1024, 2**20{units}, a list of numbers, or {{range: [start, stop, step]}}"
+def _form_of_numbers(name: str, kind: AxisKind) -> str:
+    expected = EXPECTED[_unit(name)] if kind == "whole" or "bytes" in name else "a number such as 9.4e8 is expected"
+    return f"{expected}; or a list of them, or {{range: [start, stop, step]}}"
+
+
+def _unit(name: str) -> Unit:
+    return "bytes" if "bytes" in name else "count"
 
 
 def _number(name: str, kind: AxisKind, node: Node, bounded: bool) -> int | float:
-    """Return a number; text such as ``16MiB`` or ``2**20`` counts as one."""
+    """Return a number; text such as ``16MiB``, ``8K`` or ``2**20`` counts as one."""
     value = node.value
-    if isinstance(value, str) and (match := _NUMBER.fullmatch(value.strip())):
-        if match["exponent"]:
-            value = 1 << int(match["exponent"])
-        elif match["unit"] is None or "bytes" in name:
-            value = int(match["digits"]) * _UNITS[match["unit"]]
+    if isinstance(value, str) and (kind == "whole" or "bytes" in name or _PLAIN.fullmatch(value)):
+        with suppress(InputError):
+            value = read_size(value.removesuffix("/s") if name.endswith("_per_s") else value, _unit(name))
     if kind == "whole" and isinstance(value, float) and isfinite(value) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise node.error(f"'{name}' is a number, found {node.kind}", _form_of_numbers(name))
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or (isinstance(value, float) and not isfinite(value))
+    ):
+        raise node.error(f"'{name}' is a number, found {node.kind}", _form_of_numbers(name, kind))
     if kind == "whole" and not isinstance(value, int):
         raise node.error(f"'{name}' is a whole number, found {node.kind}")
     if bounded and kind == "whole" and not 1 <= value <= LARGEST:
         raise node.error(f"'{name}' is {node.kind}", "a whole number from 1 to 2^50 is expected")
-    if bounded and kind == "number" and not 0 < value <= 1e18:
-        raise node.error(f"'{name}' is {node.kind}", "a number above 0, up to 1e18, is expected")
+    least = SMALLEST_NUMBER if bounded else -LARGEST_NUMBER
+    if (kind == "number" or not bounded) and not least <= value <= LARGEST_NUMBER:
+        raise node.error(f"'{name}' is {node.kind}", f"a number from {least:g} to {LARGEST_NUMBER:g} is expected")
     return value if kind == "whole" else float(value)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_WORKLOADS: Final = 256
+MOST_STATUSES: Final = 1000
+OTHERS: Final = "other reasons"
 OBJECTIVES: Final = ("latency_s", "energy_j", "edp_js")
 
 
@@ -27,7 +29,7 @@ class Best:
 
     Attributes:
         rows: number of rows: points that passed the filters.
-        status: how many rows have each status.
+        status: how many rows have each status; those that come after many others are counted together.
         axes: names of the axes that have more than one value.
         workload_axes: those that say what is computed, not by what; none if that makes too many workloads.
         points: by workload, the values of its axes, and objective: the whole row, with ``edp_js``.
@@ -56,7 +58,7 @@ def best(store: Store) -> Best:
     for table in store.tables():
         frame = table.to_pandas(integer_object_nulls=True)
         found.rows += len(frame)
-        found.status.update(frame["status"].astype(str).value_counts().to_dict())
+        _count(found.status, frame["status"].astype(str).value_counts().to_dict())
         usable = frame[frame["status"] == OK]
         usable = usable.assign(edp_js=usable["latency_s"] * usable["energy_j"])
         for objective in OBJECTIVES:
@@ -66,6 +68,11 @@ def best(store: Store) -> Best:
             key = tuple(None if row[axis] != row[axis] else row[axis] for axis in workload)
             found.points.setdefault(key, {})[objective] = {str(name): value for name, value in row.items()}
     return found
+
+
+def _count(status: Counter[str], counts: dict[str, int]) -> None:
+    for text, number in counts.items():
+        status[text if text == OK or text in status or len(status) < MOST_STATUSES else OTHERS] += number
 
 
 def _least(frame: pd.DataFrame, objective: str, workload: list[str], before: pd.DataFrame | None) -> pd.DataFrame:
@@ -81,7 +88,7 @@ def _least(frame: pd.DataFrame, objective: str, workload: list[str], before: pd.
 
 def _axes(store: Store) -> tuple[str, ...]:
     """Return the names of the columns between ``point`` and ``status`` that have more than one value."""
-    names = store.dataset().schema.names
+    names = store.schema.names
     names = names[names.index("point") + 1 : names.index("status")]
     values: dict[str, set[Any]] = {name: set() for name in names}
     for table in store.tables(names):

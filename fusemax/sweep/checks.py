@@ -8,6 +8,7 @@ from typing import Final
 
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.models import Model
+from einsum_cascades.not_a_rank import scalar_inputs
 from einsum_cascades.schema import check
 from einsum_cascades.yaml_source import Node
 from fusemax.evaluation import DTYPE_BITS, check_dtype
@@ -16,6 +17,7 @@ from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys, schema_of
 from fusemax.sweep.space import Sweep
 from fusemax.workloads import settable_ranks, workload_of
 from hw_models.accounting import ACCOUNTINGS
+from hw_models.gpu.file import GpuSpec
 from hw_models.load import Machine, machine_of
 from hw_models.spatial_file import ArchitectureSpec
 from mappers.strategies import CPU_STRATEGIES, GPU_STRATEGIES, STRATEGIES
@@ -98,10 +100,13 @@ def _check_workloads(sweep: Sweep, by_name: dict[str, Axis], axes: Node) -> None
     keys = {key for file in sweep.resources.machines.values() for key in machine_keys(file)}
     given = {key: size for key, size in whole.items() if key in WORKLOAD}
     ranks = {rank: size for rank, size in whole.items() if rank not in WORKLOAD and rank not in keys}
+    on_gpu = any(schema_of(file) is GpuSpec for file in sweep.resources.machines.values())
     for cascade in sweep.resources.cascades.values():
+        scalars = scalar_inputs(cascade) if on_gpu else ()
+        sizes = {rank: size for rank, size in ranks.items() if rank not in scalars}
         for model in models:
             try:
-                found = workload_of(cascade, model=model, sizes=ranks, **given)  # type: ignore[arg-type]
+                found = workload_of(cascade, model=model, sizes=sizes, **given)  # type: ignore[arg-type]
                 for rank in sorted({r for e in cascade.body for r in e.ranks} & set(settable_ranks(cascade))):
                     found.size(rank)
             except InputError as error:

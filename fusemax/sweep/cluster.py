@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fusemax
 from einsum_cascades.errors import InputError
 from einsum_cascades.extras import require
+from einsum_cascades.files import read_text
 from fusemax.sweep.executors import Crew
 
 CONNECT_S = 10.0
@@ -77,7 +77,7 @@ def _client(distributed: Any, address: str) -> Any:
         if kind != "Scheduler":
             raise ValueError(f"this is a {kind.lower()}")
         return distributed.Client(place, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         said = str(error).splitlines()[0][:200] if str(error) else f"nothing within {CONNECT_S:g} s"
     gc.collect()  # ends a half-made client here: later, it could wait for a lock that Dask holds at that moment
     raise InputError(
@@ -88,7 +88,7 @@ def _client(distributed: Any, address: str) -> Any:
 
 def _address_in(file: Path) -> str:
     """Return the address that a scheduler file holds."""
-    found = json.loads(file.read_text(encoding="utf-8"))
+    found = json.loads(read_text(file))
     return str(found["address"])
 
 
@@ -102,7 +102,7 @@ async def _kind(distributed: Any, address: str) -> str:
 
 
 def _check_versions(client: Any, address: str) -> None:
-    """Raise unless the scheduler and all workers have this fusemax, in the same form: what is sent names its modules."""
+    """Raise unless scheduler and workers have this fusemax, and in the same form: what is sent names its modules."""
 
     def version() -> str:  # nested, so that it is sent as code: a machine without fusemax can run it
         import fusemax

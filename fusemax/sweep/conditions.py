@@ -1,7 +1,7 @@
 """Conditions of a sweep's filters: their text, their tree, and their truth for many points at once.
 
 The grammar is in ``conditions.lark``. ``or`` binds weakest, then ``and``, ``not``, comparisons (which chain, as in
-``64 <= array_2d.rows <= 512``), sums, products, signs and powers. Numbers may end in KiB, MiB or GiB. A comparison
+``64 <= array_2d.rows <= 512``), sums, products, signs and powers. Numbers may end in K, KiB, kB and so on. A comparison
 with a value that a point does not have (a cost of a point without one) is false, and so is its denial.
 """
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from lark import Lark, Token, Transformer, UnexpectedInput
 
 from einsum_cascades.errors import InputError, Location, unknown
+from einsum_cascades.sizes import SUFFIXES
 
 Kind = Literal["number", "text", "truth"]
 Place = Callable[[int, int], Location]
@@ -33,7 +34,7 @@ AREA_OF: Final = "area_of"
 
 _STRING: Final = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
 _NESTING_OPERATOR: Final = re.compile(r"\*\*|//|[-+*/%]|\bnot\b")
-_UNITS: Final = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SUFFIX: Final = re.compile(r"[A-DF-Za-df-z][A-Za-z]*$")
 _FUNCTIONS: Final[dict[str, tuple[int | None, Callable[..., Array]]]] = {
     "abs": (1, np.abs),
     "ceil": (1, np.ceil),
@@ -162,10 +163,10 @@ class _Builder(Transformer[Token, Any]):
 
     def number(self, children: list[Token]) -> Condition:
         (token,) = children
-        digits, unit = (str(token)[:-3], str(token)[-3:]) if token.endswith("iB") else (str(token), "")
-        digits = digits.replace("_", "")
+        suffix = match[0] if (match := _SUFFIX.search(token)) else ""
+        digits = str(token).removesuffix(suffix).replace("_", "")
         value = int(digits) if digits.isdecimal() and len(digits) <= 30 else float(digits)
-        return Condition("number", value * _UNITS.get(unit, 1), (), _span(token))
+        return Condition("number", value * (SUFFIXES["bytes"][suffix] if suffix else 1), (), _span(token))
 
     def text(self, children: list[Token]) -> Condition:
         return Condition("text", str(children[0])[1:-1], (), _span(children[0]))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.not_a_rank import scalar_inputs
 from einsum_cascades.yaml_source import Node
 from fusemax.sweep.batches import BATCHED, Points, evaluate_batch, refuse
 from fusemax.sweep.conditions import Column
@@ -21,6 +22,7 @@ from fusemax.sweep.space import Sweep
 from fusemax.sweep.workloads import WorkloadGroup
 from hw_models.accounting import accounting_named
 from hw_models.batched import batch_area_mm2
+from hw_models.gpu.file import GpuSpec
 from hw_models.load import Machine, machine_of
 from hw_models.spatial_file import ArchitectureSpec
 
@@ -35,6 +37,7 @@ class Group:
         names: names and flags by axis.
         numbers: numbers by axis, a value per point.
         count: how many points.
+        scalars: those of the numbers that are scalar inputs of the cascade, which a GPU's masks depend on.
         file: the machine's file.
         spatial: the machine, if it is a spatial array.
     """
@@ -44,6 +47,7 @@ class Group:
     count: int
     choice: Choice
     workload: WorkloadGroup
+    scalars: Mapping[str, Array]
     file: Node
     spatial: SpatialGroup | None
 
@@ -70,9 +74,12 @@ class Group:
             names.get("dtype"),
             names.get("causal", False),
         )
-        sizes = {key: column for key, column in numbers.items() if key not in keys}
-        workload = WorkloadGroup(cascade, resources.models.get(names.get("model", "")), sizes)
-        return cls(names, numbers, count, choice, workload, file, spatial)
+        scalar = scalar_inputs(cascade) if schema_of(file) is GpuSpec else ()
+        scalars = {key: column for key, column in numbers.items() if key in scalar}
+        sizes = {key: column for key, column in numbers.items() if key not in keys and key not in scalars}
+        model = resources.models.get(names.get("model") or names.get("hf_config", ""))
+        workload = WorkloadGroup(cascade, model, sizes)
+        return cls(names, numbers, count, choice, workload, scalars, file, spatial)
 
     def lookup(self, name: str) -> Column | float | int | str:
         """Return what a filter's name stands for before costs are known."""
@@ -162,7 +169,8 @@ class Group:
             place = where[point : point + 1]
             try:
                 machine = self.machine(point)
-                row = evaluate_point(self.choice, machine, self.workload.at(point, machine.value_bytes))
+                scalars = {key: column[point].item() for key, column in self.scalars.items()}
+                row = evaluate_point(self.choice, machine, self.workload.at(point, machine.value_bytes), scalars)
             except InputError as error:
                 results.fail(place, error.message)
             else:

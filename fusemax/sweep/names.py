@@ -8,6 +8,7 @@ from typing import Final
 
 from einsum_cascades.ir import Cascade
 from einsum_cascades.models import Model
+from einsum_cascades.not_a_rank import scalar_inputs
 from einsum_cascades.schema import Section, leaves
 from einsum_cascades.yaml_source import Node
 from fusemax.sweep.axes import AxisKind
@@ -27,6 +28,7 @@ CHOICES: Final[dict[str, AxisKind]] = {
 }
 WORKLOAD: Final[dict[str, AxisKind]] = {
     "model": "name",
+    "hf_config": "name",
     "batch": "whole",
     "heads": "whole",
     "head_dim": "whole",
@@ -49,13 +51,17 @@ COSTS: Final[dict[str, Kind]] = {
 """The columns that an evaluation fills, in the order of the table."""
 _ASKED: Final = ("causal", "dtype", "accounting")
 _SPECS: Final[dict[str, type[Section]]] = {"cpu": CpuSpec, "gpu": GpuSpec}
-_DESCRIPTIONS: Final = ("kind", "name", "title", "device", "measured", "citation", "products", "value_bits")
+DESCRIPTIONS: Final = ("kind", "name", "title", "device", "measured", "citation", "products", "value_bits")
 _KINDS: Final[dict[type, AxisKind]] = {int: "whole", float: "number", bool: "flag", str: "name"}
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a sweep's names stand for, read once so that a sweep needs no files where its points are evaluated."""
+    """What a sweep's names stand for, read once so that a sweep needs no files where its points are evaluated.
+
+    Attributes:
+        models: by the name or file that the axis ``model`` or ``hf_config`` has.
+    """
 
     cascades: dict[str, Cascade]
     machines: dict[str, Node]
@@ -75,14 +81,19 @@ def schema_of(machine: Node) -> type[Section]:
 
 def machine_keys(machine: Node) -> dict[str, AxisKind]:
     """Return the dotted keys of a machine that an axis may vary."""
-    return {key: _KINDS[kind] for key, kind in leaves(schema_of(machine)).items() if key not in _DESCRIPTIONS}
+    return keys_of(schema_of(machine))
+
+
+def keys_of(schema: type[Section]) -> dict[str, AxisKind]:
+    """Return the dotted keys of a kind of machine that an axis may vary."""
+    return {key: _KINDS[kind] for key, kind in leaves(schema).items() if key not in DESCRIPTIONS}
 
 
 def axis_kinds(resources: Resources) -> dict[str, AxisKind]:
-    """Return the names that axes may have with these cascades and machines."""
+    """Return the names that axes may have with these cascades and machines: as ``evaluate`` has options and ranks."""
     found = {**CHOICES, **WORKLOAD}
     for cascade in resources.cascades.values():
-        found |= dict.fromkeys(settable_ranks(cascade), "whole")
+        found |= dict.fromkeys((*scalar_inputs(cascade), *settable_ranks(cascade)), "whole")
     for machine in resources.machines.values():
         found |= machine_keys(machine)
     return found

@@ -10,13 +10,17 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from einsum_cascades.errors import InputError
+from einsum_cascades.files import MAX_PARQUET_BYTES, read_bytes
+
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 Evaluate: TypeAlias = Callable[[Any, int, int], "pa.Table"]
 """Returns the rows of a sweep's points from one index up to, and without, another."""
@@ -25,6 +29,8 @@ _NAME = re.compile(r"part-(\d{12,})-(\d{12,})\.parquet")
 _HEADER, _POINTS, _DIGEST = b"fusemax.sweep", b"fusemax.points", b"fusemax.sha256"
 _BLANK = b"0" * 64
 _PARTS_WANTED, _LEAST, _MOST = 256, 64, 4096
+MOST_BATCH_POINTS = 2**24
+"""A batch of so many points takes about 2 GB, in a worker and to be read."""
 
 
 class Sweep(Protocol):
@@ -123,11 +129,27 @@ class Header:
 
 @dataclass(frozen=True)
 class Part:
-    """What a part that is whole says of itself."""
+    """A part that is whole, and what it says of itself.
+
+    Attributes:
+        header: of the dataset that it belongs to.
+        schema: its columns.
+        rows: number of its rows.
+        file: to read them from.
+    """
 
     header: Header
     schema: pa.Schema
     rows: int
+    file: pq.ParquetFile = field(repr=False, compare=False)
+
+    def tables(self, columns: Sequence[str] | None, rows: int) -> Iterator[pa.Table]:
+        """Yield its rows, at most so many at a time; of all columns, or of some."""
+        import pyarrow as pa
+
+        chosen = None if columns is None else list(columns)
+        for batch in self.file.iter_batches(batch_size=rows, columns=chosen):
+            yield pa.table(batch).select(chosen or self.schema.names).replace_schema_metadata(None)
 
 
 def batch_named(name: str) -> Batch | None:
@@ -164,16 +186,18 @@ def read_part(path: Path, batch: Batch) -> Part:
         batch: the points that it must hold.
 
     Raises:
-        DamageError: it does not hold them, or a byte of it has changed.
-        OSError: it cannot be read.
+        DamageError: it does not hold them, a byte of it has changed, or it cannot be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    data = path.read_bytes()
+    try:
+        data = read_bytes(path, MAX_PARQUET_BYTES)
+    except InputError as error:
+        raise DamageError(error.message) from None
     try:
         file = pq.ParquetFile(io.BytesIO(data))
-        said, schema, rows = file.metadata.metadata or {}, file.schema_arrow, file.metadata.num_rows
+        said, schema, rows = file.metadata.metadata or {}, file.schema_arrow.remove_metadata(), file.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError, MemoryError):
         raise DamageError("it is no whole Parquet file") from None
     digest = said.get(_DIGEST, b"")
@@ -183,7 +207,7 @@ def read_part(path: Path, batch: Batch) -> Part:
     if said.get(_POINTS) != f"{batch.start} {batch.stop}".encode():
         raise DamageError("it holds other points than its name says")
     try:
-        return Part(Header.from_json(said.get(_HEADER, b"")), schema, rows)
+        return Part(Header.from_json(said.get(_HEADER, b"")), schema, rows, file)
     except ValueError:
         raise DamageError("it does not say which sweep it is of") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,11 @@ class Choice:
     causal: bool = False
 
 
-def evaluate_point(choice: Choice, machine: Machine, workload: Workload) -> Row:
+def evaluate_point(choice: Choice, machine: Machine, workload: Workload, scalars: Mapping[str, int]) -> Row:
     """Return the costs of a point by column.
+
+    Args:
+        scalars: values of scalar inputs, for a GPU.
 
     Raises:
         InputError: it has none.
@@ -45,7 +49,9 @@ def evaluate_point(choice: Choice, machine: Machine, workload: Workload) -> Row:
     elif isinstance(machine, Cpu):
         row = evaluate_on_cpu(choice.cascade, machine, choice.mapper, workload, causal=choice.causal).as_dict()
     else:
-        row = evaluate_on_gpu(choice.cascade, machine, choice.mapper, workload, causal=choice.causal).as_dict()
+        row = evaluate_on_gpu(
+            choice.cascade, machine, choice.mapper, workload, causal=choice.causal, scalars=scalars
+        ).as_dict()
     for column in ("dram_bytes", "buffer_bytes"):
         if row[column] is not None and row[column] > LARGEST:
             raise InputError(f"{column} passes 2^63 - 1")

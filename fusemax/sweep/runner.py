@@ -16,16 +16,20 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import fusemax
 from einsum_cascades.errors import InputError
 from einsum_cascades.extras import require
+from einsum_cascades.numbers import whole
 from fusemax.sweep.cluster import cluster
 from fusemax.sweep.estimate import probes, seconds_per_point
 from fusemax.sweep.executors import Crew, crew, processes
 from fusemax.sweep.parts import Batch, Evaluate, Header, Sweep, encode
-from fusemax.sweep.store import OnChange, Store, Writer, writing
+from fusemax.sweep.store import Store
+from fusemax.sweep.writer import OnChange, Writer, check_on_change, writing
 
+MOST_WORKERS: Final = 4096
 _LOST_IN_VAIN = 3
 
 
@@ -113,13 +117,14 @@ def run(
     """
     require("sweep", "a sweep")
     begin = time.perf_counter()
+    check_on_change(on_change)
+    count = usable_cores() if workers is None else whole("workers", workers, maximum=MOST_WORKERS)
     watcher = watcher or Watcher()
     sweep = _read(spec) if isinstance(spec, str | Path) else spec
     if evaluate is None:
         from fusemax.sweep.evaluate import evaluate_points
 
         evaluate = evaluate_points
-    count = workers or usable_cores()
     plan: Plan | None = None
     with writing(sweep, Path(out), batch_points=batch_points, on_change=on_change, warn=watcher.warned) as writer:
         in_vain, todo = 0, writer.points_left

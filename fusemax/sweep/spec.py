@@ -16,7 +16,8 @@
       - abs(area_mm2 / area_of('fusemax-cloud') - 1) <= 0.02
 
 Axes are named as in ``fusemax evaluate``: ``cascade``, ``arch``, ``mapper``, ``accounting``, ``dtype``, ``causal``, the
-workload's keys, ranks, and dotted keys of the machine's file. ``axes.py`` tells what an axis may be.
+workload's keys (``model`` or ``hf_config``, ``seq_len``, …), ranks, on GPUs scalars such as the width of a window, and
+dotted keys of the machine's file. ``axes.py`` tells what an axis may be.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, Literal
 
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import InputError, all_of, unknown
+from einsum_cascades.files import read_text
 from einsum_cascades.load import load_cascade
-from einsum_cascades.models import load_model
-from einsum_cascades.source_text import read_text
+from einsum_cascades.models import load_model, model_from_hf_config
 from einsum_cascades.yaml_source import Node, parse_yaml
 from fusemax.sweep.axes import Axis, Continuum, Listed, read_axis
 from fusemax.sweep.checks import check_combinations
@@ -43,6 +44,7 @@ from hw_models.load import load_architecture, read_machine_file
 MOST_POINTS: Final = 2**50
 _KEYS: Final = ("title", "axes", "zip", "samples", "filter", "files")
 _NEEDED: Final = ("cascade", "arch", "mapper")
+_MODELS: Final = ("model", "hf_config")
 _DEFAULTS: Final = {"accounting": "published"}
 
 
@@ -64,13 +66,11 @@ def parse_sweep(text: str, file: str = "<text>") -> Sweep:
     Raises:
         InputError: as ``read_sweep``.
     """
-    root = parse_yaml(text, file)
-    parts = root.mapping(allowed=_KEYS, required=("axes",))
+    parts, nodes = _keys(parse_yaml(text, file))
     title = " ".join(parts["title"].string().split()) if "title" in parts else ""
     samples = _samples(parts["samples"]) if "samples" in parts else None
-    nodes = parts["axes"].mapping(required=_NEEDED)
     named: dict[str, Axis] = {
-        key: read_axis(key, "name", nodes[key], samples is not None) for key in (*_NEEDED, "model") if key in nodes
+        key: read_axis(key, "name", nodes[key], samples is not None) for key in (*_NEEDED, *_MODELS) if key in nodes
     }
     resources = _resources(named, nodes)
     axes = _axes(nodes, parts["axes"], resources, samples is not None)
@@ -84,6 +84,30 @@ def parse_sweep(text: str, file: str = "<text>") -> Sweep:
         raise parts["axes"].error(f"these are {sweep.points} points, more than 2^50", "draw samples instead")
     check_combinations(sweep, nodes, parts["axes"])
     return sweep
+
+
+def _keys(root: Node) -> tuple[dict[str, Node], dict[str, Node]]:
+    """Return the parts of the specification, and its axes as written.
+
+    Raises:
+        InputError: keys are missing or unknown, wherever they are; or a model is given in two ways.
+    """
+    axes = root.value.get("axes") if isinstance(root.value, dict) else None
+    faults = []
+    for node, allowed, required in ((root, _KEYS, ("axes",)), (axes, None, _NEEDED)):
+        try:
+            if node is not None:
+                node.mapping(allowed=allowed, required=required)
+        except InputError as error:
+            faults.append(error)
+    if faults:
+        raise all_of(faults)
+    parts = root.mapping()
+    nodes = parts["axes"].mapping()
+    if all(key in nodes for key in _MODELS):
+        place = parts["axes"].keys[_MODELS[1]].location
+        raise InputError("both 'model' and 'hf_config' are axes", location=place, hint="leave one of them out")
+    return parts, nodes
 
 
 def _samples(node: Node) -> Samples:
@@ -110,7 +134,8 @@ def _resources(named: dict[str, Axis], nodes: dict[str, Node]) -> Resources:
                 raise error.at(node.location) from None
         return found
 
-    return Resources(loaded("cascade", load_cascade), loaded("arch", read_machine_file), loaded("model", load_model))  # type: ignore[arg-type]
+    models = loaded("model", load_model) | loaded("hf_config", model_from_hf_config)
+    return Resources(loaded("cascade", load_cascade), loaded("arch", read_machine_file), models)  # type: ignore[arg-type]
 
 
 def _item(node: Node, value: object) -> Node:
@@ -122,11 +147,11 @@ def _item(node: Node, value: object) -> Node:
 
 def _axes(nodes: dict[str, Node], node: Node, resources: Resources, sampled: bool) -> tuple[Axis, ...]:
     kinds = axis_kinds(resources)
-    axes = []
-    for name, value in nodes.items():
-        if name not in kinds:
-            raise unknown("axis", name, kinds, location=node.keys[name].location)
-        axes.append(read_axis(name, kinds[name], value, sampled))
+    if faults := [
+        unknown("axis", name, kinds, location=node.keys[name].location) for name in nodes if name not in kinds
+    ]:
+        raise all_of(faults)
+    axes = [read_axis(name, kinds[name], value, sampled) for name, value in nodes.items()]
     axes += [Axis(name, "name", Listed((value,))) for name, value in _DEFAULTS.items() if name not in nodes]
     return tuple(axes)
 

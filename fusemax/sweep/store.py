@@ -1,4 +1,4 @@
-"""A sweep's dataset on disk: written batch by batch, resumed, verified, read back.
+"""A sweep's dataset on disk, to be read back; ``writer.py`` writes it, batch by batch, and resumes.
 
 A folder holds
 
@@ -10,33 +10,26 @@ A folder holds
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-from uuid import uuid4
+from typing import TYPE_CHECKING, Final
 
-import fusemax
-from einsum_cascades.errors import InputError
+from einsum_cascades.errors import InputError, Location, unknown
 from einsum_cascades.extras import require
-from fusemax.sweep.durable import LOCK, flush_folder, locked, make_folder, remove_temporaries, write_durably
-from fusemax.sweep.parts import Batch, DamageError, Header, Sweep, batch_named, read_part, usual_batch_points
+from einsum_cascades.files import MAX_TABLE_BYTES, MAX_TEXT_BYTES, read_bytes, read_text
+from fusemax.sweep.parts import Batch, DamageError, Header, Part, batch_named, read_part
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     import pyarrow.dataset as pads
 
-OnChange = Literal["refuse", "restart"]
-Warn = Callable[[str], None]
-
-SPEC, HEADER, POINTS, DAMAGED = "sweep.yaml", "sweep.json", "points", "damaged"
-_DISCARDED = ".discarded-"
-_DIFF_LINES = 40
+ROWS: Final = 2**17
+"""Rows that are read at a time."""
+MEND: Final = "run the sweep again: it finds what is damaged and computes it anew"
+SPEC, HEADER, POINTS = "sweep.yaml", "sweep.json", "points"
 
 
 @dataclass(frozen=True)
@@ -71,87 +64,93 @@ class Store:
             parts: the batches wanted; all that are done if not given.
 
         Raises:
-            InputError: nothing is there yet.
+            InputError: nothing is there yet, or a part is no regular file.
         """
         import pyarrow.dataset as pads
 
-        files = [str(self.folder / POINTS / batch.name) for batch in (self.done if parts is None else parts)]
-        if not files:
-            raise InputError(f"'{self.folder}' has no rows yet", hint="run 'fusemax sweep' first")
+        files = [self.folder / POINTS / batch.name for batch in (self._some if parts is None else parts)]
+        for path in files:
+            if not path.is_file():
+                raise _unreadable(path, "it is not a regular file")
         options = pads.ParquetFragmentScanOptions(page_checksum_verification=True)
-        return pads.dataset(files, format=pads.ParquetFileFormat(default_fragment_scan_options=options))
+        scanned = pads.ParquetFileFormat(default_fragment_scan_options=options)
+        return pads.dataset(list(map(str, files)), format=scanned)
 
-    def tables(self, columns: Sequence[str] | None = None, parts: int = 64) -> Iterator[pa.Table]:
-        """Yield the rows that are there, in the order of the points, some parts at a time.
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns.
+
+        Raises:
+            InputError: nothing is there yet, or the first part is damaged.
+        """
+        return self._part(self._some[0]).schema
+
+    def tables(
+        self, columns: Sequence[str] | None = None, *, rows: int = ROWS, parts: Sequence[Batch] | None = None
+    ) -> Iterator[pa.Table]:
+        """Yield the rows that are there, in the order of the points, some at a time: memory for all is not needed.
+
+        Every part is verified, byte for byte, before its first row comes.
 
         Args:
             columns: names of the columns wanted; all if not given.
-            parts: how many parts make a table.
+            rows: that a table has at least, but for the last, and twice as many at most.
+            parts: the batches wanted; all that are done if not given.
 
         Raises:
-            InputError: nothing is there yet, a column is unknown, or a part is damaged.
+            InputError: nothing is there yet, a column is unknown, or a part, which is named, is damaged.
         """
         import pyarrow as pa
 
-        done = self.done
-        for start in range(0, max(1, len(done)), parts):
-            found = self.dataset(done[start : start + parts])
-            try:
-                yield found.to_table(columns=list(columns) if columns is not None else None)
-            except (pa.ArrowException, OSError, ValueError) as error:
-                raise InputError(
-                    f"the rows in '{self.folder}' cannot be read: {str(error).splitlines()[0][:200]}",
-                    hint="run the sweep again: it finds what is damaged and computes it anew",
-                ) from error
+        done = list(self._some if parts is None else parts)
+        schema = self._part(done[0]).schema if done else pa.schema([])
+        for name in columns or ():
+            if name not in schema.names:
+                raise unknown("column", name, schema.names)
+        waiting: list[pa.Table] = []
+        for batch in done:
+            for table in self._part(batch, schema).tables(columns, rows):
+                waiting.append(table)
+                if sum(map(len, waiting)) >= rows:
+                    yield pa.concat_tables(waiting)
+                    waiting = []
+        if waiting:
+            yield pa.concat_tables(waiting)
+
+    @property
+    def _some(self) -> list[Batch]:
+        """The batches that are there, of which there must be one."""
+        if not (done := self.done):
+            raise InputError(f"'{self.folder}' has no rows yet", hint="run 'fusemax sweep' first")
+        return done
+
+    def _part(self, batch: Batch, schema: pa.Schema | None = None) -> Part:
+        """Return a part that is whole and belongs here; with certain columns, if they are given."""
+        path = self.folder / POINTS / batch.name
+        try:
+            part = read_part(path, batch)
+            if part.header != self.header:
+                raise DamageError("it belongs to another sweep or version")
+            if schema is not None and not part.schema.equals(schema):
+                raise DamageError("it has other columns than the first part")
+        except DamageError as error:
+            raise _unreadable(path, str(error)) from None
+        return part
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows that are there, in the order of the points; see ``tables``."""
         import pyarrow as pa
 
-        return pa.concat_tables(self.tables(columns))
+        found = list(self.tables(columns))
+        if found:
+            return pa.concat_tables(found, promote_options="permissive")
+        schema = self.schema
+        return schema.empty_table().select(list(columns if columns is not None else schema.names))
 
     def frame(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the rows that are there as a pandas table; see ``table``."""
         frame: pd.DataFrame = self.table(columns).to_pandas()
         return frame
-
-
-@dataclass(frozen=True)
-class Writer:
-    """A dataset that this process may write, and no other does.
-
-    Attributes:
-        store: the dataset; what parts it has are good.
-        recomputed: files that were found damaged and set aside.
-    """
-
-    store: Store
-    recomputed: tuple[Path, ...]
-
-    @property
-    def points_left(self) -> int:
-        """Number of points, before filters, whose rows are not there."""
-        return self.store.header.points - self.store.points_done
-
-    def left(self) -> Iterator[Batch]:
-        """Yield the batches that have no part now, in order."""
-        header, done = self.store.header, set(self.store.done)
-        return (batch for batch in map(header.batch, range(header.batch_count)) if batch not in done)
-
-    def write(self, batch: Batch, data: bytes) -> None:
-        """Write a part whole, or not at all.
-
-        Raises:
-            InputError: the disk is full or cannot be written; what is there stays good.
-        """
-        try:
-            write_durably(self.store.folder / POINTS / batch.name, data)
-        except OSError as error:
-            raise InputError(
-                f"cannot write to '{self.store.folder}': {error.strerror or error}",
-                hint=f"{self.store.points_done:,} of {self.store.header.points:,} points are there and stay good; "
-                "when there is room, run the same command again to go on",
-            ) from error
 
 
 def open_store(folder: Path | str) -> Store:
@@ -163,8 +162,8 @@ def open_store(folder: Path | str) -> Store:
     require("sweep", "a sweep's folder")
     folder = Path(folder)
     try:
-        header = _read_header(folder)
-        text = (folder / SPEC).read_text(encoding="utf-8")
+        header = read_header(folder)
+        text = read_text(folder / SPEC, MAX_TABLE_BYTES)
     except FileNotFoundError:
         raise InputError(f"'{folder}' holds no sweep", hint="make one with 'fusemax sweep SPEC --out DIR'") from None
     except (OSError, ValueError) as error:
@@ -174,190 +173,23 @@ def open_store(folder: Path | str) -> Store:
     return Store(folder, header, text)
 
 
-@contextmanager
-def writing(
-    sweep: Sweep,
-    folder: Path,
-    *,
-    batch_points: int | None = None,
-    on_change: OnChange = "refuse",
-    warn: Warn = lambda _: None,
-) -> Iterator[Writer]:
-    """Hold a folder for a sweep's dataset: a new one, or one of the same sweep to go on with.
-
-    Parts that are there are verified, byte for byte; what is damaged is named, moved to ``damaged/`` and stands among
-    the batches to do.
-
-    Args:
-        sweep: what is to be computed.
-        folder: where it goes; made if it is not there.
-        batch_points: points of a part of a new dataset; fixed from then on.
-        on_change: what to do if the folder holds another sweep, or one of another version.
-        warn: told each thing that is found damaged.
-
-    Raises:
-        InputError: the folder holds something else, another process writes to it, or it cannot be written.
-    """
-    with ExitStack() as held:
-        try:
-            make_folder(folder)
-            if not (folder / HEADER).exists():
-                _check_free(folder)
-            held.enter_context(locked(folder))
-            writer = _opened(sweep, folder, batch_points, on_change, warn)
-        except OSError as error:
-            raise InputError(
-                f"cannot write to '{folder}': {error.strerror or error}", hint="choose a folder that can be written"
-            ) from error
-        yield writer
+def _unreadable(path: Path, why: str) -> InputError:
+    return InputError(f"this part of a sweep is damaged: {why}", location=Location(str(path)), hint=MEND)
 
 
-def _opened(sweep: Sweep, folder: Path, batch_points: int | None, on_change: OnChange, warn: Warn) -> Writer:
-    aside: list[Path] = []
-
-    def set_aside(path: Path, why: str) -> None:
-        place = _set_aside(folder, path)
-        warn(f"'{path}' is damaged: {why}; moved to '{place}'; what is missing is made anew")
-        aside.append(path)
-
-    remove_temporaries(folder)
-    for stale in folder.glob(f"{_DISCARDED}*"):
-        shutil.rmtree(stale)
-    header = _settled(sweep, folder, batch_points, on_change, set_aside)
-    make_folder(folder / POINTS)
-    remove_temporaries(folder / POINTS)
-    _verify(sweep, folder, header, set_aside)
-    return Writer(Store(folder, header, sweep.text), tuple(aside))
-
-
-def _settled(
-    sweep: Sweep, folder: Path, batch_points: int | None, on_change: OnChange, set_aside: Callable[[Path, str], None]
-) -> Header:
-    """Return the header that the dataset has from now on, on disk beside the spec."""
-    old = _old_header(folder, set_aside)
-    digest = hashlib.sha256(sweep.text.encode()).hexdigest()
-    points = batch_points or (old.batch_points if old else usual_batch_points(sweep.points))
-    new = Header(fusemax.__version__, sweep.seed, sweep.points, points, digest)
-    changed = _change(old, new, sweep, folder) if old else None
-    if changed and on_change == "refuse":
-        raise changed
-    if changed:
-        _discard(folder)
-    elif old and points != old.batch_points:
-        raise InputError(
-            f"'{folder}' has {old.batch_points:,} points to a batch, not {points:,}",
-            hint="that is fixed when the folder is made: leave it out, or choose another folder",
-        )
-    spec, text = folder / SPEC, sweep.text.encode()
-    whole = spec.exists() and spec.read_bytes() == text
-    if old and not changed and spec.exists() and not whole:
-        set_aside(spec, "it is not the text that was written")
-    if not whole:
-        write_durably(spec, text)
-    if not (folder / HEADER).exists():
-        write_durably(folder / HEADER, new.as_json())
-    return new
-
-
-def _old_header(folder: Path, set_aside: Callable[[Path, str], None]) -> Header | None:
-    """Return what the folder was made for, from its good parts if the header is lost; nothing if it is new."""
-    try:
-        return _read_header(folder)
-    except FileNotFoundError:
-        pass
-    except ValueError as error:
-        set_aside(folder / HEADER, str(error))
-    for path in sorted((folder / POINTS).glob("part-*")):
-        batch = batch_named(path.name)
-        if batch is not None:
-            with suppress(DamageError, OSError):
-                return read_part(path, batch).header
-    return None
-
-
-def _read_header(folder: Path) -> Header:
+def read_header(folder: Path) -> Header:
     """Read ``sweep.json``.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: it is not what was written.
     """
-    data = (folder / HEADER).read_bytes()
+    path = folder / HEADER
+    if not os.path.lexists(path):
+        raise FileNotFoundError(path)
     try:
-        return Header.from_json(data)
+        return Header.from_json(read_bytes(path, MAX_TEXT_BYTES))
+    except InputError as error:
+        raise ValueError(f"{HEADER}: {error.message}") from None
     except ValueError as error:
         raise ValueError(f"{HEADER} {error}") from None
-
-
-def _check_free(folder: Path) -> None:
-    """Raise unless a folder without ``sweep.json`` may become a dataset."""
-    ours = {LOCK, SPEC, POINTS, DAMAGED}
-    strange = sorted(path.name for path in folder.iterdir() if path.name not in ours and path.name[0] != ".")
-    if strange:
-        raise InputError(
-            f"'{folder}' holds other files, such as '{strange[0]}'", hint="choose an empty folder, or a new one"
-        )
-
-
-def _change(old: Header, new: Header, sweep: Sweep, folder: Path) -> InputError | None:
-    """Return the error that says how a dataset differs from the sweep, if it does."""
-    otherwise = "choose another folder, or discard what is there with --on-change restart"
-    if old.digest != new.digest:
-        was = folder / SPEC
-        text = was.read_text(encoding="utf-8", errors="replace") if was.exists() else ""
-        names = f"{was}", "the spec given"
-        lines = list(difflib.unified_diff(text.splitlines(), sweep.text.splitlines(), *names, lineterm="", n=1))
-        shown = lines[:_DIFF_LINES] + ["..."] * (len(lines) > _DIFF_LINES)
-        diff = "\n".join(f"  {line}" for line in shown)
-        return InputError(f"'{folder}' holds another sweep: the spec has changed\n{diff}", hint=otherwise)
-    if old.version != new.version:
-        said = f"'{folder}' was computed by fusemax {old.version}, and this is {new.version}: costs may differ"
-        return InputError(said, hint=otherwise)
-    if (old.points, old.seed) != (new.points, new.seed):
-        said = f"'{folder}' says {old.points:,} points and seed {old.seed}, "
-        return InputError(said + f"the spec gives {new.points:,} and {new.seed}", hint=otherwise)
-    return None
-
-
-def _discard(folder: Path) -> None:
-    """Remove a dataset; from the first step on no part of it can be taken for one of another."""
-    points, gone = folder / POINTS, folder / f"{_DISCARDED}{uuid4().hex}"
-    if points.exists():
-        points.rename(gone)
-    for name in (HEADER, SPEC):
-        (folder / name).unlink(missing_ok=True)
-    flush_folder(folder)
-    shutil.rmtree(gone, ignore_errors=True)
-
-
-def _verify(sweep: Sweep, folder: Path, header: Header, set_aside: Callable[[Path, str], None]) -> None:
-    """Set aside what lies among the parts and is none, or is damaged."""
-    for path in sorted((folder / POINTS).iterdir()):
-        if path.name.startswith("."):
-            continue
-        batch = batch_named(path.name)
-        try:
-            if batch is None or not header.has(batch):
-                raise DamageError("it is no part of this sweep")
-            part = read_part(path, batch)
-            if part.header != header:
-                raise DamageError("it belongs to another sweep or version")
-            if not part.schema.equals(sweep.schema):
-                raise DamageError("it has other columns")
-        except (DamageError, OSError) as error:
-            set_aside(path, str(error))
-
-
-def _set_aside(folder: Path, path: Path) -> Path:
-    """Move a file to ``damaged/``, under a name that is free there, and return its place."""
-    aside = folder / DAMAGED
-    make_folder(aside)
-    place = aside / path.name
-    number = 1
-    while place.exists():
-        number += 1
-        place = aside / f"{path.name}.{number}"
-    path.rename(place)
-    flush_folder(path.parent)
-    flush_folder(aside)
-    return place

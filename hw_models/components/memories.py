@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import InputError, check_name
+from einsum_cascades.numbers import finite, whole
+from einsum_cascades.sizes import as_size
 from hw_models.architecture import Architecture, StatedCost
 from hw_models.components.accelergy import memory, memory_table
 from hw_models.components.cacti import sram, sram_table
@@ -32,7 +34,7 @@ NOTHING: Final = MemoryCost(0.0, 0.0, 0.0, 0.0)
 def memory_cost(
     kind: str = "sram",
     *,
-    bytes: int,
+    bytes: int | str,
     width_bits: int,
     ports: int = 1,
     technology_nm: float = BASE_NM,
@@ -43,7 +45,7 @@ def memory_cost(
 
     Args:
         kind: ``sram`` or ``regfile``.
-        bytes: capacity of one instance.
+        bytes: capacity of one instance, such as 262144 or ``256KiB``.
         width_bits: bits moved by one access.
         ports: ports, each of which can read or write in every cycle.
         technology_nm: process node.
@@ -54,11 +56,12 @@ def memory_cost(
         InputError: a name is unknown, a size is not positive, the table has no such kind, number of ports or
             process node, or the size lies outside it and ``extrapolate`` is false.
     """
-    if kind not in _TABLES:
-        raise unknown("kind of memory", kind, _TABLES)
-    name = table or _TABLES[kind][0]
-    if name not in _TABLES[kind]:
-        raise unknown(f"table of the kind {kind}", name, _TABLES[kind])
+    check_name("kind of memory", kind, _TABLES)
+    name = _TABLES[kind][0] if table is None else table
+    check_name(f"table of the kind {kind}", name, _TABLES[kind])
+    bytes = as_size(bytes, "bytes", "bytes")
+    width_bits, ports = whole("width_bits", width_bits), whole("ports", ports)
+    technology_nm = finite("technology_nm", technology_nm, above=0)
     if name == "accelergy" and ports != 1:
         other = [t for t in _TABLES[kind] if t != name]
         hint = f"tables with ports: {', '.join(other)}" if other else "its figures are those of one port"

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from einsum_cascades.schema import Flag, Rate, Section, Size, Text, fault_at
+from einsum_cascades.schema import ByteRate, Bytes, Flag, Rate, Section, Size, Text, fault_at
 from hw_models.cpu.machine import Cpu, Level
 from hw_models.cpu.product_rates import ProductRates, Sizes
 
@@ -25,47 +25,51 @@ Fraction = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
 class CacheSpec(Section):
     """A cache; bandwidths are those of reading it. All its bytes are usable unless the file says otherwise."""
 
-    bytes: Size
-    usable_bytes: Size | None = None
-    shared: Flag = False
-    thread_bytes_per_s: Rate
-    total_bytes_per_s: Rate
-    operand_bytes_per_s: Rate = 1e18
+    bytes: Bytes = Field(description="Capacity, bytes.")
+    usable_bytes: Bytes | None = Field(default=None, description="Of which a run can use, bytes; all if not given.")
+    shared: Flag = Field(default=False, description="Whether all threads share it.")
+    thread_bytes_per_s: ByteRate = Field(description="Bandwidth of reading by one thread, bytes per second.")
+    total_bytes_per_s: ByteRate = Field(description="Bandwidth of reading by all threads, bytes per second.")
+    operand_bytes_per_s: ByteRate = Field(
+        default=1e18, description="What operands of matrix products wait for beside their arithmetic, bytes per second."
+    )
 
 
 class MemorySpec(Section):
     """The memory."""
 
-    thread_bytes_per_s: Rate
-    total_bytes_per_s: Rate
-    operand_bytes_per_s: Rate = 1e18
+    thread_bytes_per_s: ByteRate = Field(description="Bandwidth of reading by one thread, bytes per second.")
+    total_bytes_per_s: ByteRate = Field(description="Bandwidth of reading by all threads, bytes per second.")
+    operand_bytes_per_s: ByteRate = Field(
+        default=1e18, description="What operands of matrix products wait for beside their arithmetic, bytes per second."
+    )
 
 
 class LevelsSpec(Section):
     """The memory hierarchy, nearest first."""
 
-    L1: CacheSpec
-    L2: CacheSpec | None = None
-    L3: CacheSpec | None = None
-    memory: MemorySpec
+    L1: CacheSpec = Field(description="First-level data cache.")
+    L2: CacheSpec | None = Field(default=None, description="Second-level cache.")
+    L3: CacheSpec | None = Field(default=None, description="Third-level cache.")
+    memory: MemorySpec = Field(description="The memory.")
 
 
 class OperatorsSpec(Section):
     """Operations per second of one thread in a vectorised loop; ``transpose`` counts values."""
 
-    add: Rate
-    sub: Rate
-    mul: Rate
-    div: Rate
-    max: Rate
-    min: Rate
-    neg: Rate
-    exp: Rate
-    log: Rate
-    sqrt: Rate
-    tanh: Rate
-    sigmoid: Rate
-    transpose: Rate
+    add: Rate = Field(description="Additions per second.")
+    sub: Rate = Field(description="Subtractions per second.")
+    mul: Rate = Field(description="Multiplications per second.")
+    div: Rate = Field(description="Divisions per second.")
+    max: Rate = Field(description="Maxima per second.")
+    min: Rate = Field(description="Minima per second.")
+    neg: Rate = Field(description="Negations per second.")
+    exp: Rate = Field(description="Exponentials per second.")
+    log: Rate = Field(description="Logarithms per second.")
+    sqrt: Rate = Field(description="Square roots per second.")
+    tanh: Rate = Field(description="Hyperbolic tangents per second.")
+    sigmoid: Rate = Field(description="Sigmoids per second.")
+    transpose: Rate = Field(description="Values transposed per second.")
 
 
 def _products(text: str) -> str:
@@ -81,19 +85,23 @@ def _products(text: str) -> str:
 class CpuSpec(Section):
     """A CPU. Values have 32 bits: its rates were measured with no others."""
 
-    kind: Literal["cpu"]
-    name: Text
-    title: Text | None = None
-    measured: Text | None = None
-    threads: Size
-    value_bits: Literal[32] = 32
-    efficiency: Fraction = 1.0
-    launch_s: Seconds = 0.0
-    task_s: Seconds = 0.0
-    unpacked_multiplications: Annotated[int, Field(strict=True, ge=0, le=2**50)] = 0
-    levels: LevelsSpec
-    operators: OperatorsSpec
-    products: Annotated[str, Field(strict=True, max_length=100_000), AfterValidator(_products)]
+    kind: Literal["cpu"] = Field(description="A CPU.")
+    name: Text = Field(description="For tables.")
+    title: Text | None = Field(default=None, description="The processor.")
+    measured: Text | None = Field(default=None, description="How, when and with what its figures were measured.")
+    threads: Size = Field(description="Threads that run at a time.")
+    value_bits: Literal[32] = Field(default=32, description="Bits of a value.")
+    efficiency: Fraction = Field(default=1.0, description="Speed of a thread while all are busy, of that of one alone.")
+    launch_s: Seconds = Field(default=0.0, description="Overhead of one run, s.")
+    task_s: Seconds = Field(default=0.0, description="Overhead of one task of a thread, s.")
+    unpacked_multiplications: Annotated[int, Field(strict=True, ge=0, le=2**50)] = Field(
+        default=0, description="Multiplications of a product up to which BLAS takes operands as they lie."
+    )
+    levels: LevelsSpec = Field(description="The memory hierarchy, nearest first.")
+    operators: OperatorsSpec = Field(description="Operations per second of one thread.")
+    products: Annotated[str, Field(strict=True, max_length=100_000), AfterValidator(_products)] = Field(
+        description="Rates of matrix products of one thread: lines of rows, columns, depth and flops per second."
+    )
 
 
 def parse_products(text: str) -> ProductRates:

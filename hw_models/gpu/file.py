@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from einsum_cascades.schema import Rate, Section, Size, Text
+from einsum_cascades.schema import ByteRate, Bytes, Rate, Section, Size, Text
 from hw_models.gpu.machine import Gpu, Store, Tensor, Vector
 
 Seconds = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
@@ -17,64 +17,68 @@ VECTOR_RATES: Final = ("special_per_s", "fma_per_s", "alu_per_s", "product_flops
 class TensorSpec(Section):
     """The tensor units; a GPU without ``warpgroup_flops_per_s`` multiplies warp by warp only."""
 
-    warpgroup_flops_per_s: Rate | None = None
-    warp_flops_per_s: Rate
-    latency_s: Seconds
-    clock: Annotated[float, Field(strict=True, ge=0.5, le=1)] = 1.0
+    warpgroup_flops_per_s: Rate | None = Field(
+        default=None, description="Sustained by products of warp groups, flop/s."
+    )
+    warp_flops_per_s: Rate = Field(description="Sustained by products of single warps, flop/s.")
+    latency_s: Seconds = Field(description="From a product's start to its result, s.")
+    clock: Annotated[float, Field(strict=True, ge=0.5, le=1)] = Field(
+        default=1.0, description="The clock while they work, of that at which the other units were measured."
+    )
 
 
 class VectorSpec(Section):
     """The vector lanes and the special-function units."""
 
-    special_per_s: Rate
-    fma_per_s: Rate
-    alu_per_s: Rate
-    product_flops_per_s: Rate
-    latency_s: Seconds
+    special_per_s: Rate = Field(description="Special functions, such as exponentials, per second.")
+    fma_per_s: Rate = Field(description="Fused multiply-adds per second.")
+    alu_per_s: Rate = Field(description="Other operations, such as maxima, per second.")
+    product_flops_per_s: Rate = Field(description="Matrix products of 32-bit values, flop/s.")
+    latency_s: Seconds = Field(description="From an operation's start to its result, s.")
 
 
 class SharedSpec(Section):
     """Shared memory: bytes of one SM, bandwidth of all."""
 
-    bytes: Size
-    bytes_per_s: Rate
+    bytes: Bytes = Field(description="Capacity of one SM's, bytes.")
+    bytes_per_s: ByteRate = Field(description="Bandwidth of all, bytes per second.")
 
 
 class StoreSpec(Section):
     """A memory that all SMs share."""
 
-    bytes: Size
-    bytes_per_s: Rate
-    latency_s: Seconds
+    bytes: Bytes = Field(description="Capacity, bytes.")
+    bytes_per_s: ByteRate = Field(description="Bandwidth of reading, bytes per second.")
+    latency_s: Seconds = Field(description="From a request to its answer, s.")
 
 
 class SmSpec(Section):
     """What an SM holds."""
 
-    registers: Size
-    threads: Size
-    blocks: Size
+    registers: Size = Field(description="32-bit registers.")
+    threads: Size = Field(description="Threads resident at a time.")
+    blocks: Size = Field(description="Thread blocks resident at a time.")
 
 
 class GpuSpec(Section):
     """A GPU. Values have 16 bits: its tensor rates are those of such operands."""
 
-    kind: Literal["gpu"]
-    name: Text
-    device: Text | None = None
-    title: Text | None = None
-    measured: Text | None = None
-    citation: Text | None = None
-    sms: Size
-    value_bits: Literal[16] = 16
-    launch_s: Seconds
-    block_s: Seconds
-    sm: SmSpec
-    tensor: TensorSpec
-    vector: VectorSpec
-    shared: SharedSpec
-    l2: StoreSpec
-    hbm: StoreSpec
+    kind: Literal["gpu"] = Field(description="A GPU.")
+    name: Text = Field(description="For tables.")
+    device: Text | None = Field(default=None, description="A word of the device's name, by which measurements find it.")
+    title: Text | None = Field(default=None, description="What it is, in a line.")
+    measured: Text | None = Field(default=None, description="How, when and with what its figures were measured.")
+    citation: Text | None = Field(default=None, description="Where its other figures come from.")
+    sms: Size = Field(description="Streaming multiprocessors.")
+    value_bits: Literal[16] = Field(default=16, description="Bits of a value.")
+    launch_s: Seconds = Field(description="A kernel that does nothing, s.")
+    block_s: Seconds = Field(description="From a thread block to the next in its place, s.")
+    sm: SmSpec = Field(description="What a multiprocessor holds.")
+    tensor: TensorSpec = Field(description="The tensor units of all multiprocessors.")
+    vector: VectorSpec = Field(description="The vector lanes of all multiprocessors.")
+    shared: SharedSpec = Field(description="Shared memory.")
+    l2: StoreSpec = Field(description="The L2 cache.")
+    hbm: StoreSpec = Field(description="The memory.")
 
 
 def gpu_of(spec: GpuSpec) -> Gpu:

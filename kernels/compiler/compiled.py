@@ -8,10 +8,9 @@ before it runs: `CompiledCascade.live_values`.
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,16 +21,20 @@ from einsum_cascades.extras import require
 from einsum_cascades.inputs import Array, bind_inputs
 from einsum_cascades.interpreter import MAX_VALUES, Interpretation
 from einsum_cascades.ir import Cascade
+from einsum_cascades.numbers import whole
 from einsum_cascades.operations import complete_sizes, iterations
+from einsum_cascades.sizes import as_sizes
 from kernels.compiler.batch import batched, batched_inputs
 from kernels.compiler.loading import load
 from kernels.compiler.source import Program, program_of, source_of
 from kernels.compiler.storage import Axis, Keep, Storage
+from kernels.compiler.texts import MOST_INTEGER
+from kernels.cpu.threads import cpus, run_in_threads
 
 Shape = tuple[int, ...]
 
-_one_at_a_time = threading.Lock()
-"""Numba's plainest threading layer ends the process if two threads start parallel loops at once."""
+_THREAD_POINTS = 100_000
+"""Points of Einsums that a further thread is woken for: to wake one takes about as long."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Tiling:
         block: values of a rank that is walked by blocks.
         rows: most rows at a time.
         values: as many rows are taken as have buffers of this many values, but at least one.
-        workers: threads that share the rows; as many as Numba has, if 0.
+        workers: threads that share the rows; if 0, one for each CPU of this process, fewer for little work.
     """
 
     block: int = 128
@@ -116,7 +119,7 @@ class CompiledCascade:
         """
         if self.jit:
             require("kernels", "a compiled cascade")
-        arrays, found = bind_inputs(self.cascade, inputs, dict(sizes or {}))
+        arrays, found = bind_inputs(self.cascade, inputs, as_sizes("sizes", sizes))
         return self._run(arrays, found)
 
     def run_batched(self, inputs: Mapping[str, Any], sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
@@ -155,10 +158,11 @@ class CompiledCascade:
         Raises:
             InputError: a rank has no size, or a family two.
         """
+        hands = None if workers is None else whole("workers", workers)
         complete = complete_sizes(self.cascade, sizes)
         shown = {t: np.broadcast_to(np.float32(0), self._declared(t, complete)) for t in self.cascade.inputs}
         complete |= iterations(self.cascade, complete)
-        plan = _Plan(self.program, complete, shown, self.tiling, workers or self._workers())
+        plan = _Plan(self.program, complete, shown, self.tiling, hands or self._workers(complete))
         return plan.allocations()
 
     def live_values(self, sizes: Mapping[str, int], *, workers: int = 1) -> int:
@@ -174,25 +178,26 @@ class CompiledCascade:
                 raise InputError(f"rank {rank} of {tensor} has no size", hint=f"give sizes={{'{rank}': ...}}")
         return tuple(sizes[rank] for rank in self.cascade.ranks_of[tensor])
 
-    def _workers(self) -> int:
-        if not self.jit:
+    def _workers(self, sizes: Mapping[str, int]) -> int:
+        if self.tiling.workers or not self.jit:
             return self.tiling.workers or 1
-        import numba
-
-        return self.tiling.workers or int(numba.get_num_threads())
+        points = sum(math.prod(sizes[rank] for rank in einsum.ranks) for einsum in self.program.normal.einsums)
+        return min(cpus(), 1 + points // _THREAD_POINTS)
 
     def _run(self, arrays: dict[str, Array], sizes: dict[str, int]) -> dict[str, Array]:
         complete = sizes | iterations(self.cascade, sizes)
         Interpretation(self.cascade, complete, arrays)
         kind = np.result_type(*arrays.values()) if arrays else np.dtype(np.float64)
         real = np.dtype(np.float32 if kind.itemsize <= 4 else np.float64)
-        plan = _Plan(self.program, complete, arrays, self.tiling, self._workers())
+        plan = _Plan(self.program, complete, arrays, self.tiling, self._workers(complete))
         held = {t: np.ascontiguousarray(a, dtype=real) for t, a in arrays.items()}
         held |= plan.results(real)
-        held |= {a.tensor: np.empty(a.shape, real) for a in plan.buffers()}
-        functions = load(source_of(self.program, real.name), real.name, jit=self.jit)
-        with _one_at_a_time, np.errstate(all="ignore"):
-            plan.call(functions, held, real)
+        wide = self.program.wide
+        held |= {a.tensor: np.empty(a.shape, np.float64 if a.tensor in wide else real) for a in plan.buffers()}
+        integers = max(complete.values(), default=0) < MOST_INTEGER
+        functions = load(source_of(self.program, real.name, integers=integers), real.name, jit=self.jit)
+        with np.errstate(all="ignore"):
+            plan.call(functions, held, real, _in_turn if not self.jit else run_in_threads)
         return {t: held[t].astype(kind, copy=False) for t in self.outputs}
 
 
@@ -271,8 +276,14 @@ class _Plan:
             found[tensor] = np.full(_checked(Allocation(tensor, shape)).shape, np.nan, dtype=real)
         return found
 
-    def call(self, functions: Mapping[str, Any], held: Mapping[str, Array], real: np.dtype[Any]) -> None:
-        """Run the regions one after another."""
+    def call(
+        self,
+        functions: Mapping[str, Any],
+        held: Mapping[str, Array],
+        real: np.dtype[Any],
+        share: Callable[[Callable[[int], None], Sequence[int]], None],
+    ) -> None:
+        """Run the regions one after another; ``share`` lets the workers of one run."""
         n: NDArray[np.int64] = np.array([self.sizes.get(rank, 0) for rank in self.program.ranks], dtype=np.int64)
         for number in range(len(self.program.regions)):
             arrays = {t: held[t] if held[t].ndim else held[t].reshape(1) for t in self.program.arrays(number)}
@@ -280,11 +291,21 @@ class _Plan:
             parts = {part.tensor: np.empty(part.shape, real) for part in self.parts(number)}
             for tensor, operator in folded.items():
                 parts[tensor].fill(operator.identity)
-            passed = (arrays | parts).values()
-            functions[f"run_{number}"](self.in_use(number), self.rows[number], self.tiling.block, n, *passed)
+            workers = self.in_use(number)
+            passed = workers, self.rows[number], self.tiling.block, n, *(arrays | parts).values()
+            share(partial(_work, functions[f"run_{number}"], passed), range(workers))
             for tensor, operator in folded.items():
                 ufunc: Any = operator.numpy
                 arrays[tensor][...] = ufunc.reduce(parts[tensor], axis=0)
+
+
+def _work(run: Callable[..., None], passed: tuple[Any, ...], worker: int) -> None:
+    run(worker, *passed)
+
+
+def _in_turn(work: Callable[[int], None], workers: Sequence[int]) -> None:
+    for worker in workers:
+        work(worker)
 
 
 def _checked(allocation: Allocation) -> Allocation:

@@ -1,19 +1,15 @@
 """From generated text to functions: compiled by Numba and kept on disk, or run as plain Python.
 
-A module's text is written to the user's cache folder under its hash, so that Numba finds what it compiled for
-the same text, machine and version in an earlier process. The text that runs is always the one just generated,
-never one read back.
+The text itself is never read back: what is kept is machine code, under the text's hash (`kernels.cpu.code_cache`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
+import linecache
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -33,43 +29,23 @@ def load(text: str, dtype: str, *, jit: bool = True) -> Functions:
     return _compiled(text) if jit else _plain(text.removeprefix(imports(dtype)))
 
 
-def cache_folder() -> Path:
-    """Return the folder of generated modules: ``fusemax/kernels`` in the user's cache folder.
-
-    Where that cannot be written, a folder of this process.
-    """
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    folder = (Path(base) if base else Path.home() / ".cache") / "fusemax" / "kernels"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass
-    return _own_folder()
-
-
-@cache
-def _own_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="fusemax-"))
-
-
 @cache
 def _compiled(text: str) -> Functions:
-    from kernels.cpu import exponential
+    from numba.core.dispatcher import Dispatcher
 
-    # Numba does not see when a function of another file changes, so that file is a part of the name.
-    contents = text.encode() + Path(exponential.__file__).read_bytes()
-    path = cache_folder() / f"fusemax_cascade_{hashlib.sha256(contents).hexdigest()[:24]}.py"
-    if not path.exists() or path.read_text() != text:
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        os.replace(name, path)
-    module = ModuleType(path.stem)
-    module.__file__ = str(path)
-    sys.modules[path.stem] = module  # where Numba looks for a function's globals when it reads machine code back
-    exec(compile(text, str(path), "exec"), module.__dict__)
+    from kernels.cpu.code_cache import kept
+    from kernels.cpu.compilation import package_source
+
+    source = text.encode() + package_source()
+    name = f"fusemax_cascade_{hashlib.sha256(source).hexdigest()[:24]}"
+    file = f"<{name}>"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    module = ModuleType(name)
+    sys.modules[name] = module  # where Numba looks for a function's globals when it reads machine code back
+    exec(compile(text, file, "exec"), module.__dict__)
+    for function in module.__dict__.values():
+        if isinstance(function, Dispatcher) and function.py_func.__module__ == name:
+            kept(function, source)
     return module.__dict__
 
 
@@ -79,6 +55,6 @@ def _plain(text: str) -> Functions:
     def njit(**_: Any) -> Callable[[Any], Any]:
         return lambda function: function
 
-    space: Functions = {"np": np, "njit": njit, "prange": range, "exp": np.exp}
+    space: Functions = {"np": np, "njit": njit, "exp": np.exp}
     exec(compile(text, "<cascade>", "exec"), space)
     return space

@@ -9,156 +9,13 @@ operations may not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from einsum_cascades.ir import Access, Apply, Cascade, Const, Einsum, Expression, Extent, Index, Number, Size, Var
-from einsum_cascades.operators import OPERATORS
+from einsum_cascades.ir import Access, Apply, Einsum, Var
 from kernels.compiler import names
-from kernels.compiler.storage import Keep, Storage
+from kernels.compiler.texts import FOLDS, Scope, Texts, identity, index
 
 _UNROLL = 4
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
-_COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "=="}
-_FUNCTIONS = {"abs": "abs", "exp": "exp", "log": "np.log", "sqrt": "np.sqrt", "tanh": "np.tanh"}
-_FUNCTIONS |= {"sigmoid": "sigmoid", "max": "maximum", "min": "minimum"}
-_FOLDS = {"add": "add({}, {})", "mul": "{} * {}", "max": "maximum({}, {})", "min": "minimum({}, {})"}
-
-
-@dataclass(frozen=True)
-class Scope:
-    """The loops around a nest.
-
-    Attributes:
-        cascade: the normalised cascade.
-        storage: the storage of its tensors.
-        rows: the rank of the rows in hand, if any.
-        blocks: ranks walked by blocks.
-        values: ranks walked value by value.
-    """
-
-    cascade: Cascade
-    storage: Mapping[str, Storage]
-    rows: str | None
-    blocks: frozenset[str] = frozenset()
-    values: frozenset[str] = frozenset()
-
-    def begins(self, rank: str) -> bool:
-        """Whether the loop of a nest over a rank begins at a value of its own, ``lo_``."""
-        return rank == self.rows or rank in self.blocks
-
-    def extent(self, rank: str) -> str:
-        """How many values a loop of a nest over a rank takes."""
-        return names.length(rank) if self.begins(rank) else names.size(rank)
-
-    def loops(self, einsum: Einsum) -> tuple[str, ...]:
-        """The ranks of an Einsum that a nest loops over."""
-        return tuple(rank for rank in einsum.ranks if rank not in self.values)
-
-    def fresh(self, einsum: Einsum) -> bool:
-        """Whether a fold starts inside the nest."""
-        return not set(einsum.reduced_ranks) & (self.blocks | self.values | {self.rows})
-
-
-# ---------------------------------------------------------------- accesses and expressions
-
-
-def _shifted(text: str, shift: int) -> str:
-    return f"{text} {'-' if shift < 0 else '+'} {abs(shift)}" if shift else text
-
-
-def index(scope: Scope, access: Access, steps: Mapping[str, int] | None = None) -> str:
-    """Return the text of an access; ``steps`` says how far ahead of the loop variable a rank is read."""
-    steps = steps or {}
-    views = dict(scope.cascade.views)
-    if access.tensor not in scope.storage:
-        return _untiled(scope, access, views[access.tensor], steps)
-    found = []
-    for axis in scope.storage[access.tensor].axes:
-        subscript = access.subscripts[axis.position]
-        if axis.keep in (Keep.ROW, Keep.BLOCK):
-            assert isinstance(subscript, Var)
-            found.append(_shifted(names.place(subscript.rank), steps.get(subscript.rank, 0)))
-        elif axis.keep is Keep.RING:
-            entry = _entry(scope, subscript, steps)
-            found.append(f"({entry}) % {axis.depth}" if axis.depth > 1 else "0")
-        else:
-            found.append(_entry(scope, subscript, steps))
-    return f"{names.array(access.tensor)}[{', '.join(found) or '0'}]"
-
-
-def _entry(scope: Scope, subscript: Var | Const | Size, steps: Mapping[str, int]) -> str:
-    """The entry of a whole axis that a subscript touches."""
-    if isinstance(subscript, Const):
-        return str(subscript.value)
-    if isinstance(subscript, Size):
-        return names.size(subscript.rank)
-    at = names.place(subscript.rank)
-    if scope.begins(subscript.rank):
-        at = f"{names.start(subscript.rank)} + {at}"
-    return _shifted(at, subscript.shift + steps.get(subscript.rank, 0))
-
-
-def _untiled(scope: Scope, access: Access, plain: str, steps: Mapping[str, int]) -> str:
-    """A tiled view of a tensor that is kept plain: ``m1*M0 + m0``."""
-    tiles = scope.cascade.ranks_of[access.tensor]
-    at = {r: _entry(scope, s, steps) for r, s in zip(tiles, access.subscripts, strict=True)}
-    found = []
-    for rank in scope.cascade.ranks_of[plain]:
-        text = ""
-        for part in scope.cascade.family(rank) if rank not in at else (rank,):
-            text = f"({text}) * {names.size(part)} + {at[part]}" if text else at[part]
-        found.append(text)
-    return f"{names.array(plain)}[{', '.join(found)}]"
-
-
-class _Texts:
-    """The text of expressions, with the tensors that are variables in the nest."""
-
-    def __init__(self, scope: Scope, variables: Mapping[Access, str], steps: Mapping[str, int] | None = None) -> None:
-        self.scope, self.variables, self.steps = scope, variables, steps or {}
-
-    def of(self, part: Expression) -> str:
-        """Return the text of an expression, in brackets where it needs any."""
-        if isinstance(part, Number):
-            return f"real({_literal(part.value)})"
-        if isinstance(part, Access):
-            return self.variables[part] if part in self.variables else index(self.scope, part, self.steps)
-        if isinstance(part, Index):
-            return f"({_entry(self.scope, Var(part.rank), self.steps)})"
-        if isinstance(part, Extent):
-            return names.size(part.rank)
-        operands = [self.of(operand) for operand in part.operands]
-        if part.operator in _COMPARISONS:
-            return f"real({operands[0]} {_COMPARISONS[part.operator]} {operands[1]})"
-        if part.operator == "where":
-            return f"({operands[1]} if {operands[0]} != 0 else {operands[2]})"
-        if part.operator in _INFIX:
-            return f"({operands[0]} {_INFIX[part.operator]} {operands[1]})"
-        if part.operator == "neg":
-            return f"(-{operands[0]})"
-        if len(operands) == 1:
-            return f"{_FUNCTIONS[part.operator]}(real({operands[0]}))"  # an index or a size is no real number yet
-        return f"{_FUNCTIONS[part.operator]}({', '.join(operands)})"
-
-    def fold(self, total: str, einsum: Einsum) -> str:
-        """Return the text of a fold of one more value into a total."""
-        operator, part = einsum.reductions[0].operator, einsum.expression
-        if operator == "add" and isinstance(part, Apply) and part.operator == "mul":
-            return f"add_product({total}, {self.of(part.operands[0])}, {self.of(part.operands[1])})"
-        return _FOLDS[operator].format(total, self.of(part))
-
-
-def _literal(value: float) -> str:
-    text = repr(float(value))
-    return f"np.{text}" if text in ("inf", "nan") else text.replace("-inf", "-np.inf")
-
-
-def identity(einsum: Einsum) -> str:
-    """Return the text of the neutral element of an Einsum's reduction."""
-    neutral = OPERATORS[einsum.reductions[0].operator].identity
-    assert neutral is not None
-    return f"real({_literal(neutral)})"
 
 
 # ---------------------------------------------------------------- the order of the loops
@@ -288,10 +145,10 @@ class _Nest:
         """Whether an access does not move in the innermost loop."""
         return bool(self.order) and self.order[-1] not in _moves(self.scope, access)
 
-    def texts(self, step: int = 0) -> _Texts:
+    def texts(self, step: int = 0) -> Texts:
         """What an expression is written with, some values of the unrolled loop ahead."""
         loaded = {a: f"x{i}_{step}" for i, a in enumerate(dict.fromkeys(self.still))}
-        return _Texts(self.scope, self.variables | loaded, {self.unrolled or "": step})
+        return Texts(self.scope, self.variables | loaded, {self.unrolled or "": step})
 
     def loads(self, ahead: int) -> Iterator[str]:
         """Yield the loads of what does not move in the innermost loop."""
@@ -326,7 +183,7 @@ class _Nest:
             if self.depth[einsum] == depth:
                 first, *others = self.lanes(einsum)
                 for lane in others:
-                    yield f"{pad}{first} = {_FOLDS[einsum.reductions[0].operator].format(first, lane)}"
+                    yield f"{pad}{first} = {FOLDS[einsum.reductions[0].operator].format(first, lane)}"
                 yield f"{pad}{index(self.scope, einsum.output)} = {first}"
 
     def unrolled_lines(self, depth: int) -> Iterator[str]:

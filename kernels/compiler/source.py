@@ -1,11 +1,13 @@
 """From the loops and the storage of a cascade to the text of a Python module that Numba compiles.
 
-The module has one function per region, which works on a few rows, and one that shares the rows of the region
-out among workers with ``prange``. Both take arrays that the caller has allocated: inputs, results, and the
+The module has one function per region, which works on a few rows, and one that a worker runs for its share of all
+rows; they hold no lock of Python's. Both take arrays that the caller has allocated: inputs, results, and the
 buffers of the workers. The text is built from the checked tree alone; see `names`.
 
-Sums may be reordered (``reassoc``), so that they are vectorised, and a product may be added in one rounding
-(``contract``); everything else is evaluated as written, and infinities and NaN follow IEEE 754.
+The terms of a sum may be added in any order (``reassoc``), so that sums are vectorised, and a product may be added in
+one rounding (``contract``): it overflows only if the sum does. Everything else is evaluated as written, and infinities
+and NaN follow IEEE 754. Zeros keep their signs: without them (``nsz``) the compiler would take common factors out of
+sums, and ``0 * 1e308 + 0 * 1e308`` would be NaN.
 """
 
 from __future__ import annotations
@@ -16,48 +18,56 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from einsum_cascades.interpreter import check_form
-from einsum_cascades.ir import Cascade
+from einsum_cascades.ir import Cascade, Extent, leaves
 from einsum_cascades.operators import OPERATORS, Operator
+from einsum_cascades.value_types import is_wide
 from kernels.compiler import names
 from kernels.compiler.names import check_names
-from kernels.compiler.nest import Scope, fill_lines, nest_lines
+from kernels.compiler.nest import fill_lines, nest_lines
 from kernels.compiler.normalise import normalise
 from kernels.compiler.plan import Fill, Region, Step, Walk, members, regions_of
 from kernels.compiler.storage import Storage, storage_of
+from kernels.compiler.texts import Scope
 
-_IMPORTS = "import numpy as np\nfrom numba import njit, prange\n\n{exp}\n\n"
-_ROOM = __name__.removesuffix(".compiler.source")
-_EXPONENTIALS = {"float32": f"from {_ROOM}.cpu.exponential import exp32 as exp", "float64": "exp = np.exp"}
+_IMPORTS = "import numpy as np\nfrom numba import njit\n\n{exp}\n\n"
+_PACKAGE = __name__.removesuffix(".compiler.source")
+_EXPONENTIALS = {"float32": f"from {_PACKAGE}.cpu.exponential import exp32 as exp", "float64": "exp = np.exp"}
 """In single precision one that vectorises."""
 
 _PRELUDE = """\
 real = np.{dtype}
 
 
-@njit(fastmath={{"reassoc", "contract", "nsz"}}, error_model="numpy", cache=True)
+@njit(fastmath={{"reassoc", "contract"}}, error_model="numpy")
 def add_product(total, a, b):
     return total + a * b
 
 
-@njit(fastmath={{"reassoc", "nsz"}}, error_model="numpy", cache=True)
+@njit(fastmath={{"reassoc"}}, error_model="numpy")
 def add(total, a):
     return total + a
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy")
 def maximum(a, b):
     return a if a >= b or a != a else b
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy")
 def minimum(a, b):
     return a if a <= b or a != a else b
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy")
 def sigmoid(x):
     small = exp(-abs(x))
     return (real(1.0) if x >= real(0.0) else small) / (real(1.0) + small)
+
+
+@njit(error_model="numpy")
+def wide_sigmoid(x):
+    small = np.exp(-abs(x))
+    return (1.0 if x >= 0.0 else small) / (1.0 + small)
 """
 
 
@@ -71,6 +81,7 @@ class Program:
         outputs: the tensors returned.
         regions: the loops.
         storage: where each tensor of ``normal`` lives.
+        wide: tensors of ``normal`` alone that are float64 whatever the others are: parts of an expression that is.
         ranks: every rank, in the order in which the sizes are passed.
     """
 
@@ -79,6 +90,7 @@ class Program:
     outputs: tuple[str, ...]
     regions: tuple[Region, ...]
     storage: dict[str, Storage]
+    wide: frozenset[str]
     ranks: tuple[str, ...]
 
     def arrays(self, region: int) -> list[str]:
@@ -114,8 +126,18 @@ def program_of(cascade: Cascade, outputs: tuple[str, ...]) -> Program:
     regions = regions_of(normal)
     ranks = {r for d in normal.declarations for r in d.ranks} | {r for e in normal.einsums for r in e.ranks}
     ranks |= {r for p in normal.partitions for r in (p.rank, *p.parts)} | {s.rank for s in normal.stop}
+    ranks |= {leaf.rank for e in normal.einsums for leaf in leaves(e.expression) if isinstance(leaf, Extent)}
     storage = storage_of(normal, regions, outputs)
-    return Program(cascade, normal, outputs, regions, storage, tuple(sorted(ranks)))
+    return Program(cascade, normal, outputs, regions, storage, _wide(cascade, normal), tuple(sorted(ranks)))
+
+
+def _wide(cascade: Cascade, normal: Cascade) -> frozenset[str]:
+    """The tensors that normalising a cascade has added, and that hold parts of wide expressions."""
+    found: set[str] = set()
+    for einsum in normal.einsums:
+        if einsum.name not in cascade.ranks_of and is_wide(einsum.expression, found):
+            found.add(einsum.name)
+    return frozenset(found)
 
 
 def needed_for(cascade: Cascade, outputs: tuple[str, ...]) -> Cascade:
@@ -141,9 +163,15 @@ def needed_for(cascade: Cascade, outputs: tuple[str, ...]) -> Cascade:
     )
 
 
-def source_of(program: Program, dtype: str) -> str:
-    """Return the module's text for values of a type, ``float32`` or ``float64``."""
-    functions = chain.from_iterable(_region(program, number) for number in range(len(program.regions)))
+def source_of(program: Program, dtype: str, *, integers: bool = True) -> str:
+    """Return the module's text for values of a type, ``float32`` or ``float64``.
+
+    Args:
+        program: what is written.
+        dtype: the type of the tensors' values.
+        integers: whether indices are compared as integers, which needs sizes below `MOST_INTEGER`.
+    """
+    functions = chain.from_iterable(_region(program, number, integers) for number in range(len(program.regions)))
     return imports(dtype) + "\n\n".join([_PRELUDE.format(dtype=dtype), *functions])
 
 
@@ -152,10 +180,11 @@ def imports(dtype: str) -> str:
     return _IMPORTS.format(exp=_EXPONENTIALS[dtype])
 
 
-def _region(program: Program, number: int) -> Iterator[str]:
-    """Yield the function that works on some rows, and the one that shares them out."""
+def _region(program: Program, number: int, integers: bool) -> Iterator[str]:
+    """Yield the function that works on some rows, and the one that takes a worker's share of them."""
     region, arrays = program.regions[number], program.arrays(number)
-    scope = Scope(program.normal, program.storage, region.rows, values=frozenset(region.batch))
+    batch = frozenset(region.batch)
+    scope = Scope(program.normal, program.storage, region.rows, values=batch, wide=program.wide, integers=integers)
     taken = [] if region.rows is None else [f"first_{number}", names.length(region.rows)]
     taken += [names.place(rank) for rank in region.batch]
     passed = ", ".join([*taken, "block", "n", *map(names.array, arrays)])
@@ -163,7 +192,7 @@ def _region(program: Program, number: int) -> Iterator[str]:
     if region.rows is not None:
         body.insert(0, f"{names.start(region.rows)} = max(first_{number}, 0)")
     body = [*_sizes(program, "\n".join(body)), *body]
-    yield _function('error_model="numpy", nogil=True, cache=True', f"rows_{number}({passed})", body)
+    yield _function(f"rows_{number}({passed})", body)
     yield from _shared(program, number, arrays)
 
 
@@ -176,19 +205,17 @@ def _sizes(program: Program, body: str) -> Iterator[str]:
 
 
 def _shared(program: Program, number: int, arrays: list[str]) -> Iterator[str]:
-    """Yield the function that shares rows out among the workers."""
+    """Yield the function that one of the workers runs, on its share of the rows."""
     region, own = program.regions[number], {*program.own(number), *program.folded(number)}
     given = [f"{names.array(t)}[worker]" if t in own else names.array(t) for t in arrays]
-    head = f"run_{number}(workers, rows, block, n, {', '.join(map(names.array, arrays))})"
+    head = f"run_{number}(worker, workers, rows, block, n, {', '.join(map(names.array, arrays))})"
     if region.rows is None:
-        call = f"rows_{number}({', '.join(['block', 'n', *(text.replace('[worker]', '[0]') for text in given)])})"
-        yield _function('error_model="numpy", nogil=True, cache=True', head, [call])
+        yield _function(head, [f"rows_{number}({', '.join(['block', 'n', *given])})"])
         return
     count = f"n[{program.ranks.index(region.rows)}]"
     lines = [f"groups = ({count} + rows - 1) // rows"]
     lines.append("tasks = " + " * ".join(["groups", *(f"n[{program.ranks.index(r)}]" for r in region.batch)]))
-    lines.append("for worker in prange(workers):")
-    inner = ["for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):"]
+    lines.append("for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):")
     body = ["first = task % groups * rows", *(["rest = task // groups"] if region.batch else [])]
     for rank in reversed(region.batch):
         extent = f"n[{program.ranks.index(rank)}]"
@@ -196,12 +223,11 @@ def _shared(program: Program, number: int, arrays: list[str]) -> Iterator[str]:
     batch = [names.place(rank) for rank in region.batch]
     passed = ["first", f"min(rows, {count} - first)", *batch, "block", "n", *given]
     body.append(f"rows_{number}({', '.join(passed)})")
-    lines += _indented([*inner, *_indented(body)])
-    yield _function('error_model="numpy", parallel=True, nogil=True, cache=True', head, lines)
+    yield _function(head, [*lines, *_indented(body)])
 
 
-def _function(options: str, head: str, body: Iterable[str]) -> str:
-    return "\n".join([f"@njit({options})", f"def {head}:", *_indented(body)]) + "\n"
+def _function(head: str, body: Iterable[str]) -> str:
+    return "\n".join(['@njit(error_model="numpy", nogil=True)', f"def {head}:", *_indented(body)]) + "\n"
 
 
 def _indented(lines: Iterable[str]) -> list[str]:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import InputError, check_name
 from einsum_cascades.extras import require
+from einsum_cascades.numbers import finite, whole
 from kernels.cpu.caches import machine_caches
 from kernels.cpu.threads import cpus, run_in_threads
 from kernels.cpu.tiles import LANES, AttentionShape, Tiles, tiles_for
@@ -80,11 +81,12 @@ def attention(
         InputError: shapes disagree, a size is zero, a dtype is not float32, an unknown cascade, ``out`` cannot hold
             the result, or the extra ``kernels`` is not installed.
     """
+    factor = np.float32(finite("scale", scale, most=float(np.finfo(np.float32).max)))
     call, arrays, result = prepare(q, k, v, cascade, threads, out)
     workspace = np.empty((call.threads, call.workspace_words), dtype=np.float32)
     tiles = call.tiles
     counter = np.zeros(1, dtype=np.int64)
-    settings = np.float32(scale), bool(causal), tiles.queries, tiles.keys, tiles.product_keys, counter
+    settings = factor, bool(causal), tiles.queries, tiles.keys, tiles.product_keys, counter
 
     def work(words: Floats) -> None:
         call.module.kernel(*arrays, *settings, words)
@@ -121,11 +123,8 @@ def plan(shape: AttentionShape, cascade: str, threads: int | None = None) -> Cal
     require("kernels", "attention on this CPU")
     from kernels.cpu.blas import unpacked_multiplications
 
-    if cascade not in _MODULES:
-        raise unknown("cascade with a kernel", cascade, _MODULES)
-    threads = cpus() if threads is None else threads
-    if not isinstance(threads, int) or threads < 1:
-        raise InputError(f"threads is {threads!r}", hint="a number of threads, 1 or more, is needed")
+    check_name("cascade with a kernel", cascade, _MODULES)
+    threads = cpus() if threads is None else whole("threads", threads)
     threads = min(threads, max(1, _operations(shape) // _THREAD_OPERATIONS))
     tiles = tiles_for(
         cascade,

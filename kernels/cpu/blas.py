@@ -25,10 +25,12 @@ from numba.extending import get_cython_function_address
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, unused-ignore]
 
 from kernels.cpu.compilation import compiled, intrinsic
+from kernels.cpu.threads import free_in_children
 
 _SYMBOL = "fusemax_sgemm"
 _UNPACKED = {"SkylakeX": 100**3, "Cooperlake": 100**3, "SapphireRapids": 100**3}
-_lock = threading.Lock()
+_lock = threading.RLock()
+free_in_children(_lock)
 
 llvmlite.binding.add_symbol(_SYMBOL, get_cython_function_address("scipy.linalg.cython_blas", "sgemm"))
 

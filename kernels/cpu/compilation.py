@@ -1,21 +1,26 @@
 """How the kernels are compiled, and the one atomic operation that they need.
 
-Compiled code is kept on disk, so that later processes start at once. Only the contraction of a multiplication and an
-addition into one fused operation is allowed: nothing may assume that there are no infinities or NaNs, which masks and
-maxima need, and nothing need be reassociated, since every loop goes lane by lane.
+Compiled code is kept on disk (`code_cache`), so that later processes start at once. Only the contraction of a
+multiplication and an addition into one fused operation is allowed: nothing may assume that there are no infinities or
+NaNs, which masks and maxima need, and nothing need be reassociated, since every loop goes lane by lane.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba.extending
 from llvmlite import ir  # type: ignore[import-untyped, unused-ignore]
 from numba import njit, types
+from numba.core.compiler_lock import global_compiler_lock
+
+from kernels.cpu.code_cache import kept
+from kernels.cpu.threads import free_in_children
 
 OPTIONS: dict[str, Any] = {
-    "cache": True,
     "nogil": True,
     "boundscheck": False,
     "error_model": "numpy",
@@ -23,8 +28,18 @@ OPTIONS: dict[str, Any] = {
 }
 """Options of ``numba.njit`` for every function of a kernel."""
 
-compiled: Any = njit(**OPTIONS)
-"""Decorator of functions on tiles."""
+free_in_children(global_compiler_lock)
+
+
+@cache
+def package_source() -> bytes:
+    """Return the text of all files of this folder: a function may call any of them, and is compiled with it."""
+    return b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Decorator of functions on tiles."""
+    return kept(njit(**OPTIONS)(function), Path(function.__code__.co_filename).read_bytes() + package_source())
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:

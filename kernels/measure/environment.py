@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +19,18 @@ def processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine() or "unknown processor"
+
+
+def short_name(device: str) -> str:
+    """Return a device's name as a machine's: ``Intel(R) Xeon(R) Gold 6430 CPU`` is ``intel-xeon-gold-6430``."""
+    words = re.sub(r"\((?:R|TM|C)\)|@.*|\b(?:CPU|Processor)\b", " ", device, flags=re.IGNORECASE)
+    return "-".join(re.findall(r"[a-z0-9]+", words.lower())) or "unknown"
+
+
+def same_device(one: str, other: str) -> bool:
+    """Whether the names of two devices, or a name and a text that has it, are of one device."""
+    first, second = short_name(one), short_name(other)
+    return bool(re.search(rf"(?:^|-){first}(?:-|$)", second) or re.search(rf"(?:^|-){second}(?:-|$)", first))
 
 
 def software(*packages: str) -> str:

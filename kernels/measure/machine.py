@@ -14,7 +14,7 @@ from kernels.cpu.attention import prepare
 from kernels.cpu.blas import one_thread, unpacked_multiplications
 from kernels.cpu.caches import machine_caches
 from kernels.measure import loops
-from kernels.measure.environment import processor, software, today
+from kernels.measure.environment import processor, short_name, software, today
 from kernels.measure.levels import memory_levels
 from kernels.measure.operators import operator_rates
 from kernels.measure.products import product_rates, scaling
@@ -25,19 +25,19 @@ PACKAGES = ("numpy", "numba", "scipy", "torch")
 _TASKS = 20_000
 
 
-def measure_cpu(threads: int, *, quick: bool = False, name: str = "cpu") -> Cpu:
+def measure_cpu(threads: int, *, quick: bool = False, name: str = "") -> Cpu:
     """Run all microbenchmarks on some threads.
 
     Args:
         threads: threads that the machine is to be modelled with.
         quick: fewer sizes and rounds.
-        name: what to call the machine.
+        name: what to call the machine; its processor's name if not given.
     """
     rounds = 3 if quick else 7
     launch_s, task_s = _overheads(threads, rounds)
     rates = operator_rates(rounds)
     return Cpu(
-        name=name,
+        name=name or short_name(processor()),
         threads=threads,
         levels=memory_levels(machine_caches(), threads, rounds),
         products=product_rates(rounds, quick=quick),

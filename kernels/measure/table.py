@@ -6,11 +6,12 @@ import csv
 import io
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
-from math import isfinite
 from pathlib import Path
 from typing import Final
 
 from einsum_cascades.errors import InputError, Location, nearest
+from einsum_cascades.files import MAX_TABLE_BYTES, read_text
+from einsum_cascades.spreadsheets import guarded, unguarded
 
 FOLDER: Final = Path(__file__).parents[1] / "measurements"
 """Recorded measurements, one table per kind of device."""
@@ -56,6 +57,7 @@ class Measurement:
 
 
 COLUMNS: Final = tuple(field.name for field in fields(Measurement))
+_SHORTEST_S, _LONGEST_S = 1e-12, 1e9
 _SIZES: Final = ("batch", "heads", "q_len", "kv_len", "head_dim", "repeats")
 
 
@@ -64,7 +66,7 @@ def format_table(rows: Iterable[Measurement]) -> bytes:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(astuple(row) for row in rows)
+    writer.writerows([guarded(v) if isinstance(v, str) else v for v in astuple(row)] for row in rows)
     return stream.getvalue().encode()
 
 
@@ -72,17 +74,9 @@ def read_table(path: Path) -> tuple[Measurement, ...]:
     """Read a table of measurements.
 
     Raises:
-        InputError: the file cannot be read, or is damaged.
+        InputError: the file cannot be read, is too large, or is damaged.
     """
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise InputError(
-            f"cannot read '{path}': {error.strerror or error}", hint="give a table that measure --out wrote"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError("this is not UTF-8 text", location=Location(str(path))) from error
-    return parse_table(text, str(path))
+    return parse_table(read_text(path, MAX_TABLE_BYTES), str(path))
 
 
 def parse_table(text: str, name: str) -> tuple[Measurement, ...]:
@@ -144,11 +138,11 @@ def _measurement(row: dict[str, str], name: str, line: int) -> Measurement:
             seconds[column] = float(row[column])
         except ValueError:
             raise fault(column, "a number") from None
-        if not isfinite(seconds[column]) or seconds[column] <= 0:
-            raise fault(column, "a time above zero")
+        if not _SHORTEST_S <= seconds[column] <= _LONGEST_S:
+            raise fault(column, f"a time from {_SHORTEST_S:g} to {_LONGEST_S:g} seconds")
     if row["causal"] not in ("True", "False"):
         raise fault("causal", "True or False")
-    texts = {c: row[c] for c in ("device", "kernel", "cascade", "dtype", "software", "date")}
+    texts = {c: unguarded(row[c]) for c in ("device", "kernel", "cascade", "dtype", "software", "date")}
     if not row["kernel"]:
         raise fault("kernel", "a kernel's name")
     return Measurement(**texts, **sizes, **seconds, causal=row["causal"] == "True")  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ def test_sizes_that_are_no_sizes(size: int) -> None:
         lambda: model.linear_layers(size),
         lambda: model.linear_layers(1024, batch=size),
     ):
-        with pytest.raises(InputError, match="1 or more"):
+        with pytest.raises(InputError, match="from 1 to 2.100"):
             call()
 
 
@@ -145,3 +145,38 @@ def test_any_configuration_is_a_model_or_refused(tmp_path_factory: pytest.TempPa
     except InputError:
         return
     assert min(model.heads, model.head_dim, model.model_dim, model.ffn_dim) >= 1
+
+
+def test_all_faulty_keys_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nheds: 12\nhead_dim: 8KiB\nmodeldim: 1K\nffn_dim: 2**12\n")
+    with pytest.raises(InputError) as caught:
+        load_model(str(path))
+    told = str(caught.value)
+    for part in (
+        "mine.yaml:2:1: unknown key 'heds'",
+        "did you mean 'heads'",
+        "mine.yaml:4:1: unknown key 'modeldim'",
+        "'heads' is missing",
+        "'model_dim' is missing",
+        "mine.yaml:3:11: head_dim is '8KiB'",
+    ):
+        assert part in told
+    assert told.count("is missing") == 2
+    assert caught.value.message == "unknown key 'heds'"
+
+
+def test_sizes_have_suffixes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nheads: 2**4\nhead_dim: 128\nmodel_dim: 2K\nffn_dim: '8K'\n")
+    model = load_model(str(path))
+    assert (model.heads, model.model_dim, model.ffn_dim) == (16, 2048, 8192)
+
+
+def test_all_that_a_configuration_lacks_is_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"n_heads": "many"}')
+    with pytest.raises(InputError) as caught:
+        load_model(str(path))
+    assert "the model size is missing" in str(caught.value)
+    assert 'n_heads is "many"' in str(caught.value)

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from einsum_cascades.errors import InputError
-from einsum_cascades.yaml_source import MAX_CHARACTERS, MAX_EVENTS, parse_yaml, read_text
+from einsum_cascades.yaml_source import MAX_CHARACTERS, MAX_EVENTS, parse_yaml
 
 
 def fault(text: str) -> InputError:
@@ -155,25 +155,3 @@ def test_a_number_beyond_floating_point_is_refused():
     for text in (".inf", ".nan", "1" * 400):
         with pytest.raises(InputError, match="finite"):
             parse_yaml(text).number()
-
-
-def test_read_text(tmp_path):
-    good = tmp_path / "good.yaml"
-    good.write_text("a: ∨\n", encoding="utf-8")
-    assert read_text(good) == "a: ∨\n"
-    (tmp_path / "binary.yaml").write_bytes(b"a\xff\xfe")
-    (tmp_path / "large.yaml").write_bytes(b"a" * (2**20 + 1))
-    cases = {
-        tmp_path: "this is a directory",
-        tmp_path / "god.yaml": "did you mean 'good.yaml'",
-        tmp_path / "binary.yaml": "not UTF-8 text: byte 1 is 0xff",
-        tmp_path / "large.yaml": "more than 1048576",
-        tmp_path / "a\0b": "cannot be read",
-        tmp_path / ("a" * 5000): "cannot be read",
-        good / "below": "cannot be read",
-    }
-    for path, message in cases.items():
-        with pytest.raises(InputError) as caught:
-            read_text(path)
-        assert message in str(caught.value)
-        assert caught.value.location is not None

@@ -107,7 +107,7 @@ def test_imports_only_what_is_needed(arguments: list[str], unneeded: tuple[str, 
 def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fusemax.evaluation.evaluate", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     result = runner.invoke(app, [*EVALUATE, *WORKLOAD])
-    assert (result.exit_code, result.stderr) == (130, "error: interrupted\n")
+    assert (result.exit_code, result.stderr) == (130, "stopped: nothing is kept; the same command starts anew\n")
 
 
 @pytest.mark.parametrize("error", [RecursionError, MemoryError])

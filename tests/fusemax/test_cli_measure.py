@@ -16,6 +16,7 @@ from fusemax.cli import app
 from fusemax.evaluation import evaluate
 from hw_models.cpu.file import cpu_text
 from hw_models.load import load_machine
+from kernels.measure.environment import same_device, short_name
 from kernels.measure.shapes import SHAPES, Shape
 from kernels.measure.table import COLUMNS, Measurement, format_table, read_table
 
@@ -150,7 +151,7 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
         (("--compare", "--against", table, "--out", tmp_path / "x.csv"), "beside --out"),
         (("--compare", "--threads", 2), "--compare alone runs nothing"),
         (("--compare", "--quick"), "--compare alone runs nothing"),
-        (("--compare", "--against", tmp_path / "none.csv"), "cannot read"),
+        (("--compare", "--against", tmp_path / "none.csv"), "no such file"),
         (("--out", tmp_path), "is a folder, not a file"),
         (("--out", table / "x.csv"), "is a file, not a folder"),
         (("--compare", "--arch", "flat-cloud"), "is a spatial-array, not a CPU"),
@@ -164,3 +165,34 @@ def test_a_group_of_commands() -> None:
     assert "cpu" in runner.invoke(app, ["measure", "--help"]).stdout
     assert runner.invoke(app, ["measure", "tpu"]).exit_code == 2
     assert "--json" in runner.invoke(app, ["measure", "cpu", "--help"]).stdout
+
+
+def test_rows_of_another_processor_are_said_to_be_so(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_bytes(format_table([replace(row(), device="Intel(R) Xeon(R) Gold 6430 CPU @ 2.10GHz")]))
+    result = run("--compare", "--against", table)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: measured on Intel(R) Xeon(R) Gold 6430 CPU @ 2.10GHz, predicted for cpu")
+    (warning,) = numbers("--compare", "--against", table)["warnings"]
+    assert f"warning: {warning}\n" == result.stderr
+    machine = tmp_path / "mine.yaml"
+    machine.write_text(cpu_text(replace(plain_cpu(), title="Intel Xeon Gold 6430")))
+    same = run("--compare", "--against", table, "--arch", machine)
+    assert (same.exit_code, same.stderr) == (0, "")
+    assert run("--compare").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        ("AMD EPYC", "amd-epyc"),
+        ("Intel(R) Xeon(R) Gold 6430 CPU @ 2.10GHz", "intel-xeon-gold-6430"),
+        ("AMD Ryzen 9 7950X 16-Core Processor", "amd-ryzen-9-7950x-16-core"),
+        ("NVIDIA H100 80GB HBM3", "nvidia-h100-80gb-hbm3"),
+        ("???", "unknown"),
+    ],
+)
+def test_a_machine_bears_its_processors_name(device: str, name: str) -> None:
+    assert short_name(device) == name
+    assert same_device(device, name)
+    assert not same_device(device, "Some Other 1")

@@ -17,6 +17,7 @@ import kernels.measure.gpu
 import kernels.measure.gpu_micro
 from fusemax.cli import app
 from fusemax.evaluation import evaluate
+from fusemax.gpu_comparison import named_for
 from fusemax.gpu_figures import read_figures
 from hw_models.gpu.machine import Gpu
 from hw_models.load import load_machine
@@ -157,7 +158,7 @@ def test_a_plot(table: Path, tmp_path: Path) -> None:
     result = run("--compare", "--against", table, "--plot", tmp_path / "rates.png")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "rates.png").read_bytes()[:4] == b"\x89PNG"
-    assert (tmp_path / "rates.pdf").exists()
+    assert [path.name for path in tmp_path.glob("rates.*")] == ["rates.png"]
 
 
 def test_a_run_is_written_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +177,25 @@ def test_a_run_is_written_and_compared(tmp_path: Path, monkeypatch: pytest.Monke
     assert machine.measured.startswith("fusemax measure gpu, 2026-01-02: NVIDIA H200")
     again = numbers("--compare", "--against", out, "--arch", arch)
     assert again == numbers("--out", out, "--arch-out", arch)
+
+
+def test_another_gpu_than_the_rows_is_said_to_be_so(table: Path) -> None:
+    table.write_bytes(format_table([row()]))
+    device = row().device
+    other = "h100" if "H200" in device else "h200"
+    result = run("--compare", "--against", table, "--arch", other)
+    assert result.exit_code == 0
+    assert result.stderr.startswith(f"warning: measured on {device}, predicted for {other}")
+    assert run("--compare", "--against", table).stderr == ""
+    assert json.loads(run("--compare", "--against", table, "--json").stdout)["warnings"] == []
+
+
+def test_a_gpu_that_is_not_known_gets_its_devices_name() -> None:
+    base = load_machine("h100")
+    assert isinstance(base, Gpu)
+    assert named_for(base, "NVIDIA H100 80GB HBM3") == base
+    other = named_for(base, "NVIDIA GeForce RTX 4090")
+    assert (other.name, other.device, other.title) == ("nvidia-geforce-rtx-4090", "4090", "NVIDIA GeForce RTX 4090")
 
 
 def test_a_kernel_that_is_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +246,7 @@ def test_options_that_do_not_go_together(table: Path, tmp_path: Path) -> None:
         (("--against", table), "without --compare"),
         (("--compare", "--against", table, "--out", tmp_path / "x.csv"), "beside --out"),
         (("--compare", "--quick"), "--compare alone runs nothing"),
-        (("--compare", "--against", tmp_path / "none.csv"), "cannot read"),
+        (("--compare", "--against", tmp_path / "none.csv"), "no such file"),
         (("--compare", "--plot", tmp_path), "is a folder, not a file"),
         (("--compare", "--against", table, "--arch", "cpu"), "is a cpu, not a GPU"),
         (("--compare", "--against", table, "--arch", "h20"), "unknown architecture 'h20'"),

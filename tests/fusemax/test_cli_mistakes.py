@@ -93,7 +93,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             [*EVALUATE, *WORKLOAD, "--set-arch", "global_buffer.bytes=8Mb"],
             "global_buffer.bytes is '8Mb'",
-            "KiB, MiB or GiB, such as 8MiB",
+            "such as 262144, 256KiB or 2**18",
         ),
         (
             [*EVALUATE, *WORKLOAD, "--set-arch", "global_buffer.bytes"],
@@ -105,11 +105,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "the global buffer of 16384 bytes is too small",
             "the smallest tile needs 132096 bytes",
         ),
-        (["analyze", "attention-3-pass", "--buffer", "8Mb"], "'8Mb' is no number of bytes", "16MiB"),
+        (["analyze", "attention-3-pass", "--buffer", "8Mb"], "'8Mb' is no number of bytes", "256KiB"),
         # places that cannot be written
         (["reproduce", "--out", "afile"], "'afile' is a file, not a folder", "choose another folder"),
         (["rewrite", "attention-3-pass", "--out", "dir"], "'dir' is a folder, not a file", "give the file's name"),
-        (["analyze", "attention-3-pass", "--plot", "x.svg"], "'x.svg' is no figure's name", ".png or .pdf"),
+        (["analyze", "attention-3-pass", "--plot", "x.gif"], "'x.gif' is no figure's name", ".png, .pdf or .svg"),
         (["analyze", "attention-3-pass", "--plot", "afile/x.png"], "'afile' is a file, not a folder", "another folder"),
         # options that do not go together
         ([*EVALUATE, *WORKLOAD, "--heads", "3"], "--heads is given beside a model", "leave it out"),
@@ -133,7 +133,7 @@ def test_a_mistake_is_answered(arguments: list[str], message: str, hint: str) ->
         (["analyse", "attention-3-pass"], "Did you mean 'analyze'?"),
         (["evaluate", *WORKLOAD], "Missing option '--cascade'"),
         ([*EVALUATE, "--seqlen", "64"], "--seq-len"),
-        ([*EVALUATE, "--seq-len", "64k"], "a whole number from 1 to 2^50 is expected"),
+        ([*EVALUATE, "--seq-len", "64KiB"], "a whole number from 1 to 2^50 is expected"),
         (["cascades", "attention-1-pass", "--format", "svg"], "'latex'"),
     ],
 )

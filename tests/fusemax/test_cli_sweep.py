@@ -12,9 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow.dataset as pads
 import pytest
-from small_sweep import environment
+from small_sweep import environment, gone
 from typer.testing import CliRunner
 
 from fusemax.cli import app
@@ -115,7 +116,10 @@ def test_damaged_part_is_named_on_standard_error(tmp_path: Path, spec: Path) -> 
 
 
 @pytest.mark.slow
-def test_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("group", [True, False])
+def test_interrupted_run_says_how_to_go_on(tmp_path: Path, number: signal.Signals, status: int, group: bool) -> None:
+    """A terminal sends its signal to all processes of a group, ``kill`` to one; none is left."""
     spec, out = tmp_path / "space.yaml", tmp_path / "out"
     spec.write_text(SPEC.replace("512, 64]", "1024, 1]"))
     command = [sys.executable, "-W", "error", "-m", "fusemax", "sweep", str(spec), "--out", str(out)]
@@ -130,9 +134,11 @@ def test_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     while not list(out.glob("points/part-*")):
         assert running.poll() is None, running.communicate()
         time.sleep(0.01)
-    os.killpg(running.pid, signal.SIGINT)
+    started = [child.pid for child in psutil.Process(running.pid).children(recursive=True)]
+    (os.killpg if group else os.kill)(running.pid, number)
     _, errors = running.communicate(timeout=600)
-    assert running.returncode == 130
+    assert running.returncode == status
+    assert gone(started)
     told = r"stopped: ([\d,]+) of 3,694,084 points are in .*/out; the same command goes on from there\n"
     match = re.fullmatch(told, errors)
     assert match, errors

@@ -14,6 +14,7 @@ import fusemax
 from einsum_cascades.errors import InputError
 from einsum_cascades.load import load_cascade, parse_cascade
 from einsum_cascades.workload import Workload
+from fusemax.analysis import analyze
 from fusemax.evaluation import DTYPE_BITS, evaluate
 from fusemax.published import published
 from fusemax.workloads import settable_ranks
@@ -147,13 +148,13 @@ def test_types_as_wide_as_the_machines(dtype: str) -> None:
         ({"seq_len": 0}, "the size --seq-len is 0"),
         ({"batch": -1}, "the size --batch is -1"),
         ({"heads": 10**30}, "the size --heads is 10{30}"),
-        ({"heads": 10**5000}, "the size --heads is of over 60 digits"),
+        ({"heads": 10**5000}, "the size --heads is a number of over 60 digits"),
         ({"head_dim": 2.5}, "the size --head-dim is 2.5"),
         ({"head_dim": True}, "the size --head-dim is True"),
-        ({"kv_len": "1"}, "the size --kv-len is '1'"),
+        ({"kv_len": "1KiB"}, "the size --kv-len: '1KiB' is no size"),
         ({"sizes": {"E": 0}, "head_dim": None}, "the size E is 0"),
-        ({"sizes": {"Q": 1}}, "unknown rank of attention-1-pass 'Q'"),
-        ({"sizes": {"M0": 64}}, "unknown rank of attention-1-pass 'M0'"),
+        ({"sizes": {"Q": 1}}, r"'Q' is a tensor \[E, P\] of attention-1-pass, not a rank"),
+        ({"sizes": {"M0": 64}}, "'M0' is a part of M"),
         ({"sizes": {"P": 64}}, "given twice: --seq-len 1024 and --set P=64"),
         ({"heads": None}, "the workload lacks --heads"),
         ({"seq_len": None, "head_dim": None}, "the workload lacks --head-dim, --seq-len"),
@@ -209,3 +210,13 @@ def test_any_size_gives_a_cost(
     assert 0 < cost.util_1d <= 1 + 1e-12
     assert cost.latency_s >= cost.dram_bytes / found.architecture.bandwidth_bytes_per_s * (1 - 1e-12)
     assert 0 < cost.energy_j < float("inf")
+
+
+def test_sizes_may_be_written() -> None:
+    names = ("attention-3-pass", "flat-cloud", "unfused")
+    written = evaluate(
+        *names, heads="2", head_dim="2**6", seq_len="4K", sizes={"F": "0.125K"}, set_arch=["array_2d.rows=1K"]
+    )
+    plain = evaluate(*names, heads=2, head_dim=64, seq_len=4096, sizes={"F": 128}, set_arch=["array_2d.rows=1024"])
+    assert written == plain
+    assert analyze("attention-3-pass", sizes={"M": "2K"}, buffer_bytes=None).sizes["M"] == 2048

@@ -197,3 +197,21 @@ def test_a_folder_that_cannot_be_made(tables: dict[str, pd.DataFrame], tmp_path:
     (tmp_path / "file").write_text("here")
     with pytest.raises(InputError, match="cannot write"):
         draw_all(tables, tmp_path / "file")
+
+
+def test_vector_graphics_are_the_same_bytes_too(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    name = "figure-12-area-latency"
+    with style.style():
+        first, again = (style.save(FIGURES[name](tables), tmp_path / n, ("svg",))[0] for n in ("a", "b"))
+    text = first.read_text(encoding="utf-8")
+    assert text == again.read_text(encoding="utf-8")
+    assert text.rstrip().endswith("</svg>")
+    assert "dc:date" not in text
+    assert "Matplotlib v" not in text
+
+
+def test_formats_by_name() -> None:
+    assert style.formats_named("svg") == ("svg",)
+    assert style.formats_named("png, SVG,png") == ("png", "svg")
+    with pytest.raises(InputError, match="unknown format 'gif'"):
+        style.formats_named("gif")

@@ -121,8 +121,8 @@ def test_pictures_are_shown_and_saved(tmp_path: Path) -> None:
     ):
         assert isinstance(picture, fusemax.Picture)
         assert picture._repr_png_().startswith(b"\x89PNG")
-        written = picture.save(tmp_path / f"{number}.png")
-        assert [path.name for path in written] == [f"{number}.png", f"{number}.pdf"]
+        written = picture.save(tmp_path / str(number)) + picture.save(tmp_path / f"{number}.svg")
+        assert [path.name for path in written] == [f"{number}.png", f"{number}.pdf", f"{number}.svg"]
         assert all(path.stat().st_size > 1000 for path in written)
 
 

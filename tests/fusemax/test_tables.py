@@ -105,7 +105,7 @@ def test_damaged_bytes(written: tuple[Path, Path], tmp_path: Path) -> None:
     text, binary = (path.read_bytes() for path in written)
     broken = tmp_path / "a.csv"
     broken.write_bytes(text[:300] + b"\xff" + text[301:])
-    with pytest.raises(InputError, match="0xff is not UTF-8"):
+    with pytest.raises(InputError, match="not UTF-8 text: byte 300 is 0xff"):
         read_table(broken)
     broken = tmp_path / "a.parquet"
     middle = len(binary) // 4
@@ -123,7 +123,7 @@ def test_damaged_bytes(written: tuple[Path, Path], tmp_path: Path) -> None:
 def test_missing_and_foreign_files(written: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"did you mean 'attention\.csv'"):
         read_table(written[0].with_name("atention.csv"))
-    with pytest.raises(InputError, match="cannot read this table"):
+    with pytest.raises(InputError, match="no such file"):
         read_table(tmp_path / "nowhere" / "a.csv")
     with pytest.raises(InputError, match=r"ending in \.csv or \.parquet"):
         read_table(tmp_path / "a.xlsx")

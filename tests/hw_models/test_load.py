@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import hw_models
 from einsum_cascades.errors import InputError
 from hw_models.architecture import Architecture, Unit
-from hw_models.load import architecture_names, load_architecture
+from hw_models.cpu.machine import Cpu
+from hw_models.load import architecture_names, load_architecture, load_machine, read_machine_file
 
 FOLDER = Path(hw_models.__file__).parent / "architectures"
 TEXTS = {name: (FOLDER / f"{name}.yaml").read_text(encoding="utf-8") for name in architecture_names()}
@@ -102,7 +103,7 @@ def test_an_override_may_add_a_unit() -> None:
         ("array_2d=1", "unknown key 'array_2d'", "such as array_2d.rows"),
         ("array_2d.rows", "without a value", "KEY=VALUE"),
         ("array_2d.rows=0", "array_2d.rows is 0", "\n                ^"),
-        ("array_2d.rows=-5", "array_2d.rows is '-5'", "from 1 to 2^50"),
+        ("array_2d.rows=-5", "array_2d.rows is -5", "from 1 to 2^50"),
         ("array_2d.rows=1.5", "array_2d.rows is '1.5'", "whole number"),
         ("array_2d.rows=__import__('os')", "array_2d.rows is", "whole number"),
         ("array_2d.rows=1KiB", "array_2d.rows is '1KiB'", "whole number"),
@@ -130,7 +131,7 @@ def test_unusable_overrides(override: str, message: str, caret: str) -> None:
         ("rows: 256", "rows: 0", "17:9", "array_2d.rows is 0", "from 1 to 2^50"),
         ("rows: 256", "rows: -3", "17:9", "array_2d.rows is -3", "from 1 to 2^50"),
         ("rows: 256", "rows: 2.5", "17:9", "array_2d.rows is 2.5", "whole number"),
-        ("rows: 256", "rows: '256'", "17:9", "array_2d.rows is '256'", "whole number"),
+        ("rows: 256", "rows: '256 rows'", "17:9", "array_2d.rows is '256 rows'", "whole number"),
         ("rows: 256", "rows: yes", "17:9", "array_2d.rows is 'yes'", "whole number"),
         ("rows: 256", "rows: true", "17:9", "array_2d.rows is true", "whole number"),
         ("rows: 256", "rows:", "17:3", "array_2d.rows is nothing", "whole number"),
@@ -243,3 +244,35 @@ def test_a_damaged_file_is_an_architecture_or_refused(tmp_path_factory: pytest.T
         assert isinstance(machine, Architecture)
         assert hw_models.area(machine).chip_mm2 > 0
     assert time.perf_counter() - start < 1
+
+
+def test_bytes_and_counts_have_suffixes_in_files_and_overrides(tmp_path: Path) -> None:
+    text = read_machine_file("flat-cloud").source.text
+    path = tmp_path / "mine.yaml"
+    text = text.replace("bytes: 33554432", "bytes: 32 MiB").replace("rows: 256", "rows: 0.25K")
+    path.write_text(text.replace("429496729600", "400GiB/s"))
+    assert load_machine(str(path)) == load_machine("flat-cloud")
+    changed = load_machine("flat-cloud", ["global_buffer.bytes=1MB", "array_2d.rows=1K"])
+    assert isinstance(changed, Architecture)
+    assert (changed.global_buffer.bytes, changed.array_2d.rows) == (10**6, 1024)
+    cpu = load_machine("cpu", ["levels.L1.bytes=64KiB", "levels.memory.total_bytes_per_s=50GB/s"])
+    assert isinstance(cpu, Cpu)
+    assert (cpu.levels[0].bytes, cpu.levels[-1].total_bytes_per_s) == (65536, 5e10)
+
+
+def test_all_faults_of_a_file_and_its_overrides_are_told_at_once(tmp_path: Path) -> None:
+    text = read_machine_file("h100").source.text.replace("sms: 132", "sm_count: 132").replace("l2:", "l2_cache:")
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_machine(str(path), ["hbm.byte=1", "launch_s=2"])
+    told = str(caught.value)
+    for part in (
+        "key 'hbm.byte'",
+        "key 'sm_count'",
+        "key 'l2_cache'",
+        "'sms' is missing",
+        "'l2' is missing",
+        "launch_s is",
+    ):
+        assert part in told

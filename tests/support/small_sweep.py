@@ -90,7 +90,7 @@ import pyarrow.dataset, pyarrow.parquet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from fusemax.sweep.runner import run_sweep
-from fusemax.sweep.store import writing
+from fusemax.sweep.writer import writing
 from small_sweep import SmallSweep, evaluate
 with ThreadPoolExecutor(2) as executor, writing({sweep!r}, Path({folder!r}), **{options!r}) as writer:
     run_sweep(writer=writer, sweep={sweep!r}, executor=executor, evaluate=evaluate)

@@ -47,9 +47,10 @@ function makeTable(state, pick) {
   }
 
   function save() {
+    const guarded = (text) => (/^'*[=+@\t\r\n\uff1d\uff0b\uff20\uff0d-]/.test(text) ? `'${text}` : text); // else a spreadsheet runs it
     const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text);
-    const cell = (v) => (v === null || v === undefined || Number.isNaN(v) ? '' : quoted(String(v)));
-    const lines = [columns.map((column) => quoted(column.name)), ...ordered().map((row) => columns.map((column) => cell(value(column, row))))];
+    const cell = (v) => (v === null || v === undefined || Number.isNaN(v) ? '' : quoted(typeof v === 'string' ? guarded(v) : String(v)));
+    const lines = [columns.map((column) => quoted(guarded(column.name))), ...ordered().map((row) => columns.map((column) => cell(value(column, row))))];
     const blob = new Blob([lines.map((cells) => cells.join(',')).join('\n'), '\n'], { type: 'text/csv' });
     const link = make('a', { href: URL.createObjectURL(blob), download: 'pareto.csv' });
     link.click();

@@ -288,9 +288,18 @@ def call(operator: str, *operands: Term) -> Term:
             return Number(float(OPERATORS[operator].numpy(*values)))
     if operator == "where" and isinstance(operands[0], Number):
         return operands[1] if operands[0].value != 0.0 else operands[2]
+    if operator == "where" and _is_floor(*operands):
+        return operands[2]
     if operator in ("max", "min", "eq"):
         operands = tuple(sorted(operands, key=repr))
     return _written(Call(operator, operands))
+
+
+def _is_floor(condition: Term, _: Term, kept: Term) -> bool:
+    """Whether a choice is a maximum (or minimum) but where it is infinite, so that nothing was seen to shift by it."""
+    compared = condition.operands if isinstance(condition, Call) and condition.operator == "eq" else ()
+    infinite = any(isinstance(x, Number) and abs(x.value) == float("inf") for x in compared)
+    return infinite and kept in compared and isinstance(kept, State | Fold)
 
 
 def _written(term: Term) -> Term:

@@ -73,10 +73,10 @@ def test_json(sweep: Path, table: pa.Table, tmp_path: Path) -> None:
     goals = ("latency_s", "area_mm2", "energy_j", "util_2d")
     result = run(
         *(sweep, "--objectives", "latency_s,area_mm2,energy_j", "--maximize", "util_2d", "--json"),
-        *("--out", out, "--format", "pdf", "--x", "energy_j"),
+        *("--out", out, "--format", "pdf,svg", "--x", "energy_j"),
     )
     data: dict[str, Any] = json.loads(result.stdout)
-    assert sorted(p.name for p in out.iterdir()) == ["pareto.csv", "pareto.pdf", "report.html"]
+    assert sorted(p.name for p in out.iterdir()) == ["pareto.csv", "pareto.pdf", "pareto.svg", "report.html"]
     assert sorted(data["files"]) == sorted(str(p) for p in out.iterdir())
     costs = np.column_stack([table[c].to_numpy() for c in goals])
     assert sorted(row["point"] for row in data["front"]) == brute_front(costs, [False, False, False, True])

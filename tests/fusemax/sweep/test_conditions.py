@@ -50,6 +50,7 @@ def truth(text: str, **changes: Any) -> Any:
         ("min(a, b.c, 9) == 2.5 and max(a, b.c) == 3", True),
         ("log2(8) == a and sqrt(9) == a and floor(b.c) == 2 and ceil(b.c) == 3", True),
         ("1MiB == 1048576 and 2KiB == 2048", True),
+        ("64K == 65536 and 8k == 8192 and 1kB == 1000 and 2.5MB == 2.5e6 and 7B == 7", True),
         ("name == 'x'", True),
         ('name != "x"', False),
         ("'x' == name", True),

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.yaml_source import parse_yaml
+from fusemax.sweep.axes import read_axis
 from fusemax.sweep.conditions import Names
 from fusemax.sweep.points import point_columns
 from fusemax.sweep.space import Sweep
@@ -77,6 +79,53 @@ def test_forms_of_an_axis_of_numbers() -> None:
     assert values("{range: [0.1e9, 0.3e9, 0.1e9]}", "frequency_hz") == pytest.approx([1e8, 2e8, 3e8])
     assert values("{log_range: [1e9, 1e11, 3]}", "frequency_hz") == pytest.approx([1e9, 1e10, 1e11])
     assert values("400GiB", "dram.bandwidth_bytes_per_s") == [400 * 2**30]
+
+
+@given(st.integers(1, 2**50), st.integers(1, 2**50), st.integers(1, 9))
+def test_whole_numbers_evenly_spaced_by_ratio_are_exact(one: int, other: int, count: int) -> None:
+    """The exact value x has x^(n-1) = start^(n-1-i) stop^i, and is at most half from the whole number."""
+    start, stop = sorted((one, other))
+    exact = []
+    for i in range(count):
+        power = start ** (count - 1 - i) * stop**i if count > 1 else start
+        x = round(power ** (1 / max(1, count - 1)))
+        while (2 * x - 1) ** max(1, count - 1) > power * 2 ** max(1, count - 1):
+            x -= 1
+        while (2 * x + 1) ** max(1, count - 1) < power * 2 ** max(1, count - 1):
+            x += 1
+        exact.append(x)
+    axis = read_axis("seq_len", "whole", parse_yaml(f"{{log_range: [{start}, {stop}, {count}]}}"), False)
+    assert list(axis.extremes) == list(dict.fromkeys(exact))
+
+
+def test_powers_of_a_factor_are_exact() -> None:
+    assert values("{log_range: [1, 2**50], factor: 3}") == [3**n for n in range(32)]
+    assert values("{log_range: [2**49, 2**50], factor: 1.5}") == [2**49, 2**48 * 3]
+
+
+NUMBERS = [
+    ("1" + "0" * 400, "'frequency_hz' is '10000"),
+    ("{range: [1, 1e18, 1e-320]}", "a step of 9.99989e-321 does not change 1e[+]18"),
+    ("{range: [1, 1e3, 1e-20]}", "a step of 1e-20 does not change 1000"),
+    ("{range: [1, 2, 5e-16]}", "these are 2.50 values or more"),
+    ("{range: [1, 2, 1" + "0" * 400 + "]}", "a number from -1e[+]18 to 1e[+]18 is expected"),
+    ("{range: [1e-320, 2e-320, 1e-323]}", "a number from 1e-18 to 1e[+]18"),
+    ("{range: [1, .inf, 1]}", "'frequency_hz' is a number, found '.inf'"),
+    ("{range: [1, 2, .nan]}", "'frequency_hz' is a number, found '.nan'"),
+    ("{range: [1, 2, -1]}", "the step is -1"),
+    ("{range: [1, 2, true]}", "is a number, found 'true'"),
+    ("{log_range: [1, 2, 1e18]}", "more than 1000000"),
+    ("{log_range: [1, 2], factor: 1.0000000000000002}", "more than 1000000"),
+    ("{log_range: [1, 2], factor: 1" + "0" * 400 + "}", "expected a finite number"),
+    ("{random: [1, 2, 1" + "0" * 400 + "]}", "a number from -1e[+]18"),
+]
+
+
+@pytest.mark.parametrize(("form", "message"), NUMBERS)
+@pytest.mark.parametrize("axis", ["frequency_hz", "seq_len"])
+def test_numbers_beyond_what_there_is(form: str, message: str, axis: str) -> None:
+    with pytest.raises(InputError, match=message if axis == "frequency_hz" else None):
+        values(form, axis)
 
 
 def test_random_values_of_an_axis() -> None:

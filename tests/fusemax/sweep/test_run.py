@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ from weakref import WeakSet
 import psutil
 import pyarrow as pa
 import pytest
-from small_sweep import SmallSweep, environment, evaluate, expected, gone, start_run
+from small_sweep import SCHEMA, SmallSweep, environment, evaluate, expected, gone, start_run
 
 from einsum_cascades.errors import InputError, Location
-from fusemax.sweep import open_store, run
+from fusemax.sweep import Store, open_store, run
 from fusemax.sweep.best import best
 from fusemax.sweep.executors import processes
 from fusemax.sweep.runner import Plan, Watcher, run_sweep
 from fusemax.sweep.spec import parse_sweep
-from fusemax.sweep.store import writing
+from fusemax.sweep.writer import writing
 
 SWEEP = SmallSweep(2000)
 
@@ -267,6 +267,48 @@ def test_best_of_all_where_nearly_every_point_has_a_workload_of_its_own(
     frame = expected(SWEEP).to_pandas()
     assert found.workload_axes == ()
     assert found.points[()]["latency_s"]["latency_s"] == frame["latency_s"].min()
+
+
+def test_best_reads_few_rows_at_a_time_and_keeps_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of more rows than are read at once too; of statuses that nearly every point has for itself, some."""
+    run(SWEEP, tmp_path, executor=Synchronous(), evaluate=own_statuses, batch_points=500)
+    store = open_store(tmp_path)
+    whole = best(store)
+    read: list[int] = []
+
+    def few(self: Store, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        for table in tables(self, columns, rows=40):
+            read.append(table.num_rows)
+            yield table
+
+    tables = Store.tables
+    monkeypatch.setattr(Store, "tables", few)
+    monkeypatch.setattr("fusemax.sweep.best.MOST_STATUSES", 10)
+    found = best(store)
+    assert max(read) < 80
+    assert len(read) > 3 * 20
+    assert (found.rows, found.points, found.axes) == (whole.rows, whole.points, whole.axes)
+    assert len(found.status) <= 12
+    assert found.status.total() == whole.status.total() == found.rows
+    assert found.status["ok"] == whole.status["ok"]
+
+
+def own_statuses(sweep: SmallSweep, start: int, stop: int) -> pa.Table:
+    table = evaluate(sweep, start, stop)
+    texts = [
+        s if s == "ok" else f"point {p} fits not"
+        for p, s in zip(*(table[n].to_pylist() for n in ("point", "status")), strict=True)
+    ]
+    return table.set_column(table.column_names.index("status"), SCHEMA.field("status"), pa.array(texts))
+
+
+@pytest.mark.parametrize(
+    "options", [{"on_change": "keep"}, {"workers": 0}, {"workers": True}, {"workers": 1.5}, {"batch_points": 0}]
+)
+def test_unusable_options_are_refused_before_anything_is_done(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(options))):
+        run(SWEEP, tmp_path / "out", executor=Synchronous(), evaluate=evaluate, **options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_best_of_nothing(tmp_path: Path) -> None:

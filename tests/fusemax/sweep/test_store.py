@@ -23,7 +23,8 @@ import fusemax
 from einsum_cascades.errors import InputError
 from fusemax.sweep.durable import write_durably
 from fusemax.sweep.parts import Batch, DamageError, Header, batch_named, encode, read_part, usual_batch_points
-from fusemax.sweep.store import open_store, writing
+from fusemax.sweep.store import open_store
+from fusemax.sweep.writer import writing
 
 SWEEP = SmallSweep(1000)
 HEADER = Header("1.0", 3, 1000, 100, "abc")
@@ -69,7 +70,10 @@ def test_store_reads_back_what_was_written(tmp_path: Path) -> None:
     assert (store.points_done, store.header.points) == (400, 1000)
     fill(tmp_path)
     assert store.table() == expected(SWEEP)
-    assert pa.concat_tables(store.tables(parts=3)) == expected(SWEEP)
+    for rows in (1, 50, 130, 10**6):
+        tables = list(store.tables(rows=rows))
+        assert pa.concat_tables(tables) == expected(SWEEP)
+        assert all(rows <= len(table) < 2 * rows + 1 for table in tables[:-1])
     assert store.table(["point", "status"]).column_names == ["point", "status"]
     assert store.frame(["latency_s"]).shape == (expected(SWEEP).num_rows, 1)
 
@@ -187,8 +191,50 @@ def test_reader_names_a_damaged_part(tmp_path: Path) -> None:
     data = bytearray(part(tmp_path).read_bytes())
     data[100:200] = bytes(100)
     part(tmp_path).write_bytes(data)
-    with pytest.raises(InputError, match="cannot be read"):
-        open_store(tmp_path).table()
+    with pytest.raises(InputError, match="its checksum does not match") as caught:
+        open_store(tmp_path).table(["point"])
+    assert str(caught.value).startswith(f"{part(tmp_path)}: this part of a sweep is damaged")
+    assert "run the sweep again" in caught.value.hint
+
+
+def test_reader_takes_no_part_of_another_sweep_and_no_pipe(tmp_path: Path) -> None:
+    fill(tmp_path / "mine")
+    fill(tmp_path / "other", SmallSweep(1000, name="other"))
+    shutil.copy(part(tmp_path / "other"), part(tmp_path / "mine"))
+    store = open_store(tmp_path / "mine")
+    with pytest.raises(InputError, match="belongs to another sweep"):
+        store.table()
+    part(tmp_path / "mine").unlink()
+    os.mkfifo(part(tmp_path / "mine"))
+    with pytest.raises(InputError, match="not a regular file but a pipe"):
+        store.table()
+    with pytest.raises(InputError, match="not a regular file"):
+        store.dataset()
+    (tmp_path / "mine" / "sweep.json").unlink()
+    os.mkfifo(tmp_path / "mine" / "sweep.json")
+    with pytest.raises(InputError, match="not a regular file"):
+        open_store(tmp_path / "mine")
+    warned, written = fill(tmp_path / "mine")
+    assert ([w.count("a pipe") for w in warned], written) == ([1, 1], 1)
+    assert store.table() == expected(SWEEP)
+
+
+def test_a_store_whose_points_are_all_filtered_out_is_an_empty_table(tmp_path: Path) -> None:
+    sweep = SmallSweep(4)
+    with writing(sweep, tmp_path, batch_points=100) as writer:
+        (batch,) = writer.left()
+        writer.write(batch, encode(evaluate(sweep, 3, 4), batch, writer.store.header))
+    assert open_store(tmp_path).table() == SCHEMA.empty_table()
+    assert open_store(tmp_path).table(["seq_len"]).column_names == ["seq_len"]
+
+
+@pytest.mark.parametrize("options", [{"on_change": "keep"}, {"on_change": None}, {"batch_points": 2**25}])
+def test_unknown_options_touch_nothing(tmp_path: Path, options: dict[str, object]) -> None:
+    fill(tmp_path)
+    before = files(tmp_path)
+    with pytest.raises(InputError, match=next(iter(options))):
+        fill(tmp_path, SmallSweep(1000, name="other"), **options)
+    assert files(tmp_path) == before
 
 
 @pytest.mark.parametrize("lost", ["header", "spec", "both"])

@@ -63,8 +63,8 @@ def test_which_table_answers(asked: dict[str, int], same: object) -> None:
         ({"kind": "regfile", "table": "cacti"}, "unknown table of the kind regfile", "accelergy"),
         ({"technology_nm": 16}, "no SRAM at 16 nm", "from 90 to 22 nm"),
         ({"technology_nm": 5, "table": "accelergy"}, "no costs are known at 5 nm", "from 130 to 7 nm"),
-        ({"bytes": 0}, "0 bytes", "1 or more"),
-        ({"width_bits": -1, "table": "accelergy"}, "-1 bits wide", "1 or more"),
+        ({"bytes": 0}, "bytes is 0", "from 1 to 2^50"),
+        ({"width_bits": -1, "table": "accelergy"}, "width_bits is -1", "from 1 to 2^50"),
     ],
 )
 def test_what_is_refused(asked: dict[str, object], message: str, hint: str) -> None:
