@@ -141,13 +141,13 @@ def check_file(path: Path) -> None:
     _check_replaceable(path)
 
 
-def formats() -> tuple[str, ...]:
+def written_formats() -> tuple[str, ...]:
     """Return the formats that tables are written in: Parquet where pyarrow is installed, CSV in any case."""
     return FORMATS[:1] if "pyarrow" in lacking("sweep") else FORMATS
 
 
 def write_table(df: DataFrame, path_stem: Path | str) -> tuple[Path, ...]:
-    """Write a table as ``<path_stem>.csv`` and, where `formats` has it, ``<path_stem>.parquet``; no index is kept.
+    """Write a table as ``<path_stem>.csv`` and, where `written_formats` has it, ``<path_stem>.parquet``; no index is kept.
 
     Integers beyond 64 bits are exact in the CSV and rounded to float64 in the Parquet file.
 
@@ -158,7 +158,7 @@ def write_table(df: DataFrame, path_stem: Path | str) -> tuple[Path, ...]:
         InputError: the place cannot be written.
     """
     stem = Path(path_stem)
-    paths = tuple(stem.with_name(stem.name + suffix) for suffix in formats())
+    paths = tuple(stem.with_name(stem.name + suffix) for suffix in written_formats())
     for path in paths:
         write_atomically(path, format_csv(df).encode() if path.suffix == ".csv" else _parquet_bytes(df))
     return paths

@@ -43,15 +43,21 @@ def matching(incomplete: str, names: Iterable[str]) -> list[str]:
     ]
 
 
+def _place(folder: str) -> Path:
+    """Return where a folder lies: the rooms stand beside one another, and ``fusemax`` is beside or around them."""
+    room, _, inside = folder.partition("/")
+    return (Path(__file__).parents[1] if room == "fusemax" else _ROOMS / room) / inside
+
+
 def packaged_file(folder: str, name: str) -> Path | None:
     """Return the file of a name in one of the package's folders, if it has one."""
-    path = _ROOMS / folder / f"{name.lower()}.yaml"
+    path = _place(folder) / f"{name.lower()}.yaml"
     return path if folder and re.fullmatch(r"[\w-]+", name) and path.is_file() else None
 
 
-def _packaged(folder: Path) -> list[str]:
+def _packaged(folder: str) -> list[str]:
     """The names that the files of a folder give themselves, or else those of the files."""
-    found = ((path.stem, _NAME.search(path.read_text(encoding="utf-8"))) for path in folder.glob("*.yaml"))
+    found = ((path.stem, _NAME.search(path.read_text(encoding="utf-8"))) for path in _place(folder).glob("*.yaml"))
     return sorted(own[1] if own and own[1].lower() == stem.lower() else stem for stem, own in found)
 
 
@@ -59,7 +65,7 @@ def _local(suffixes: Iterable[str] = _FILES) -> list[str]:
     return sorted(path.name for path in Path().iterdir() if path.suffix in suffixes and path.is_file())
 
 
-def _named_files(folder: Path) -> Completer:
+def _named_files(folder: str) -> Completer:
     def complete(incomplete: str) -> list[str]:
         try:
             return matching(incomplete, [*_packaged(folder), *_local()])
@@ -69,10 +75,10 @@ def _named_files(folder: Path) -> Completer:
     return complete
 
 
-cascades: Final = _named_files(_ROOMS / "einsum_cascades" / "library")
-architectures: Final = _named_files(_ROOMS / "hw_models" / "architectures")
-models: Final = _named_files(_ROOMS / "einsum_cascades" / "models")
-studies: Final = _named_files(Path(__file__).parents[1] / "studies")
+cascades: Final = _named_files("einsum_cascades/library")
+architectures: Final = _named_files("hw_models/architectures")
+models: Final = _named_files("einsum_cascades/models")
+studies: Final = _named_files("fusemax/studies")
 
 
 def configs(incomplete: str) -> list[str]:
@@ -101,7 +107,7 @@ def schemas(incomplete: str) -> list[str]:
 
 def citable(incomplete: str) -> list[str]:
     """Return what can be cited that begins with what was typed: all names that come with the package."""
-    folders = [_ROOMS / name for name in ("einsum_cascades/library", "hw_models/architectures", "einsum_cascades/models")]
+    folders = ("einsum_cascades/library", "hw_models/architectures", "einsum_cascades/models")
     try:
         packaged = [name for folder in folders for name in _packaged(folder)]
         return matching(incomplete, [*packaged, *TABLES, *MAPPERS, *_local()])

@@ -39,8 +39,7 @@ def reproduce(
     from einsum_cascades.extras import installation
     from fusemax.figures.style import formats_named
     from fusemax.summary import missed_text
-    from fusemax.tables import FORMATS, check_folder, write_table
-    from fusemax.tables import formats as written_formats
+    from fusemax.tables import FORMATS, check_folder, write_table, written_formats
     from hw_models.accounting import accounting_named
 
     name = accounting_named(accounting).name

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fusemax
 from einsum_cascades.errors import InputError
 from einsum_cascades.extras import require
 from einsum_cascades.files import read_text
@@ -103,7 +102,7 @@ async def _kind(distributed: Any, address: str) -> str:
 
 
 def _check_versions(client: Any, address: str) -> None:
-    """Raise unless the scheduler and all workers have this fusemax, in the same form: what is sent names its modules."""
+    """Raise unless scheduler and workers have this fusemax, and in the same form: what is sent names its modules."""
 
     def version() -> str:  # nested, so that it is sent as code: a machine without fusemax can run it
 
