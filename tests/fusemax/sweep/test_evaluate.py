@@ -159,7 +159,7 @@ def test_unfused_choices_between_two_rates(seq_len: int, head_dim: int, capacity
   global_buffer.bytes: {capacity}
   frequency_hz: {{log_range: [1e7, 1e10]}}
   dram.bandwidth_bytes_per_s: {{log_range: [1e8, 1e14]}}
-samples: {{random: 24, seed: {seed}}}
+samples: {{random: 12, seed: {seed}}}
 """)
     check(sweep, evaluate_points(sweep, 0, sweep.points))
 
