@@ -147,7 +147,7 @@ def written_formats() -> tuple[str, ...]:
 
 
 def write_table(df: DataFrame, path_stem: Path | str) -> tuple[Path, ...]:
-    """Write a table as ``<path_stem>.csv`` and, where `written_formats` has it, ``<path_stem>.parquet``; no index is kept.
+    """Write a table as ``<path_stem>.csv`` and, where `written_formats` has it, ``<path_stem>.parquet``.
 
     Integers beyond 64 bits are exact in the CSV and rounded to float64 in the Parquet file.
 

@@ -105,6 +105,7 @@ def _check_versions(client: Any, address: str) -> None:
     """Raise unless scheduler and workers have this fusemax, and in the same form: what is sent names its modules."""
 
     def version() -> str:  # nested, so that it is sent as code: a machine without fusemax can run it
+        import fusemax
 
         form = "a wheel" if fusemax.Cascade.__module__.startswith("fusemax.") else "a clone"
         return f"{fusemax.__version__} from {form}"
