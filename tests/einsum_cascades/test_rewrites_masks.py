@@ -382,9 +382,9 @@ def test_a_form_without_its_floor_is_found_out():
 
 @pytest.mark.parametrize("name", MASKS)
 def test_each_kind_of_mask_is_tried(name):
-    """Rows that lack whole tiles and see something, and finite values to compare."""
+    """Once there are tiles: rows that lack whole ones and see something; and finite values to compare."""
     for step in derived(name).steps:
-        assert step.hidden > 0
+        assert step.hidden > 0 or not step.cascade.partitions
         assert step.compared >= 5 * LEAST_VALUES
 
 

@@ -76,6 +76,18 @@ def test_rewritten_cascades_are_the_same_form(name: str) -> None:
     assert len({"".join(sorted(unnamed(recognise(form)))) for form in forms}) == 1
 
 
+def test_a_floored_maximum_is_the_maximum() -> None:
+    """What the rewrites put where a mask may hide whole tiles is no other attention."""
+    text = str(load_cascade("attention-3-pass")).replace("  QK: [M, P]\n", "  KEEP: [M]\n  QK: [M, P]\n  S: [M, P]\n")
+    head, body = text.split("expressions:\n")
+    product, rest = body.split("\n", 1)
+    masked = "  - S[m, p] = where(KEEP[m] > 0, QK[m, p], -inf)\n"
+    cascade = parse_cascade(f"{head}expressions:\n{product}\n{masked}{rest.replace('QK[', 'S[')}")
+    (source, best) = (recognise(c) for c in (cascade, derive(cascade, "M").cascade))
+    assert "where" in str(derive(cascade, "M").cascade).partition("FGM[m1, p] =")[2]
+    assert unnamed(source) == unnamed(best)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_form_means_what_the_cascade_says(case: Case) -> None:
     for seed, shape in enumerate(((2, 9, 14, 3, 4), (1, 12, 7, 5, 2))):
