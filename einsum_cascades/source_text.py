@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from einsum_cascades.errors import Location
+from einsum_cascades.errors import Location, short
 
 MAX_CHARACTERS = 128 * 1024
 _SHOWN = 100
@@ -41,7 +41,6 @@ class Source:
         return Location(self.file, line, column, shown, width)
 
 
-def short(text: str, length: int = 40) -> str:
+def one_line(text: str, length: int = 40) -> str:
     """Return a text on one line, cut to a length."""
-    text = " ".join(text[: 2 * length].split())
-    return text if len(text) <= length else text[: length - 3] + "..."
+    return short(" ".join(text[: 2 * length].split()), length)

@@ -30,7 +30,7 @@ from ruamel.yaml.events import (
 
 from einsum_cascades.errors import InputError, Location, all_of, unknown
 from einsum_cascades.sizes import read_size
-from einsum_cascades.source_text import MAX_CHARACTERS, UNREADABLE, Source, short
+from einsum_cascades.source_text import MAX_CHARACTERS, UNREADABLE, Source, one_line
 
 __all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "MAX_EVENTS", "Node", "Source", "parse_yaml"]
 
@@ -86,7 +86,7 @@ class Node:
             return "a list"
         if self.value is None:
             return "nothing"
-        return f"'{short(self.raw)}'"
+        return f"'{one_line(self.raw)}'"
 
     def error(self, message: str, hint: str = "") -> InputError:
         """Return an error that points at this value."""
@@ -252,7 +252,7 @@ def _scalar(event: ScalarEvent, source: Source) -> str | int | float | bool | No
             return int(text, 0) if text.startswith(("0x", "0o")) else int(text)
         except ValueError:
             place = source.location(event.start_mark.index, event.end_mark.index)
-            raise InputError(f"the number '{short(text)}' has too many digits", location=place) from None
+            raise InputError(f"the number '{one_line(text)}' has too many digits", location=place) from None
     return float(text) if _FLOAT.fullmatch(text) else text
 
 
@@ -284,7 +284,7 @@ class _Open:
         name = key.value if isinstance(key.value, str) else key.raw
         if name in self.keys:
             first = self.keys[name].location.line
-            raise key.error(f"duplicate key '{short(name)}'", f"it is already given on line {first}")
+            raise key.error(f"duplicate key '{one_line(name)}'", f"it is already given on line {first}")
         self.keys[name] = key
         return name
 
@@ -298,9 +298,9 @@ def _refuse(event: Event, source: Source, count: int, depth: int) -> None:
     if isinstance(event, AliasEvent):
         raise InputError("aliases are not read here", location=place, hint="write the value out")
     if isinstance(event, NodeEvent) and event.anchor is not None:
-        raise InputError(f"anchors are not read here, found '&{short(event.anchor)}'", location=place)
+        raise InputError(f"anchors are not read here, found '&{one_line(event.anchor)}'", location=place)
     if (tag := getattr(event, "tag", None)) is not None:
-        raise InputError(f"tags are not read here, found '{short(str(tag))}'", location=place)
+        raise InputError(f"tags are not read here, found '{one_line(str(tag))}'", location=place)
     if count > MAX_EVENTS:
         raise InputError(f"the text has more than {MAX_EVENTS} values", location=place)
     if depth > MAX_DEPTH:
@@ -316,11 +316,11 @@ def _events(source: Source) -> Iterator[Event]:
         yield from YAML(typ="safe", pure=True).parse(source.text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = short(error.problem or "it cannot be read", 120)
+        problem = one_line(error.problem or "it cannot be read", 120)
         place = source.location(mark.index) if mark else Location(source.file)
         raise InputError(f"this is not YAML: {problem}", location=place, hint=_hint(problem, bool(mark))) from None
     except Exception as error:
-        first = short(str(error).partition("\n")[0], 120)
+        first = one_line(str(error).partition("\n")[0], 120)
         raise InputError(f"this is not YAML: {first}", location=Location(source.file)) from None
 
 

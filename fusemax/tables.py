@@ -20,7 +20,7 @@ from uuid import uuid4
 from einsum_cascades.errors import InputError, Location, unknown
 from einsum_cascades.extras import lacking, require
 from einsum_cascades.files import MAX_PARQUET_BYTES, MAX_TABLE_BYTES, read_bytes, read_text
-from einsum_cascades.source_text import short
+from einsum_cascades.source_text import one_line
 from einsum_cascades.spreadsheets import guarded, unguarded
 
 if TYPE_CHECKING:
@@ -137,7 +137,9 @@ def check_file(path: Path) -> None:
     """
     check_folder(path.parent)
     if "\0" in path.name or len(os.fsencode(path.name)) > _LONGEST_NAME:
-        raise InputError(f"'{short(path.name.replace(chr(0), '?'))}' is no name of a file", hint="choose another name")
+        raise InputError(
+            f"'{one_line(path.name.replace(chr(0), '?'))}' is no name of a file", hint="choose another name"
+        )
     _check_replaceable(path)
 
 
@@ -260,13 +262,13 @@ def _csv_rows(stream: io.StringIO, name: str, skipped: int) -> tuple[list[int], 
 def _check_numbers(values: Sequence[str], column: str, name: str, lines: Sequence[int]) -> None:
     for value, line in zip(values, lines, strict=True):
         if value and not (_INTEGER.fullmatch(value) or _FLOAT.fullmatch(value)):
-            raise _damaged(name, f"'{short(value)}' in column '{column}' is not a number", line=line)
+            raise _damaged(name, f"'{one_line(value)}' in column '{column}' is not a number", line=line)
 
 
 def _check_finite(values: Sequence[str], column: str, name: str, lines: Sequence[int]) -> None:
     for value, line in zip(values, lines, strict=True):
         if value and isinf(float(value)) and not value.endswith("inf"):
-            raise _damaged(name, f"'{short(value)}' in column '{column}' is beyond 1e308", line=line)
+            raise _damaged(name, f"'{one_line(value)}' in column '{column}' is beyond 1e308", line=line)
 
 
 def _typed(values: list[str]) -> Series[Any]:

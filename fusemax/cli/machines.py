@@ -11,7 +11,7 @@ from einsum_cascades.errors import InputError
 from fusemax.cli import completion, options
 from fusemax.cli.cascades import short_citation
 from fusemax.cli.output import quantity, say, show, table, write, write_json
-from fusemax.cli.values import capacity, shown
+from fusemax.cli.values import shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -98,14 +98,16 @@ def _main(row: dict[str, Any]) -> str:
     values = row["values"]
     if row["kind"] == "spatial-array":
         array = f"{values['array_2d.rows']}×{values['array_2d.columns']} PEs, {values['array_1d.columns']} lanes"
-        memory = f"{capacity(values['global_buffer.bytes'])}, {quantity(values['dram.bandwidth_bytes_per_s'], 'B/s')}"
+        memory = (
+            f"{quantity(values['global_buffer.bytes'], 'B')}, {quantity(values['dram.bandwidth_bytes_per_s'], 'B/s')}"
+        )
         return f"{array}, {memory}, {quantity(values['frequency_hz'], 'Hz')}"
     if row["kind"] == "cpu":
         rate = values["threads"] * values["efficiency"] * values["products.best_flops_per_s"]
         memory = quantity(values["levels.memory.total_bytes_per_s"], "B/s")
         return f"{values['threads']} threads, {quantity(rate, 'flop/s')}, {memory}"
     rate = values.get("tensor.warpgroup_flops_per_s", values["tensor.warp_flops_per_s"])
-    memory = f"{capacity(values['hbm.bytes'])}, {quantity(values['hbm.bytes_per_s'], 'B/s')}"
+    memory = f"{quantity(values['hbm.bytes'], 'B')}, {quantity(values['hbm.bytes_per_s'], 'B/s')}"
     return f"{values['sms']} SMs, {quantity(rate, 'flop/s')}, {memory}"
 
 

@@ -16,7 +16,6 @@ _UNITS: Final = (
     ("_j", "J"),
     ("_w", "W"),
 )
-_BINARY: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 def shown(key: str, value: Any) -> str:
@@ -30,7 +29,7 @@ def shown(key: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     if key.endswith("bytes"):
-        return capacity(value)
+        return quantity(value, "B")
     if key.endswith("_mm2"):
         return f"{value:,.4g} mm²"
     if key.endswith("_nm"):
@@ -41,9 +40,3 @@ def shown(key: str, value: Any) -> str:
         if key.endswith(suffix):
             return quantity(value, unit)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
-def capacity(count: int) -> str:
-    """Return a number of bytes with four digits and a power of 1024: ``16 MiB``."""
-    power = min(max(count.bit_length() - 1, 0) // 10, len(_BINARY) - 1)
-    return f"{count / 1024**power:,.4g} {_BINARY[power]}"
