@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from einsum_cascades.models import load_model, model_names
 from fusemax.cli import app
-from fusemax.cli.values import capacity, shown
+from fusemax.cli.values import shown
 from fusemax.sweep.names import keys_of, schema_of
 from hw_models.architecture import Architecture
 from hw_models.area import area
@@ -128,13 +128,3 @@ def test_refuses(arguments: list[str], message: str) -> None:
 )
 def test_values_have_units(key: str, value: Any, text: str) -> None:
     assert shown(key, value) == text
-
-
-def test_capacities() -> None:
-    assert [capacity(n) for n in (0, 512, 1024, 3 * 2**19, 2**50)] == [
-        "0 bytes",
-        "512 bytes",
-        "1 KiB",
-        "1.5 MiB",
-        "1,024 TiB",
-    ]
