@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import einsum_cascades
 import fusemax
 from einsum_cascades.load import library_names
 from fusemax.citations import PAPER, TABLES, citable, cite, references
@@ -35,7 +36,7 @@ def test_the_entries_are_whole() -> None:
 @pytest.mark.parametrize("name", library_names())
 def test_a_cascade_is_cited_by_each_work_that_its_file_names(name: str) -> None:
     """Files have one work a line."""
-    text = (ROOT / f"einsum_cascades/library/{name}.yaml").read_text(encoding="utf-8")
+    text = (Path(einsum_cascades.__file__).parent / f"library/{name}.yaml").read_text(encoding="utf-8")
     block = re.search(r"^citation: >-\n((?:  .*\n)+)", text, re.MULTILINE)
     assert block is not None
     works = cite(name)

@@ -10,13 +10,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-import fusemax
+import einsum_cascades
 from einsum_cascades.errors import InputError
 from einsum_cascades.yaml_source import parse_yaml
 from fusemax.cli import app, completion
 from fusemax.schemas import json_schema, schema_kinds
 
-ROOT = Path(fusemax.__file__).parents[1]
+ROOT = Path(einsum_cascades.__file__).parents[1]
 FOLDERS = {
     "machine": "hw_models/architectures",
     "model": "einsum_cascades/models",
