@@ -1,7 +1,7 @@
 """The portable kernels under Triton's interpreter, which runs without a GPU, against arithmetic in float64.
 
-The interpreter holds bfloat16 as bits and multiplies those, so values are float16. The kernel in Gluon for Hopper cannot
-be interpreted; it is compared on a GPU (``test_gpu_attention.py``).
+The interpreter holds bfloat16 as bits and multiplies those, so values are float16. The kernel in Gluon for Hopper
+cannot be interpreted; it is compared on a GPU (``test_gpu_attention.py``).
 """
 
 from __future__ import annotations
