@@ -106,7 +106,11 @@ def test_imports_only_what_is_needed(arguments: list[str], unneeded: tuple[str, 
 
 def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fusemax.evaluation.evaluate", lambda *_, **__: signal.raise_signal(signal.SIGINT))
-    result = runner.invoke(app, [*EVALUATE, *WORKLOAD])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        result = runner.invoke(app, [*EVALUATE, *WORKLOAD])
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (result.exit_code, result.stderr) == (130, "stopped: nothing is kept; the same command starts anew\n")
 
 
