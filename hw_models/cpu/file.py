@@ -90,7 +90,6 @@ class CpuSpec(Section):
     efficiency: Fraction = 1.0
     launch_s: Seconds = 0.0
     task_s: Seconds = 0.0
-    unpacked_multiplications: Annotated[int, Field(strict=True, ge=0, le=2**50)] = 0
     levels: LevelsSpec
     operators: OperatorsSpec
     products: Annotated[str, Field(strict=True, max_length=100_000), AfterValidator(_products)]
@@ -139,7 +138,6 @@ def cpu_of(spec: CpuSpec) -> Cpu:
         efficiency=spec.efficiency,
         launch_s=spec.launch_s,
         task_s=spec.task_s,
-        unpacked_multiplications=spec.unpacked_multiplications,
         value_bytes=spec.value_bits // 8,
         title=spec.title or "",
         measured=spec.measured or "",
@@ -160,7 +158,6 @@ def cpu_text(cpu: Cpu) -> str:
         f"efficiency: {cpu.efficiency!r}          # speed of a thread while all are busy, of one alone",
         f"launch_s: {cpu.launch_s!r}             # overhead of one run",
         f"task_s: {cpu.task_s!r}               # overhead of one task of a thread",
-        f"unpacked_multiplications: {cpu.unpacked_multiplications}",
         "levels:              # bandwidths of reading; operand: what matrix products wait for beside their arithmetic",
         *(line for level in cpu.levels for line in _level_lines(level)),
         "operators:           # operations per second of one thread",

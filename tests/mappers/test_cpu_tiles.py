@@ -26,7 +26,7 @@ from kernels.cpu.tiles import LANES, AttentionShape, tiles_for
 from mappers.cpu_program import LoopPiece, ProductPiece, program_of
 from mappers.cpu_tiles import DISTINCT, cpu_tiles, query_tiles
 
-SMALL = plain_cpu(unpacked_multiplications=100**3)
+SMALL = plain_cpu()
 KERNELS = ("attention-1-pass", "attention-2-pass", "attention-3-pass", "attention-3-pass-deferred")
 
 
@@ -84,9 +84,7 @@ def spans(sizes: Sizes, cascade: str, cpu: Cpu, causal: bool) -> Iterator[tuple[
     """Per task the queries, their padded width and the keys of each tile, as the kernels' loops have them."""
     caches = Caches(*(level.bytes or 0 for level in cpu.levels[:3]))
     shape = AttentionShape(sizes.batch * sizes.heads, *sizes[2:])
-    tiles = tiles_for(
-        cascade, shape, caches, threads=cpu.threads, unpacked_multiplications=cpu.unpacked_multiplications
-    )
+    tiles = tiles_for(cascade, shape, caches, threads=cpu.threads)
     for _ in range(shape.heads):
         for start in range(0, sizes.queries, tiles.queries):
             end = min(start + tiles.queries, sizes.queries)
@@ -225,7 +223,7 @@ def test_a_matrix_product_written_out() -> None:
 @given(SIZES, st.booleans(), st.sampled_from(KERNELS), st.integers(1, 300))
 def test_more_keys_or_heads_are_never_faster(sizes: Sizes, causal: bool, cascade: str, more: int) -> None:
     """On one thread and with fixed tiles: no tile choice, no idle thread, no mask that ends elsewhere."""
-    cpu = replace(SMALL, threads=1, unpacked_multiplications=0)
+    cpu = replace(SMALL, threads=1)
 
     def latency(changed: Sizes) -> float:
         found = cpu_tiles(load_cascade(cascade), changed.workload(), cpu, causal=causal)
