@@ -62,13 +62,8 @@ def _emit(
 
     cells = [(r, v) for r in range(rows) for v in range(vectors)]
     sums = {cell: helpers.alloca_once(builder, VECTOR) for cell in cells}
-    with builder.if_else(builder.trunc(add, ir.IntType(1)) if add.type.width > 1 else add) as (given, absent):
-        with given:
-            for r, v in cells:
-                builder.store(builder.load(place(c, c_row, r, v), align=_VALUE_BYTES), sums[r, v])
-        with absent:
-            for cell in cells:
-                builder.store(ir.Constant(VECTOR, None), sums[cell])
+    for cell in cells:
+        builder.store(ir.Constant(VECTOR, None), sums[cell])
     with helpers.for_range(builder, depth) as loop:
         left = [builder.load(place(a, a_step, loop.index, v), align=_VALUE_BYTES) for v in range(vectors)]
         here = builder.gep(b, [builder.mul(b_step, loop.index)])
@@ -78,8 +73,15 @@ def _emit(
             for v in range(vectors):
                 found = fused_product(builder, left[v], right, builder.load(sums[r, v]))
                 builder.store(found, sums[r, v])
-    for r, v in cells:
-        builder.store(builder.load(sums[r, v]), place(c, c_row, r, v), align=_VALUE_BYTES)
+    with builder.if_else(builder.trunc(add, ir.IntType(1)) if add.type.width > 1 else add) as (given, absent):
+        with given:
+            for r, v in cells:
+                target = place(c, c_row, r, v)
+                found = builder.fadd(builder.load(target, align=_VALUE_BYTES), builder.load(sums[r, v]))
+                builder.store(found, target, align=_VALUE_BYTES)
+        with absent:
+            for r, v in cells:
+                builder.store(builder.load(sums[r, v]), place(c, c_row, r, v), align=_VALUE_BYTES)
 
 
 _strip_rows, _strip_pair, _strip_row = (_register_tile(rows, _STRIP) for rows in (_ROWS, 2, 1))
@@ -97,7 +99,7 @@ def product(a, b, c, transposed, add):  # type: ignore[no-untyped-def]
         transposed: how B lies.
         add: whether C is added to.
 
-    Shapes are not checked. Every value is one sum over all k, in their order.
+    Shapes are not checked. A value is one sum over all k, in their order, and only then added to C: errors stay small.
     """
     rows, width = c.shape
     depth, a_step, c_row = a.shape[0], a.strides[0], c.strides[0]
