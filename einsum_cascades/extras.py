@@ -13,7 +13,7 @@ PACKAGES: Final = {
     "cluster": ("distributed",),
     "components": ("hwcomponents_cacti",),
     "gpu": ("torch", "triton"),
-    "kernels": ("llvmlite", "numba", "scipy", "threadpoolctl"),
+    "kernels": ("llvmlite", "numba"),
     "report": ("moocore", "plotly", "pyarrow"),
     "sweep": ("pyarrow", "scipy"),
 }

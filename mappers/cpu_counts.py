@@ -191,6 +191,10 @@ class Counter:
         for access in piece.einsum.inputs:
             copied += self._reads(access, span, touched, first_share)
         touched.add(piece.einsum.name)
+        if self.tiles.keys_per_row > 1:
+            done = sum(one.rows * one.columns * one.depth * one.calls for one in found)
+            vectors = tuple(Vector(piece.einsum.name, operator, done) for operator in ("mul", "add"))
+            return Step(vectors=vectors, streamed=tuple(copied))
         return Step(products=tuple(found), copied=self._beyond_l2(copied))
 
     def _key_tiles(self, span: Span) -> list[tuple[int, int]]:

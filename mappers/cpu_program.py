@@ -1,7 +1,7 @@
 """A cascade as a CPU runs it on one tile of queries: passes over the keys, each a row of products and loops.
 
 Per pass (``einsum_cascades.passes``) the Einsums run in their order. The sum of a product of two tensors, each with a
-rank of its own, is a matrix product, for BLAS; a sum that adds a product to what was there accumulates in it. All
+rank of its own, is a matrix product; a sum that adds a product to what was there accumulates in it. All
 others are vectorised loops over a tile; a reduction joins the loop that computes what it reduces.
 """
 

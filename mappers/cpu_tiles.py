@@ -5,6 +5,9 @@ makes the passes that the cascade's dependencies force (``cpu_program.py``), til
 key that more than one pass touches fills a fiber of all keys, which lies in the nearest level that holds it; others
 fill a tile. Tile sizes are those of the kernels (``kernels.cpu.tiles``), for any cascade.
 
+Few queries are one tile, in which the keys lie along the vector unit: its products are vectorised loops, under which K
+and V stream past, and its keys may be split into parts, each a task.
+
 Inputs without a query rank (K, V) are read by each task from the level that holds those of one instance; one reading
 of them per instance, the queries and the result come from the level that holds all that the run reads and writes.
 Off-chip traffic is that of a run that finds its caches cold.
@@ -13,6 +16,7 @@ Off-chip traffic is that of a run that finds its caches cold.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 from math import prod
 from typing import Final
@@ -51,10 +55,12 @@ def cpu_tiles(cascade: Cascade, workload: Workload, cpu: Cpu, *, causal: bool = 
         raise InputError(f"cascade '{cascade.name}' has no scores to mask", hint="leave --causal out: every key counts")
     tiles = tiles_of(cascade, program, workload, cpu)
     counter = Counter(cascade, program, workload, cpu, tiles)
-    spans = tuple(query_tiles(workload.size(program.roles.column), counter.keys, tiles.queries, causal=causal))
+    whole = query_tiles(workload.size(program.roles.column), counter.keys, tiles.queries, causal=causal)
+    spans = tuple(part for span, count in whole for part in key_parts(span, count, tiles.parts))
     number = sum(count for _, count in spans)
+    first_share = tiles.parts / number
     activity = CpuActivity(
-        tasks=tuple((Task(tuple(counter.steps(span, 1 / number))), count) for span, count in spans),
+        tasks=tuple((Task(tuple(counter.steps(span, first_share))), count) for span, count in spans),
         instances=workload.instances,
         threads=cpu.threads,
         live_bytes=min(cpu.threads, number * workload.instances) * live_bytes(counter),
@@ -88,20 +94,19 @@ def tiles_of(cascade: Cascade, program: Program, workload: Workload, cpu: Cpu) -
         shape,
         Caches(**sizes),
         threads=cpu.threads,
-        unpacked_multiplications=cpu.unpacked_multiplications,
     )
 
 
 def query_tiles(queries: int, keys: int, tile: int, *, causal: bool) -> Iterator[tuple[Span, int]]:
     """Yield (span, how many in a row) of one instance's tasks, the last queries first.
 
-    Under a mask the query p sees ``p + 1 + keys - queries`` keys.
+    Under a mask the query p sees ``p + 1 + keys - queries`` keys. Fewer queries than lanes in a tile are not padded.
     """
     whole, rest = divmod(queries, tile)
     if not causal:
         for size, number in ((rest, 1), (tile, whole)):
             if size and number:
-                yield Span(size, _padded(size), keys), number
+                yield Span(size, _padded(size, tile), keys), number
         return
     number = whole + bool(rest)
     merged = -(-number // DISTINCT)
@@ -111,16 +116,24 @@ def query_tiles(queries: int, keys: int, tile: int, *, causal: bool) -> Iterator
         yield span, sum(count for _, count in group)
 
 
+def key_parts(span: Span, count: int, parts: int) -> Iterator[tuple[Span, int]]:
+    """Yield (span, how many) of the tasks that some equal tiles of queries are when their keys are split into parts."""
+    least, longer = divmod(span.keys, parts)
+    for keys, number in ((least + 1, longer), (least, parts - longer)):
+        if number:
+            yield replace(span, keys=keys), number * count
+
+
 def _seen(end: int, start: int, queries: int, keys: int, tile: int) -> Span:
     """The span of the tiles of queries from ``start`` to ``end``, as each of them is on average."""
     first, last = min((start + 1) * tile, queries), min(end * tile, queries)
     seen = [min(keys, max(0, query + keys - queries)) for query in (first, last)]
     size = last - (end - 1) * tile
-    return Span(size, _padded(size), sum(seen) // 2)
+    return Span(size, _padded(size, tile), sum(seen) // 2)
 
 
-def _padded(queries: int) -> int:
-    return -(-queries // LANES) * LANES
+def _padded(queries: int, tile: int) -> int:
+    return queries if tile < LANES else -(-queries // LANES) * LANES
 
 
 def live_bytes(counter: Counter) -> int:
@@ -151,8 +164,8 @@ def dram_bytes(counter: Counter, spans: tuple[tuple[Span, int], ...]) -> int:
     """Return the traffic to and from the memory of a run with cold caches."""
     memory = counter.cpu.levels[-1].name
     moved = counter.instance_bytes + counter.queried_bytes
-    number = sum(count for _, count in spans)
+    readings = sum(count for _, count in spans) // counter.tiles.parts
     read = sum(count * counter.shared_bytes(span) for span, count in spans)
-    moved += round(dict(counter.near).get(memory, 0.0) * (read - read // number))
+    moved += round(dict(counter.near).get(memory, 0.0) * (read - read // readings))
     fibers = sum(count * counter.fiber_bytes(span) for span, count in spans)
     return counter.workload.instances * (moved + round(dict(counter.fiber).get(memory, 0.0) * fibers))

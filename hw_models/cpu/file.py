@@ -94,9 +94,6 @@ class CpuSpec(Section):
     efficiency: Fraction = Field(default=1.0, description="Speed of a thread while all are busy, of that of one alone.")
     launch_s: Seconds = Field(default=0.0, description="Overhead of one run, s.")
     task_s: Seconds = Field(default=0.0, description="Overhead of one task of a thread, s.")
-    unpacked_multiplications: Annotated[int, Field(strict=True, ge=0, le=2**50)] = Field(
-        default=0, description="Multiplications of a product up to which BLAS takes operands as they lie."
-    )
     levels: LevelsSpec = Field(description="The memory hierarchy, nearest first.")
     operators: OperatorsSpec = Field(description="Operations per second of one thread.")
     products: Annotated[str, Field(strict=True, max_length=100_000), AfterValidator(_products)] = Field(
@@ -147,7 +144,6 @@ def cpu_of(spec: CpuSpec) -> Cpu:
         efficiency=spec.efficiency,
         launch_s=spec.launch_s,
         task_s=spec.task_s,
-        unpacked_multiplications=spec.unpacked_multiplications,
         value_bytes=spec.value_bits // 8,
         title=spec.title or "",
         measured=spec.measured or "",
@@ -168,7 +164,6 @@ def cpu_text(cpu: Cpu) -> str:
         f"efficiency: {cpu.efficiency!r}          # speed of a thread while all are busy, of one alone",
         f"launch_s: {cpu.launch_s!r}             # overhead of one run",
         f"task_s: {cpu.task_s!r}               # overhead of one task of a thread",
-        f"unpacked_multiplications: {cpu.unpacked_multiplications}",
         "levels:              # bandwidths of reading; operand: what matrix products wait for beside their arithmetic",
         *(line for level in cpu.levels for line in _level_lines(level)),
         "operators:           # operations per second of one thread",

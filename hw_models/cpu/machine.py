@@ -59,7 +59,6 @@ class Cpu:
         efficiency: speed of a thread while all are busy, relative to one alone.
         launch_s: overhead of one run on all threads.
         task_s: overhead of handing one task to a thread.
-        unpacked_multiplications: up to how many multiplications BLAS multiplies operands where they lie; 0: none.
         value_bytes: bytes per value that all rates are of.
         title, measured: what it is, and where the figures come from.
     """
@@ -72,7 +71,6 @@ class Cpu:
     efficiency: float = 1.0
     launch_s: float = 0.0
     task_s: float = 0.0
-    unpacked_multiplications: int = 0
     value_bytes: int = 4
     title: str = ""
     measured: str = ""

@@ -74,8 +74,7 @@ def attention(
         threads: threads to use at most, fewer for little work; by default one for each CPU of this process.
         out: C-contiguous float32 array [..., P, F] to write the result to.
 
-    Arrays that are not C-contiguous are copied first. BLAS is limited to one thread during the call, and
-    concurrent calls wait for each other.
+    Arrays that are not C-contiguous are copied first.
 
     Raises:
         InputError: shapes disagree, a size is zero, a dtype is not float32, an unknown cascade, ``out`` cannot hold
@@ -86,15 +85,14 @@ def attention(
     workspace = np.empty((call.threads, call.workspace_words), dtype=np.float32)
     tiles = call.tiles
     counter = np.zeros(1, dtype=np.int64)
-    settings = factor, bool(causal), tiles.queries, tiles.keys, tiles.product_keys, counter
+    sizes = tiles.queries, tiles.keys, tiles.product_keys, tiles.keys_per_row
+    settings = factor, bool(causal), *sizes, counter
+    if tiles.parts == 1:
+        run_in_threads(lambda words: call.module.kernel(*arrays, *settings, words), list(workspace))
+    else:
+        from kernels.cpu.split_keys import attend_in_parts
 
-    def work(words: Floats) -> None:
-        call.module.kernel(*arrays, *settings, words)
-
-    from kernels.cpu.blas import one_thread
-
-    with one_thread():
-        run_in_threads(work, list(workspace))
+        attend_in_parts(*arrays, settings, tiles.parts, list(workspace))
     return result
 
 
@@ -121,26 +119,18 @@ def plan(shape: AttentionShape, cascade: str, threads: int | None = None) -> Cal
         InputError: an unknown cascade, fewer than one thread, or the extra ``kernels`` is not installed.
     """
     require("kernels", "attention on this CPU")
-    from kernels.cpu.blas import unpacked_multiplications
-
     check_name("cascade with a kernel", cascade, _MODULES)
     threads = cpus() if threads is None else whole("threads", threads)
     threads = min(threads, max(1, _operations(shape) // _THREAD_OPERATIONS))
-    tiles = tiles_for(
-        cascade,
-        shape,
-        machine_caches(),
-        threads=threads,
-        unpacked_multiplications=unpacked_multiplications(),
-    )
+    tiles = tiles_for(cascade, shape, machine_caches(), threads=threads)
     module = importlib.import_module(f"{__package__}.{_MODULES[cascade]}")
-    rows = module.workspace_rows.py_func(shape.head_dim, shape.value_dim, shape.keys, tiles.keys)
-    threads = min(threads, shape.heads * math.ceil(shape.queries / tiles.queries))
-    return Call(module, shape, tiles, threads, rows * tiles.queries)
+    rows = module.workspace_rows(shape.head_dim, shape.value_dim, shape.keys, tiles.keys, tiles.keys_per_row)
+    threads = min(threads, shape.heads * math.ceil(shape.queries / tiles.queries) * tiles.parts)
+    return Call(module, shape, tiles, threads, rows * tiles.width)
 
 
 def _operations(shape: AttentionShape) -> int:
-    """Floating-point operations of the two matrix products, all keys seen, few queries padded to the lanes."""
+    """Floating-point operations of the two products, all keys seen; few queries count as a vector."""
     return 2 * shape.heads * max(shape.queries, LANES) * shape.keys * (shape.head_dim + shape.value_dim)
 
 

@@ -20,7 +20,6 @@ import numpy as np
 
 from kernels.cpu import tile_operations
 from kernels.cpu.attention import Floats, prepare
-from kernels.cpu.blas import one_thread
 from kernels.cpu.query_ranges import query_range, tasks
 
 
@@ -55,25 +54,25 @@ def counted_attention(
     """
     call, (q, k, v, out), result = prepare(q, k, v, cascade, 1, None)
     tiles, words = call.tiles, np.empty(call.workspace_words, dtype=np.float32)
+    rows = call.workspace_words // tiles.width
     found = []
-    with one_thread():
-        for task in range(tasks(q, tiles.queries)):
-            head, start, end, seen, width = query_range(task, q, k, bool(causal), tiles.queries)
-            rows = call.workspace_words // tiles.queries
-            visits = _Visits(k.shape[1], rows)
-            visits.watch(call.module.query_tile)(
-                q[head, start:end],
-                _Rows(k[head], "K", 0),
-                _Rows(v[head], "V", 0),
-                out[head, start:end],
-                np.float32(scale),
-                seen,
-                tiles.keys,
-                tiles.product_keys,
-                _Rows(words[: rows * width].reshape(rows, width), "workspace", 0),
-            )
-            used = np.count_nonzero(visits.counts["workspace"]) * width * words.itemsize
-            found.append([visits.most("K"), visits.most("V"), visits.most("QK"), used])
+    for task in range(tasks(q, tiles.queries)):
+        head, start, end, seen, width = query_range(task, q, k, bool(causal), tiles.queries, tiles.keys_per_row)
+        visits = _Visits(k.shape[1], rows, tiles.keys_per_row)
+        visits.watch(call.module.query_tile)(
+            q[head, start:end],
+            _Rows(k[head], "K", 0),
+            _Rows(v[head], "V", 0),
+            out[head, start:end],
+            np.float32(scale),
+            seen,
+            tiles.keys,
+            tiles.product_keys,
+            tiles.keys_per_row,
+            _Rows(words[: rows * width].reshape(rows, width), "workspace", 0),
+        )
+        used = np.count_nonzero(visits.counts["workspace"]) * width * words.itemsize
+        found.append([visits.most("K"), visits.most("V"), visits.most("QK"), used])
     key_passes, value_passes, score_passes, used = np.max(found, axis=0).tolist()
     return Counts(result, key_passes, value_passes, score_passes, used, words.nbytes)
 
@@ -101,11 +100,11 @@ class _Rows:
 class _Visits:
     """Visits of each row of K, V and the workspace, and of the scores of each key, by one query tile."""
 
-    def __init__(self, keys: int, workspace_rows: int) -> None:
+    def __init__(self, keys: int, workspace_rows: int, keys_per_row: int) -> None:
         sizes = {"K": keys, "V": keys, "QK": keys, "workspace": workspace_rows}
         self.counts = {tensor: np.zeros(size, dtype=np.int64) for tensor, size in sizes.items()}
         self.last = {tensor: np.full(size, -1) for tensor, size in sizes.items()}
-        self.key_of_row = np.full(workspace_rows, -1)
+        self.keys_of_row = np.full((workspace_rows, keys_per_row), -1)
         self.step = 0
 
     def most(self, tensor: str) -> int:
@@ -134,7 +133,8 @@ class _Visits:
         def counting(*arguments: Any) -> Any:
             if name == "score":
                 keys, scores = arguments[0], arguments[2]
-                self.key_of_row[scores.indices] = np.arange(keys.indices.start, keys.indices.stop)
+                places = self.keys_of_row[scores.indices]
+                places.flat[: len(keys.array)] = np.arange(keys.indices.start, keys.indices.stop)
             for argument in arguments:
                 if isinstance(argument, _Rows):
                     self.visit(argument)
@@ -147,7 +147,7 @@ class _Visits:
         places = np.arange(rows.indices.start, rows.indices.stop)
         self.count(rows.tensor, places)
         if rows.tensor == "workspace":
-            keys = self.key_of_row[places]
+            keys = self.keys_of_row[places]
             self.count("QK", keys[keys >= 0])
 
     def count(self, tensor: str, places: Any) -> None:

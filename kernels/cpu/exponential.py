@@ -21,8 +21,13 @@ from llvmlite import ir  # type: ignore[import-untyped, unused-ignore]
 from numba import float32, types
 
 from kernels.cpu.compilation import compiled, intrinsic
+from kernels.cpu.lanes import fused, fused_minus, larger, minus, power_of_two, splat, times
 
 _ROUND = float32(1.5 * 2**23)
+_ROUND_BIASED = float32(1.5 * 2**23 + 127)
+"""Leaves the exponent of 2**n, as float32 encodes it, in the low bits of the sum."""
+_LEAST = float32(-88.1)
+"""A little more than -127.5 * ln(2): 2**n is 0 then, as float32 encodes it."""
 LOG2_E = float32(math.log2(math.e))
 """log2(e): what turns the argument of e**x into that of 2**x."""
 _LN2_HIGH = float32(0.693359375)
@@ -60,18 +65,22 @@ def _scaled(typing_context: Any, value: Any, rounded: Any) -> Any:
 
 
 @compiled
-def exp2_32(x):  # type: ignore[no-untyped-def]
-    """Return ``2**x`` in single precision, for a float32 ``x``."""
-    t = x + _ROUND
-    r = x - (t - _ROUND)
-    p = _C6 * r + _C5
-    p = p * r + _C4
-    p = p * r + _C3
-    p = p * r + _C2
-    p = p * r + _C1
-    p = p * r + float32(1.0)
-    y = _scaled(p, t) if x < float32(128.0) else x + float32(np.inf)
-    return float32(0.0) if x < float32(-126.0) else y
+def exp_difference(s, m):  # type: ignore[no-untyped-def]
+    """Return ``e**(s - m)`` of two vectors (`kernels.cpu.lanes`), where s is not larger than m; 1 where they are equal.
+
+    The difference is taken first, however large the two are, and is multiplied by log2(e) without rounding where the
+    processor has fused operations. Results below 2**-126.5 are 0, and of -inf too; NaN gives NaN.
+    """
+    d = larger(splat(_LEAST), minus(s, m))
+    t = fused(d, splat(LOG2_E), splat(_ROUND_BIASED))
+    r = fused_minus(d, splat(LOG2_E), minus(t, splat(_ROUND_BIASED)))
+    p = fused(splat(_C6), r, splat(_C5))
+    p = fused(p, r, splat(_C4))
+    p = fused(p, r, splat(_C3))
+    p = fused(p, r, splat(_C2))
+    p = fused(p, r, splat(_C1))
+    p = fused(p, r, splat(float32(1.0)))
+    return times(p, power_of_two(t))
 
 
 @compiled

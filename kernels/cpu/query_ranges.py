@@ -17,8 +17,8 @@ def tasks(q, tile_queries):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def query_range(task, q, k, causal, tile_queries):  # type: ignore[no-untyped-def]
-    """Return the head, the range of queries, the number of keys that its first query sees, and the padded width.
+def query_range(task, q, k, causal, tile_queries, group):  # type: ignore[no-untyped-def]
+    """Return the head, the range of queries, the number of keys that its first query sees, and the width of a row.
 
     Under a causal mask, aligned to the end, query p sees the keys m <= p + (M - P).
     """
@@ -28,4 +28,5 @@ def query_range(task, q, k, causal, tile_queries):  # type: ignore[no-untyped-de
     start = (tiles - 1 - task % tiles) * tile_queries
     end = min(start + tile_queries, queries)
     seen = start + keys - queries + 1 if causal else keys
-    return head, start, end, seen, (end - start + LANES - 1) // LANES * LANES
+    width = (end - start) * LANES if group > 1 else (end - start + LANES - 1) // LANES * LANES
+    return head, start, end, seen, width

@@ -16,61 +16,67 @@ from kernels.cpu.tile_operations import (
     divide,
     exponentials,
     fill,
+    gather,
     load_queries,
     mask,
+    put,
     raise_maximum,
+    rows_of,
     score,
-    store,
     tile_maximum,
     weigh_values,
 )
 
 
 @compiled
-def workspace_rows(head_dim, value_dim, keys, tile_keys):  # type: ignore[no-untyped-def]
-    """Rows, one value per query each, that a query tile works in: Q, QK, AV, LM, GM, a tile's part of SD, SD."""
-    return head_dim + keys + value_dim + 4
+def workspace_rows(head_dim, value_dim, keys, tile_keys, group):  # type: ignore[no-untyped-def]
+    """Rows that a query tile works in: Q, QK, AV, LM, GM, a tile's part of SD, SD."""
+    return rows_of(head_dim, group) + rows_of(keys, group) + rows_of(value_dim, group) + 4
 
 
 @compiled
-def query_tile(q, k, v, out, scale, seen, tile_keys, block, w):  # type: ignore[no-untyped-def]
+def query_tile(q, k, v, out, scale, seen, tile_keys, block, group, w):  # type: ignore[no-untyped-def]
     """Attend with one tile of queries; arguments as `one_pass.query_tile`."""
-    e, f, m = k.shape[1], v.shape[1], k.shape[0]
+    e, f, n = rows_of(k.shape[1], group), rows_of(v.shape[1], group), rows_of(k.shape[0], group)
     qt, w = w[:e], w[e:]
-    qk, w = w[:m], w[m:]
+    qk, w = w[:n], w[n:]
     av, w = w[:f], w[f:]
     lm, gm, part, sd = w[0:1], w[1:2], w[2:3], w[3:4]
-    load_queries(q, scale, qt)
+    load_queries(q, scale, qt, group)
     fill(gm, LOWEST)
     fill(sd, 0.0)
-    keys = min(m, seen + q.shape[0] - 1)
+    keys = min(k.shape[0], seen + q.shape[0] - 1)
     if keys < 1:
         fill(out, 0.0)
         return
     for start in range(0, keys, tile_keys):
         end = min(start + tile_keys, keys)
-        score(k[start:end], qt, qk[start:end], block)
+        tile = qk[start // group : rows_of(end, group)]
+        score(k[start:end], qt, tile, block, group)
         if end > seen:
-            mask(qk[start:end], start, seen)
-        tile_maximum(qk[start:end], lm)
+            mask(tile, start, seen, group)
+        tile_maximum(tile, lm, group)
         raise_maximum(lm, gm)
     for start in range(0, keys, tile_keys):
-        exponentials(qk[start : min(start + tile_keys, keys)], gm, part)
+        tile = qk[start // group : rows_of(min(start + tile_keys, keys), group)]
+        exponentials(tile, gm, part)
         add(part, sd)
+    gather(sd, group)
     for start in range(0, keys, tile_keys):
         end = min(start + tile_keys, keys)
-        divide(qk[start:end], sd)
-        weigh_values(qk[start:end], v[start:end], av, block, start == 0)
-    store(av, out)
+        tile = qk[start // group : rows_of(end, group)]
+        divide(tile, sd)
+        weigh_values(tile, v[start:end], av, block, start == 0, group)
+    put(av, out, seen, group)
 
 
 @compiled
-def kernel(q, k, v, out, scale, causal, tile_queries, tile_keys, block, counter, workspace):  # type: ignore[no-untyped-def]
+def kernel(q, k, v, out, scale, causal, tile_queries, tile_keys, block, group, counter, workspace):  # type: ignore[no-untyped-def]
     """Attend with tile after tile of queries; arguments as `one_pass.kernel`."""
-    rows = workspace_rows(q.shape[2], v.shape[2], k.shape[1], tile_keys)
+    rows = workspace_rows(q.shape[2], v.shape[2], k.shape[1], tile_keys, group)
     task = next_task(counter)
     while task < tasks(q, tile_queries):
-        h, start, end, seen, width = query_range(task, q, k, causal, tile_queries)
+        h, start, end, seen, width = query_range(task, q, k, causal, tile_queries, group)
         w = workspace[: rows * width].reshape(rows, width)
-        query_tile(q[h, start:end], k[h], v[h], out[h, start:end], scale, seen, tile_keys, block, w)
+        query_tile(q[h, start:end], k[h], v[h], out[h, start:end], scale, seen, tile_keys, block, group, w)
         task = next_task(counter)

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from kernels.cpu.compilation import compiled, next_task
-from kernels.cpu.exponential import exp32
-from kernels.cpu.tile_operations import score, weigh_values
+from numba import float32
 
+from kernels.cpu.compilation import compiled, next_task
+from kernels.cpu.exponential import exp_difference
+from kernels.cpu.lanes import load, splat, store
+from kernels.cpu.tile_operations import score, weigh_values
+from kernels.cpu.tiles import LANES
+
+_ZERO: Final = float32(0.0)
 DEPTH: Final = 5
 """How often a deep loop applies its operator."""
 
@@ -75,8 +80,8 @@ def exp(tile, repeats):  # type: ignore[no-untyped-def]
     rows, lanes = tile.shape
     for _ in range(repeats):
         for row in range(rows):
-            for lane in range(lanes):
-                tile[row, lane] = exp32(-tile[row, lane])
+            for lane in range(0, lanes, LANES):
+                store(tile, row, lane, exp_difference(splat(_ZERO), load(tile, row, lane)))
 
 
 @compiled
@@ -103,14 +108,14 @@ def read(tile, vector, repeats):  # type: ignore[no-untyped-def]
 def scores(keys, queries, tile, block, repeats):  # type: ignore[no-untyped-def]
     """Multiply keys, [tiles, rows, depth], tile after tile, and queries, [depth, lanes], as the kernels do."""
     for repeat in range(repeats):
-        score(keys[repeat % keys.shape[0]], queries, tile, block)
+        score(keys[repeat % keys.shape[0]], queries, tile, block, 1)
 
 
 @compiled
 def weighted_values(values, weights, sums, block, repeats):  # type: ignore[no-untyped-def]
     """Multiply values, [tiles, rows, columns], tile after tile, and weights, [rows, lanes], as the kernels do."""
     for repeat in range(repeats):
-        weigh_values(weights, values[repeat % values.shape[0]], sums, block, True)
+        weigh_values(weights, values[repeat % values.shape[0]], sums, block, True, 1)
 
 
 @compiled

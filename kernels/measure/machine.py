@@ -11,7 +11,6 @@ import numpy as np
 
 from hw_models.cpu.machine import Cpu
 from kernels.cpu.attention import prepare
-from kernels.cpu.blas import one_thread, unpacked_multiplications
 from kernels.cpu.caches import machine_caches
 from kernels.measure import loops
 from kernels.measure.environment import processor, short_name, software, today
@@ -21,7 +20,7 @@ from kernels.measure.products import product_rates, scaling
 from kernels.measure.threads import together
 from kernels.measure.timing import in_turns
 
-PACKAGES = ("numpy", "numba", "scipy", "torch")
+PACKAGES = ("numpy", "numba", "torch")
 _TASKS = 20_000
 
 
@@ -45,7 +44,6 @@ def measure_cpu(threads: int, *, quick: bool = False, name: str = "") -> Cpu:
         efficiency=scaling(threads, rounds) if threads > 1 else 1.0,
         launch_s=launch_s,
         task_s=task_s,
-        unpacked_multiplications=unpacked_multiplications(),
         title=processor(),
         measured=f"fusemax measure cpu, {today()}: {processor()}, {software(*PACKAGES)}",
     )
@@ -85,8 +83,7 @@ def _overheads(threads: int, rounds: int) -> tuple[float, float]:
     def run(tasks: int) -> None:
         prepare(values, values, values, "attention-1-pass", threads, None)
         counter = np.zeros(1, np.int64)
-        with one_thread():
-            together([partial(loops.take_tasks, counter, tasks)] * threads)
+        together([partial(loops.take_tasks, counter, tasks)] * threads)
 
     timings = in_turns({tasks: partial(run, tasks) for tasks in (0, _TASKS)}, 3 * rounds)
     launch_s, all_s = timings[0].median_s, timings[_TASKS].median_s

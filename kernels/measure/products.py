@@ -2,8 +2,8 @@
 
 A product of a tile of queries, ``rows`` wide, is timed in the form that its shape is used in: scores where it has at
 least as many columns (keys) as it is deep, weighted values where it is at least as deep (keys) as it has columns; both,
-averaged, where they are equal. It is cut into pieces as the kernels cut it. BLAS multiplies registers full of rows, and
-what is left at a lower rate, so that all widths are timed that a tile of queries has where BLAS does not pack.
+averaged, where they are equal. It is cut into pieces as the kernels cut it. Registers full of rows are multiplied at a
+higher rate than what is left, so that all widths are timed that a tile of queries has.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Final
 import numpy as np
 
 from hw_models.cpu.product_rates import ProductRates, Sizes
-from kernels.cpu.blas import one_thread, unpacked_multiplications
 from kernels.cpu.caches import machine_caches
 from kernels.cpu.tiles import AttentionShape, tiles_for
 from kernels.measure import loops
@@ -48,8 +47,7 @@ def product_rates(rounds: int, *, quick: bool = False) -> ProductRates:
             forms["score", sizes] = _score(*sizes, 1, repeats[sizes])
         if depth >= columns:
             forms["weigh", sizes] = _weigh(*sizes, 1, repeats[sizes])
-    with one_thread():
-        timings = in_turns(forms, rounds)
+    timings = in_turns(forms, rounds)
     seconds = {}
     for sizes in grid:
         found = [timings[form, sizes].median_s for form in ("score", "weigh") if (form, sizes) in timings]
@@ -74,8 +72,7 @@ def operand_rates(working_sets: Mapping[str, int], rounds: int) -> dict[str, flo
                 sizes = (rows, keys, width) if form == "score" else (rows, width, keys)
                 functions[level, (form, sizes)] = make(*sizes, number, max(number, 50))
                 read[level, (form, sizes)] = tile * max(number, 50)
-    with one_thread():
-        timings = in_turns(functions, rounds)
+    timings = in_turns(functions, rounds)
     found = {}
     for level in working_sets:
         keys_ = [key for key in functions if key[0] == level]
@@ -87,16 +84,14 @@ def operand_rates(working_sets: Mapping[str, int], rounds: int) -> dict[str, flo
 def scaling(threads: int, rounds: int) -> float:
     """Measure the speed of a thread that multiplies while all do, relative to one alone; at most 1."""
     works = [_score(64, 128, 64, 1, 2000) for _ in range(threads)]
-    with one_thread():
-        timings = in_turns({number: partial(together, works[:number]) for number in (1, threads)}, 3 * rounds)
+    timings = in_turns({number: partial(together, works[:number]) for number in (1, threads)}, 3 * rounds)
     return min(1.0, timings[1].median_s / timings[threads].median_s)
 
 
 def _block(rows: int, keys: int, width: int) -> int:
     """Keys per piece, as the kernels choose them."""
     shape = AttentionShape(1, rows, keys, width, width)
-    unpacked = unpacked_multiplications()
-    return tiles_for("attention-1-pass", shape, machine_caches(), unpacked_multiplications=unpacked).product_keys
+    return tiles_for("attention-1-pass", shape, machine_caches()).product_keys
 
 
 def _score(rows: int, columns: int, depth: int, tiles: int, repeats: int = 1) -> Callable[[], object]:

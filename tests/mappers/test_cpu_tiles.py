@@ -22,11 +22,11 @@ from hw_models.cpu.activity import CpuActivity, Step
 from hw_models.cpu.cost import cpu_cost
 from hw_models.cpu.machine import Cpu
 from kernels.cpu.caches import Caches
-from kernels.cpu.tiles import LANES, AttentionShape, tiles_for
+from kernels.cpu.tiles import FEW_QUERIES, LANES, AttentionShape, tiles_for
 from mappers.cpu_program import LoopPiece, ProductPiece, program_of
 from mappers.cpu_tiles import DISTINCT, cpu_tiles, query_tiles
 
-SMALL = plain_cpu(unpacked_multiplications=100**3)
+SMALL = plain_cpu()
 KERNELS = ("attention-1-pass", "attention-2-pass", "attention-3-pass", "attention-3-pass-deferred")
 
 
@@ -84,16 +84,16 @@ def spans(sizes: Sizes, cascade: str, cpu: Cpu, causal: bool) -> Iterator[tuple[
     """Per task the queries, their padded width and the keys of each tile, as the kernels' loops have them."""
     caches = Caches(*(level.bytes or 0 for level in cpu.levels[:3]))
     shape = AttentionShape(sizes.batch * sizes.heads, *sizes[2:])
-    tiles = tiles_for(
-        cascade, shape, caches, threads=cpu.threads, unpacked_multiplications=cpu.unpacked_multiplications
-    )
+    tiles = tiles_for(cascade, shape, caches, threads=cpu.threads)
     for _ in range(shape.heads):
         for start in range(0, sizes.queries, tiles.queries):
             end = min(start + tiles.queries, sizes.queries)
             seen = start + sizes.keys - sizes.queries + 1 if causal else sizes.keys
             keys = min(sizes.keys, seen + end - start - 1)
-            padded = (end - start + LANES - 1) // LANES * LANES
-            yield end - start, padded, [min(tiles.keys, keys - at) for at in range(0, keys, tiles.keys)]
+            padded = end - start if sizes.queries <= FEW_QUERIES else (end - start + LANES - 1) // LANES * LANES
+            for part in range(tiles.parts):
+                low, high = keys * part // tiles.parts, keys * (part + 1) // tiles.parts
+                yield end - start, padded, [min(tiles.keys, high - at) for at in range(low, high, tiles.keys)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -113,13 +113,35 @@ def test_products_and_exponentials_are_those_of_the_kernels_loops(
             scores += width * keys
             if cascade in ("attention-1-pass", "attention-2-pass"):
                 exponentials += width
-    assert products(activity) == multiplied
     done = vectors(activity)
+    if sizes.queries <= FEW_QUERIES:
+        assert not products(activity)
+        names = {p.einsum.name for p in program_of(load_cascade(cascade)).pieces if isinstance(p, ProductPiece)}
+        number = sum(rows * columns * depth * calls for (rows, columns, depth), calls in multiplied.items())
+        assert sum(done[name, "mul"] for name in names) == sum(done[name, "add"] for name in names) == number
+    else:
+        assert products(activity) == multiplied
     assert sum(number for (_, operator), number in done.items() if operator == "exp") == exponentials
     assert done.get(("LM", "max"), done.get(("GM", "max"), 0)) == scores
     assert sum(count for _, count in activity.tasks) * activity.instances == len(
         list(spans(sizes, cascade, cpu, causal))
     )
+
+
+def test_decoding_streams_keys_and_values_once_whatever_the_heads() -> None:
+    for heads, threads in ((1, 4), (3, 2), (8, 2)):
+        workload = Sizes(1, heads, 2, 2**20, 64, 64).workload()
+        activity = cpu_tiles(load_cascade("attention-1-pass"), workload, replace(SMALL, threads=threads)).activity
+        read: Counter[str] = Counter()
+        for step, times in steps(activity):
+            assert not step.products
+            for transfer in step.streamed:
+                read[transfer.tensor] += transfer.bytes * times if transfer.level == "memory" else 0
+        assert read["BK"] == pytest.approx(heads * 2**20 * 64 * 4, rel=0.1)
+        assert read["BV"] == pytest.approx(heads * 2**20 * 64 * 4, rel=0.1)
+        assert activity.dram_bytes == heads * 4 * (2 * 2**20 * 64 + 2 * 2 * 64)
+        tasks = activity.instances * sum(count for _, count in activity.tasks)
+        assert tasks % threads == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -225,7 +247,7 @@ def test_a_matrix_product_written_out() -> None:
 @given(SIZES, st.booleans(), st.sampled_from(KERNELS), st.integers(1, 300))
 def test_more_keys_or_heads_are_never_faster(sizes: Sizes, causal: bool, cascade: str, more: int) -> None:
     """On one thread and with fixed tiles: no tile choice, no idle thread, no mask that ends elsewhere."""
-    cpu = replace(SMALL, threads=1, unpacked_multiplications=0)
+    cpu = replace(SMALL, threads=1)
 
     def latency(changed: Sizes) -> float:
         found = cpu_tiles(load_cascade(cascade), changed.workload(), cpu, causal=causal)

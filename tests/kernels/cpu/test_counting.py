@@ -18,11 +18,11 @@ def inputs(queries, keys, head_dim=16, value_dim=8, heads=1):
     return [random.standard_normal((heads, *size)).astype(np.float32) for size in sizes]
 
 
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("queries", "causal"), [(200, False), (200, True), (1, False), (7, True)])
 @pytest.mark.parametrize("cascade", CASCADES)
-def test_passes_are_those_of_the_cascade(cascade, causal):
+def test_passes_are_those_of_the_cascade(cascade, queries, causal):
     """Tiles of keys are many here; one buffer holds QK, SN and A in turn, so their passes are the cascade's."""
-    counts = counted_attention(*inputs(200, 20000), cascade=cascade, causal=causal)
+    counts = counted_attention(*inputs(queries, 20000), cascade=cascade, causal=causal)
     analysis = analyse_passes(load_cascade(cascade))
     keys, values = ("K", "V") if "K" in analysis.tensor_passes else ("BK", "BV")
     assert counts.key_passes == analysis.tensor_passes[keys]
@@ -30,16 +30,18 @@ def test_passes_are_those_of_the_cascade(cascade, causal):
     assert counts.score_passes == analysis.passes
 
 
+@pytest.mark.parametrize("queries", [150, 3])
 @pytest.mark.parametrize("cascade", CASCADES)
-def test_the_counted_run_is_the_kernels_run(cascade):
-    arrays = inputs(150, 1000, heads=3)
+def test_the_counted_run_is_the_kernels_run(cascade, queries):
+    arrays = inputs(queries, 1000, heads=3)
     counted = counted_attention(*arrays, cascade=cascade, causal=True, scale=0.25)
     assert np.array_equal(counted.result, attention(*arrays, cascade=cascade, causal=True, scale=0.25, threads=1))
 
 
+@pytest.mark.parametrize("queries", [64, 2])
 @pytest.mark.parametrize("cascade", CASCADES)
-def test_a_query_tile_uses_all_of_its_workspace_and_no_more(cascade):
-    counts = counted_attention(*inputs(64, 5000), cascade=cascade)
+def test_a_query_tile_uses_all_of_its_workspace_and_no_more(cascade, queries):
+    counts = counted_attention(*inputs(queries, 5000), cascade=cascade)
     assert counts.workspace_bytes == counts.allocated_bytes
 
 

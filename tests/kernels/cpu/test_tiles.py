@@ -1,14 +1,15 @@
 """Caches as the system tells them, and tile sizes as laws over all shapes."""
 
 import math
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kernels.cpu.attention import CASCADES
 from kernels.cpu.caches import Caches, _from_sysfs, caches_from, machine_caches
-from kernels.cpu.tiles import LANES, AttentionShape, tiles_for
+from kernels.cpu.tiles import FEW_QUERIES, LANES, AttentionShape, tiles_for
 
 SIZES = st.integers(1, 5000)
 SHAPES = st.builds(AttentionShape, st.integers(1, 64), SIZES, SIZES, st.integers(1, 600), st.integers(1, 600))
@@ -43,32 +44,25 @@ def test_caches_that_nobody_tells_have_defaults(tmp_path):
 
 
 @pytest.mark.parametrize("kernel", CASCADES)
-@settings(deadline=None)
-@given(shape=SHAPES, caches=CACHES, threads=st.integers(1, 128), unpacked=st.sampled_from([0, 10**6]))
-def test_tiles_fit_shape_and_caches(kernel, shape, caches, threads, unpacked):
-    tiles = tiles_for(kernel, shape, caches, threads=threads, unpacked_multiplications=unpacked)
+@given(shape=SHAPES, caches=CACHES, threads=st.integers(1, 128))
+def test_tiles_fit_shape_and_caches(kernel, shape, caches, threads):
+    assume(shape.queries > FEW_QUERIES)
+    tiles = tiles_for(kernel, shape, caches, threads=threads)
+    assert tiles.keys_per_row == 1
     assert tiles.queries % LANES == 0
     assert LANES <= tiles.queries < shape.queries + LANES
     assert 1 <= tiles.product_keys <= tiles.keys <= shape.keys
-    width = max(min(shape.head_dim, 64), shape.value_dim)
-    if unpacked:
-        assert tiles.queries * tiles.product_keys * width <= unpacked
-        assert 4 * tiles.queries * tiles.product_keys <= caches.l1_bytes
-        assert 4 * tiles.queries * tiles.keys <= max(caches.l2_bytes // 4, caches.l1_bytes)
-    else:
-        assert tiles.product_keys == tiles.keys
-        assert 4 * tiles.queries * tiles.keys <= caches.l2_bytes / 2
+    assert 4 * tiles.queries * tiles.product_keys <= max(caches.l1_bytes, 4 * tiles.queries)
+    assert 4 * tiles.queries * tiles.keys <= max(caches.l2_bytes // 4, caches.l1_bytes)
     if kernel != "attention-1-pass" and tiles.queries > 32:
         assert 4 * tiles.queries * shape.keys <= max(caches.l2_bytes, caches.l3_bytes / threads)
 
 
-@pytest.mark.parametrize("unpacked", [0, 10**6])
-@settings(deadline=None)
 @given(keys=st.integers(4096, 10**7), shape=SHAPES, caches=CACHES)
-def test_tiles_of_the_one_pass_kernel_do_not_depend_on_many_keys(unpacked, keys, shape, caches):
+def test_tiles_of_the_one_pass_kernel_do_not_depend_on_many_keys(keys, shape, caches):
     def tiles(m):
         of = AttentionShape(shape.heads, shape.queries, m, shape.head_dim, shape.value_dim)
-        return tiles_for("attention-1-pass", of, caches, unpacked_multiplications=unpacked)
+        return tiles_for("attention-1-pass", of, caches)
 
     enough = max(tiles(10**8).keys, 4096)
     assert tiles(max(keys, enough)) == tiles(10**8)
@@ -77,9 +71,31 @@ def test_tiles_of_the_one_pass_kernel_do_not_depend_on_many_keys(unpacked, keys,
 @settings(deadline=None)
 @given(shape=SHAPES, threads=st.integers(1, 16))
 def test_threads_are_kept_busy(shape, threads):
-    tiles = tiles_for("attention-1-pass", shape, Caches(), threads=threads, unpacked_multiplications=10**6)
+    assume(shape.queries > FEW_QUERIES)
+    tiles = tiles_for("attention-1-pass", shape, Caches(), threads=threads)
     tasks = shape.heads * math.ceil(shape.queries / tiles.queries)
-    whole = tiles_for("attention-1-pass", shape, Caches(), unpacked_multiplications=10**6)
+    whole = tiles_for("attention-1-pass", shape, Caches())
     alone = shape.heads * math.ceil(shape.queries / whole.queries)
     schedule = math.ceil(tasks / threads) * tiles.queries
     assert schedule <= 1.05 * math.ceil(alone / threads) * whole.queries
+
+
+@pytest.mark.parametrize("kernel", CASCADES)
+@given(shape=SHAPES, caches=CACHES, queries=st.integers(1, FEW_QUERIES), threads=st.integers(1, 128))
+def test_few_queries_are_one_tile_of_rows_of_keys(kernel, shape, caches, queries, threads):
+    tiles = tiles_for(kernel, replace(shape, queries=queries), caches, threads=threads)
+    assert (tiles.queries, tiles.keys_per_row, tiles.width) == (queries, LANES, queries * LANES)
+    assert tiles.keys == shape.keys or tiles.keys % LANES == 0
+    assert 1 <= tiles.keys <= shape.keys
+
+
+@given(shape=SHAPES, threads=st.integers(1, 64), keys=st.integers(2**18, 2**20))
+def test_keys_are_split_where_that_keeps_threads_busy(shape, threads, keys):
+    shape = replace(shape, keys=keys)
+    tiles = tiles_for("attention-1-pass", shape, Caches(), threads=threads)
+    tasks = shape.heads * math.ceil(shape.queries / tiles.queries)
+    busy = {parts: tasks * parts / threads / math.ceil(tasks * parts / threads) for parts in range(1, threads + 1)}
+    assert 1 <= tiles.parts <= threads
+    assert busy[tiles.parts] * 1.0501 >= max(busy.values())
+    assert all(busy[parts] < busy[tiles.parts] for parts in range(1, tiles.parts))
+    assert tiles_for("attention-3-pass", shape, Caches(), threads=threads).parts == 1
