@@ -11,7 +11,7 @@ import pytest
 import fusemax
 from fusemax import InputError
 
-BAD = [10**400, -(10**400), float("inf"), float("nan"), 5e-324, 1e300, -1, 0, True, "12", b"1", [1], np.array([1, 2])]
+BAD = [10**400, -(10**400), float("inf"), float("nan"), 5e-324, 1e300, -1, 0, True, "12x", b"1", [1], np.array([1, 2])]
 NAMES = [*BAD, "no such name", "x" * 5000]
 ONES = np.ones((1, 4, 8), np.float32)
 SIZES = {"E": 8, "F": 8, "M": 16, "P": 16}
@@ -66,8 +66,6 @@ CHOICES: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("what", NUMBERS)
 def test_bad_numbers(what: str) -> None:
     for bad in BAD:
-        if what == "a rate" and isinstance(bad, str):
-            continue  # 12 Hz is one
         with pytest.raises(InputError) as caught:
             NUMBERS[what](bad)
         assert len(str(caught.value)) < 1000

@@ -89,7 +89,7 @@ def test_text_names_the_dependencies(tmp_path):
     path.write_text("{declaration: {A: [K], B: [K], Y: [], Z: []}, expressions: ['Y = A[k] * B[k]', 'Z = Y * A[k]']}")
     result = run(app, ["analyze", str(path)])
     assert result.exit_code == 0, result.output
-    assert "Z reads Y, the sum of A[k] * B[k] over k, complete only after pass 1" in result.stdout
+    assert "Z reads Y, the sum of A[k] * B[k] over k, complete only after pass 1" in " ".join(result.stdout.split())
     assert "live values per fiber" in result.stdout
 
 

@@ -193,7 +193,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, option: str) -> None:
         (("--set", "X=64"), "unknown rank of attention-1-pass 'X'"),
         (("--set", "E"), "--set:1:1: a rank and its size are expected"),
         (("--set", "E=many"), "  E=many\n    ^^^^"),
-        (("--set", "E=0", "--set", "F=1"), "the size E is 0"),
+        (("--set", "E=0", "--set", "F=1"), "the size of rank E is 0"),
         (("--set", "E=1", "--set", "E=2"), "rank E is given two sizes"),
         ((*BERT, "--set", "P=64"), "the size of P is given twice"),
         ((*BERT, "--set-arch", "array_2d.row=8"), "did you mean 'array_2d.rows'"),

@@ -152,7 +152,7 @@ def test_types_as_wide_as_the_machines(dtype: str) -> None:
         ({"head_dim": 2.5}, "the size --head-dim is 2.5"),
         ({"head_dim": True}, "the size --head-dim is True"),
         ({"kv_len": "1KiB"}, "the size --kv-len: '1KiB' is no size"),
-        ({"sizes": {"E": 0}, "head_dim": None}, "the size E is 0"),
+        ({"sizes": {"E": 0}, "head_dim": None}, "the size of rank E is 0"),
         ({"sizes": {"Q": 1}}, r"'Q' is a tensor \[E, P\] of attention-1-pass, not a rank"),
         ({"sizes": {"M0": 64}}, "'M0' is a part of M"),
         ({"sizes": {"P": 64}}, "given twice: --seq-len 1024 and --set P=64"),

@@ -103,7 +103,7 @@ def test_columns_that_are_no_objectives() -> None:
 
 def test_without_moocore(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "moocore", None)
-    with pytest.raises(InputError, match=r"fusemax\[report\]"):
+    with pytest.raises(InputError, match=r"\[report\]'"):
         front_rows(pa.table({"a": pd.Series([1.0])}), [Objective("a")])
 
 

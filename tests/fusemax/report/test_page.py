@@ -104,5 +104,5 @@ def test_nothing_is_fetched() -> None:
 def test_without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("plotly", "plotly.offline"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(InputError, match=r"fusemax\[report\]"):
+    with pytest.raises(InputError, match=r"\[report\]'"):
         build_page("mine", {"columns": []})

@@ -96,7 +96,7 @@ def test_a_program_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pyte
 def test_without_the_extra() -> None:
     with pytest.raises(InputError, match="needs hwcomponents_cacti") as caught:
         memory_cost(bytes=2**20, width_bits=256, table="hwcomponents")
-    assert "fusemax[components]" in caught.value.hint
+    assert "[components]'" in caught.value.hint
     assert "Python 3.12" in caught.value.hint
 
 

@@ -165,7 +165,7 @@ GOOD = {"Q": np.ones((2, 3)), "K": np.ones((2, 4)), "V": np.ones((5, 4))}
         ({**GOOD, "K": np.ones((3, 4))}, {}, "rank E of input K has size 3; expected 2"),
         ({**GOOD, "Q": np.array([["a"]])}, {}, "holds values of type"),
         (GOOD, {"Z": 3}, "unknown rank 'Z'"),
-        (GOOD, {"M": 0}, "whole numbers"),
+        (GOOD, {"M": 0}, "the size of rank M is 0"),
     ],
 )
 def test_unusable_inputs_are_refused_as_the_interpreter_does(inputs: Any, sizes: Any, message: str) -> None:

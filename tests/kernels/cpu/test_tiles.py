@@ -68,7 +68,6 @@ def test_tiles_of_the_one_pass_kernel_do_not_depend_on_many_keys(keys, shape, ca
     assert tiles(max(keys, enough)) == tiles(10**8)
 
 
-@settings(deadline=None)
 @given(shape=SHAPES, threads=st.integers(1, 16))
 def test_threads_are_kept_busy(shape, threads):
     assume(shape.queries > FEW_QUERIES)
