@@ -24,7 +24,7 @@ EXTRAS = {
     "cluster": ("fusemax.sweep.cluster",),
     "components": ("hw_models.components.hwcomponents",),
     "gpu": ("kernels.gpu", "kernels.measure.gpu"),
-    "kernels": ("kernels.cpu", "kernels.compiler"),
+    "kernels": ("kernels.cpu", "kernels.compiler", "kernels.measure"),
     "report": ("fusemax.report", "fusemax.cli.report", "fusemax.figures.front"),
     "sweep": ("fusemax.sweep", "fusemax.tables"),
 }

@@ -296,4 +296,4 @@ def test_fast_in_a_new_process():
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         times.append(float(done.stdout))
-    assert min(times) < 3
+    assert min(times) < 10
