@@ -37,6 +37,7 @@ from einsum_cascades.ir import (
     Index,
     Number,
     Size,
+    factors,
     leaves,
 )
 from einsum_cascades.operations import iterations, operations
@@ -275,7 +276,7 @@ class Interpretation:
     def summed_product(self, product: Apply, summed: set[str], binding: Mapping[str, int]) -> Value:
         """Sum a product over some ranks."""
         wide = is_wide(product)
-        factors = [self.value(factor, binding, wide=wide and is_literal(factor)) for factor in _factors(product)]
+        factors = [self.value(factor, binding, wide=wide and is_literal(factor)) for factor in factors(product)]
         if any_order([array for array, _ in factors], math.prod(self.sizes[rank] for rank in summed)):
             return contracted(factors, summed)
         return self.summed_as_written(product, summed, binding)
@@ -314,12 +315,3 @@ def _align(value: Value, ranks: tuple[str, ...]) -> Array:
     array, own = value
     permuted = array.transpose([own.index(r) for r in ranks if r in own])
     return permuted[tuple(slice(None) if r in own else None for r in ranks)]
-
-
-def _factors(expression: Expression) -> Iterator[Expression]:
-    """Factors of a product, however it is bracketed."""
-    if isinstance(expression, Apply) and expression.operator == "mul":
-        for operand in expression.operands:
-            yield from _factors(operand)
-    else:
-        yield expression

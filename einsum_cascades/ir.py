@@ -24,6 +24,7 @@ from einsum_cascades.nodes import (
     Subscript,
     Var,
     accesses,
+    factors,
     leaves,
 )
 from einsum_cascades.printer import to_text
@@ -48,6 +49,7 @@ __all__ = [
     "Subscript",
     "Var",
     "accesses",
+    "factors",
     "leaves",
 ]
 

@@ -115,6 +115,15 @@ def accesses(expression: Expression) -> Iterator[Access]:
     return (leaf for leaf in leaves(expression) if isinstance(leaf, Access))
 
 
+def factors(expression: Expression) -> Iterator[Expression]:
+    """Yield the factors of a product, however it is bracketed."""
+    if isinstance(expression, Apply) and expression.operator == "mul":
+        for operand in expression.operands:
+            yield from factors(operand)
+    else:
+        yield expression
+
+
 @dataclass(frozen=True)
 class Reduction:
     """The action that folds one rank away with an operator of the table."""

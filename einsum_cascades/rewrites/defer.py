@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Extent
+from einsum_cascades.ir import Access, Cascade, Einsum, Expression, Extent, factors
 from einsum_cascades.rewrites.separability import Term, scaled, separate, total
 from einsum_cascades.rewrites.structure import (
     Names,
@@ -194,7 +194,7 @@ class _Draft:
 
     def hoisted(self, basis: Expression) -> Expression:
         """Return a product with all but one factor computed once, where they walk over fewer ranks together."""
-        factors = list(_factors(basis))
+        factors = list(factors(basis))
         for place in reversed(range(len(factors) if len(factors) > 1 else 0)):
             others = product(factors[:place] + factors[place + 1 :])
             if not isinstance(others, Access) and 0 < len(walked(others)) < len(walked(basis)):
@@ -215,11 +215,3 @@ class _Draft:
 def constant_ranks(einsum: Einsum, term: Term) -> tuple[str, ...]:
     """Return the reduced ranks that no access of a basis walks over: it counts once for each of their points."""
     return tuple(rank for rank in einsum.reduced_ranks if rank not in carried(term.basis))
-
-
-def _factors(expression: Expression) -> Iterator[Expression]:
-    if isinstance(expression, Apply) and expression.operator == "mul":
-        for operand in expression.operands:
-            yield from _factors(operand)
-    else:
-        yield expression

@@ -7,9 +7,9 @@ multiplied and summed, as queries and keys are, are taken as finite: 0 times an 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
-from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Number, accesses, leaves
+from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Number, accesses, factors, leaves
 from einsum_cascades.operators import COMPARISONS
 
 Infinity = tuple[int, bool]
@@ -50,7 +50,7 @@ class Infinities:
         """The infinities that an Einsum may write."""
         found = self.of(einsum.expression)
         operators = {reduction.operator for reduction in einsum.reductions}
-        if "add" in operators and sum(any(accesses(f)) for f in _factors(einsum.expression)) > 1:
+        if "add" in operators and sum(any(accesses(f)) for f in factors(einsum.expression)) > 1:
             found = frozenset(infinity for infinity in found if infinity[1])
         return _signed(found, _BOTH) if "mul" in operators else found
 
@@ -106,11 +106,3 @@ def _negated(found: frozenset[Infinity]) -> frozenset[Infinity]:
 
 def _signed(found: frozenset[Infinity], signs: frozenset[int]) -> frozenset[Infinity]:
     return frozenset((sign, written) for _, written in found for sign in signs)
-
-
-def _factors(expression: Expression) -> Iterator[Expression]:
-    if isinstance(expression, Apply) and expression.operator == "mul":
-        for operand in expression.operands:
-            yield from _factors(operand)
-    else:
-        yield expression

@@ -214,7 +214,7 @@ def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
     assert gone(started)
 
 
-BATCH_S = 15
+BATCH_S = 1800
 """What a batch sleeps, far more than it takes to end on a busy machine."""
 
 
@@ -222,11 +222,9 @@ BATCH_S = 15
 def test_ctrl_c_ends_at_once_and_leaves_no_worker(tmp_path: Path) -> None:
     running = start_run(tmp_path, SmallSweep(100_000, point_s=BATCH_S / 4000), workers=2, batch_points=4000)
     started = children_at_work(running, tmp_path)
-    begin = time.monotonic()
     for process in (running.pid, *started):  # as a terminal does
         os.kill(process, signal.SIGINT)
-    _, errors = running.communicate(timeout=600)
-    assert time.monotonic() - begin < 0.8 * BATCH_S, "it does not wait for batches under way"
+    _, errors = running.communicate(timeout=BATCH_S / 3)  # it does not wait for batches under way
     assert errors.count("Traceback") == 1, errors
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert gone(started)
