@@ -276,9 +276,9 @@ class Interpretation:
     def summed_product(self, product: Apply, summed: set[str], binding: Mapping[str, int]) -> Value:
         """Sum a product over some ranks."""
         wide = is_wide(product)
-        factors = [self.value(factor, binding, wide=wide and is_literal(factor)) for factor in factors(product)]
-        if any_order([array for array, _ in factors], math.prod(self.sizes[rank] for rank in summed)):
-            return contracted(factors, summed)
+        values = [self.value(factor, binding, wide=wide and is_literal(factor)) for factor in factors(product)]
+        if any_order([array for array, _ in values], math.prod(self.sizes[rank] for rank in summed)):
+            return contracted(values, summed)
         return self.summed_as_written(product, summed, binding)
 
     def summed_as_written(self, product: Apply, summed: set[str], binding: Mapping[str, int]) -> Value:
