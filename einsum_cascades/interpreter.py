@@ -37,6 +37,7 @@ from einsum_cascades.ir import (
     Index,
     Number,
     Size,
+    check_cascade,
     factors,
     leaves,
 )
@@ -66,9 +67,10 @@ def run(cascade: Cascade, inputs: Mapping[str, Any], *, sizes: Mapping[str, int]
         the type that NumPy promotes the inputs to.
 
     Raises:
-        InputError: an input is missing, unknown or of the wrong shape; a rank has no size or two; an Einsum
-            reads what is never written, or depends on itself.
+        InputError: this is no cascade; an input is missing, unknown or of the wrong shape; a rank has no size or two;
+            an Einsum reads what is never written, or depends on itself.
     """
+    check_cascade(cascade)
     arrays, found = bind_inputs(cascade, inputs, as_sizes("sizes", sizes))
     machine = Interpretation(cascade, found | iterations(cascade, found), arrays)
     plan = execution_plan(cascade)
@@ -276,9 +278,9 @@ class Interpretation:
     def summed_product(self, product: Apply, summed: set[str], binding: Mapping[str, int]) -> Value:
         """Sum a product over some ranks."""
         wide = is_wide(product)
-        factors = [self.value(factor, binding, wide=wide and is_literal(factor)) for factor in factors(product)]
-        if any_order([array for array, _ in factors], math.prod(self.sizes[rank] for rank in summed)):
-            return contracted(factors, summed)
+        values = [self.value(factor, binding, wide=wide and is_literal(factor)) for factor in factors(product)]
+        if any_order([array for array, _ in values], math.prod(self.sizes[rank] for rank in summed)):
+            return contracted(values, summed)
         return self.summed_as_written(product, summed, binding)
 
     def summed_as_written(self, product: Apply, summed: set[str], binding: Mapping[str, int]) -> Value:
