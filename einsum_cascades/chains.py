@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from einsum_cascades.errors import short
 from einsum_cascades.graph import dependencies
 from einsum_cascades.ir import Cascade, Size
 from einsum_cascades.passes import Family, Schedule, analyse_passes, slot_name
@@ -158,8 +159,7 @@ def _completed(schedule: Schedule, number: int, folded: int, user: int) -> str:
     if not over:
         return f"which is complete only after pass {number}"
     operators = " and ".join(dict.fromkeys(_FOLDS.get(r.operator, r.operator) for r in over))
-    term = expression_text(einsum.expression)
-    term = term if len(term) <= _LONGEST else term[: _LONGEST - 3] + "..."
+    term = short(expression_text(einsum.expression), _LONGEST)
     ranks = ", ".join(r.rank.lower() for r in over)
     text = f"the {operators} of {term} over {ranks}, complete only after pass {number}"
     if schedule.family.parts(einsum.output.ranks):

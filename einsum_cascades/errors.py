@@ -112,6 +112,20 @@ def check_name(kind: str, name: object, known: Collection[str]) -> None:
         raise unknown(kind, name, known)
 
 
+def check_type(what: str, value: object, kind: type | tuple[type, ...], hint: str) -> None:
+    """Check that a value that a program gives is of a kind.
+
+    Args:
+        what: what it is, for the error.
+        hint: what would be right.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not isinstance(value, kind):
+        raise InputError(f"{what} is {quoted(value)}", hint=hint)
+
+
 def short(text: str, length: int) -> str:
     """Return a text cut to a length."""
     return text if len(text) <= length else text[: length - 3] + "..."

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import InputError, check_type, unknown
 from einsum_cascades.ir import Cascade
 from einsum_cascades.not_a_rank import not_a_rank
 from einsum_cascades.operations import complete_sizes
@@ -57,6 +57,7 @@ def _given_names(cascade: Cascade, inputs: Mapping[str, Any]) -> dict[str, str]:
     plain_of = dict(cascade.views)
     needed = [t for t in cascade.inputs if plain_of.get(t) not in cascade.ranks_of]
     accepted = {name for t in needed for name in (t, plain_of.get(t, t))}
+    check_type("inputs", inputs, Mapping, "a mapping from the names of tensors to arrays is expected")
     for name in inputs:
         if name not in accepted:
             raise unknown("input", str(name), accepted)

@@ -37,6 +37,7 @@ from einsum_cascades.ir import (
     Index,
     Number,
     Size,
+    check_cascade,
     factors,
     leaves,
 )
@@ -66,9 +67,10 @@ def run(cascade: Cascade, inputs: Mapping[str, Any], *, sizes: Mapping[str, int]
         the type that NumPy promotes the inputs to.
 
     Raises:
-        InputError: an input is missing, unknown or of the wrong shape; a rank has no size or two; an Einsum
-            reads what is never written, or depends on itself.
+        InputError: this is no cascade; an input is missing, unknown or of the wrong shape; a rank has no size or two;
+            an Einsum reads what is never written, or depends on itself.
     """
+    check_cascade(cascade)
     arrays, found = bind_inputs(cascade, inputs, as_sizes("sizes", sizes))
     machine = Interpretation(cascade, found | iterations(cascade, found), arrays)
     plan = execution_plan(cascade)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from einsum_cascades.errors import check_type
 from einsum_cascades.latex import to_latex
 from einsum_cascades.nodes import (
     Access,
@@ -49,6 +50,7 @@ __all__ = [
     "Subscript",
     "Var",
     "accesses",
+    "check_cascade",
     "factors",
     "leaves",
 ]
@@ -71,3 +73,12 @@ class Cascade(CascadeParts):
 
     def _repr_latex_(self) -> str:
         return f"$${to_latex(self)}$$"
+
+
+def check_cascade(value: object) -> None:
+    """Check that what a program gives is a cascade.
+
+    Raises:
+        InputError: it is not; a name, a path or a text is none.
+    """
+    check_type("the cascade", value, Cascade, "a Cascade is expected, as load_cascade and parse_cascade return")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from einsum_cascades import named_files
-from einsum_cascades.errors import InputError, Location, unknown
+from einsum_cascades.errors import InputError, Location, check_type, unknown
 from einsum_cascades.files import read_text
 from einsum_cascades.ir import Access, Cascade, Declaration, Partition, Size, Stop, Subscript, Var, leaves
 from einsum_cascades.order import Section, check_iteration, ordered
@@ -260,6 +260,7 @@ def parse_cascade(text: str, file: str = "<text>") -> Cascade:
     Raises:
         InputError: the text is no cascade; the error says where and what would be right.
     """
+    check_type("the text of a cascade", text, str, "YAML text is expected; load_cascade reads a file or the library")
     top, parts = _parts(parse_yaml(text, file))
     declarations = _declarations(parts["declaration"])
     partitions = _partitions(parts.get("partition"))

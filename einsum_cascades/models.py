@@ -19,12 +19,12 @@ from pydantic import Field
 from einsum_cascades import named_files
 from einsum_cascades.errors import InputError, Location, all_of, short
 from einsum_cascades.files import read_text
+from einsum_cascades.numbers import LARGEST
 from einsum_cascades.schema import Section, Size, Text, check
 from einsum_cascades.workload import Workload
 from einsum_cascades.yaml_source import Source
 
 _FOLDER = Path(__file__).parent / "models"
-_LARGEST = 2**50
 
 # The names that configurations of different families use for one size.
 _MODEL_DIM = ("hidden_size", "d_model", "n_embd", "emb_dim", "dim")
@@ -186,10 +186,10 @@ class _Config:
             value = self.values.get(key)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST:
-                shown = json.dumps(value)
-                shown = shown if len(shown) <= 40 else shown[:37] + "..."
-                raise self.error((key,), f"{key} is {shown}", "a whole number from 1 to 2^50 is expected")
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
+                raise self.error(
+                    (key,), f"{key} is {short(json.dumps(value), 40)}", "a whole number from 1 to 2^50 is expected"
+                )
             return value
         return None
 

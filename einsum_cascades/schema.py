@@ -15,7 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from einsum_cascades.errors import InputError, Location, all_of, nearest, quoted, unknown
+from einsum_cascades.errors import InputError, Location, all_of, nearest, quoted, short, unknown
+from einsum_cascades.numbers import LARGEST
 from einsum_cascades.sizes import EXPECTED, PATTERNS, Unit, read_size
 from einsum_cascades.yaml_source import Node
 
@@ -40,11 +41,11 @@ def _written(kind: str, unit: Unit, most: float, rate: str = "") -> WithJsonSche
     return WithJsonSchema({"anyOf": [{"type": kind, "minimum": 1, "maximum": most}, text]})
 
 
-_WHOLE = Field(strict=True, ge=1, le=2**50)
+_WHOLE = Field(strict=True, ge=1, le=LARGEST)
 _RATE = Field(strict=True, ge=1, le=1e18, allow_inf_nan=False)
-Size = Annotated[int, _WHOLE, _reads("count"), _written("integer", "count", 2**50)]
+Size = Annotated[int, _WHOLE, _reads("count"), _written("integer", "count", LARGEST)]
 """A count: ``8192`` or ``8K``."""
-Bytes = Annotated[int, _WHOLE, _reads("bytes"), _written("integer", "bytes", 2**50)]
+Bytes = Annotated[int, _WHOLE, _reads("bytes"), _written("integer", "bytes", LARGEST)]
 """A number of bytes: ``262144`` or ``256KiB``."""
 Rate = Annotated[float, _RATE]
 """Something per second."""
@@ -266,5 +267,4 @@ def _shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, int) and value.bit_length() > 200:
         return "a number of more than 60 digits"
-    text = "nothing" if value is None else f"'{value}'" if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return short("nothing" if value is None else f"'{value}'" if isinstance(value, str) else str(value), 60)

@@ -37,9 +37,11 @@ def pareto_front(
     Raises:
         InputError: the results cannot be read, a column or a condition is unknown, or moocore is not installed.
     """
+    from einsum_cascades.errors import check_type
     from fusemax.report.choose import choose
     from fusemax.report.load import narrow, read_results
     from fusemax.report.make import find_front
 
+    check_type("the results", source, (str, PathLike), "the path of a sweep's folder or of a table is expected")
     results = narrow(read_results(Path(source)), where)
     return find_front(results, choose(results.table, x, y, objectives, maximize, by))

@@ -13,6 +13,8 @@ from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade, Einsum
 from mappers.rows import carriers, row_rank
 
+_UNFUSED = "use the mapper unfused, which maps onto spatial arrays"
+
 
 @dataclass(frozen=True)
 class Roles:
@@ -54,14 +56,14 @@ def find_roles(cascade: Cascade) -> Roles:
     if row is None:
         raise InputError(
             f"cascade {cascade.name} reduces no rank, so it has no tiles to fuse",
-            hint="use the mapper unfused",
+            hint=_UNFUSED,
         )
     family = cascade.family(row)
     if family[-1] in cascade.iterative_ranks:
         raise InputError(
             f"{family[-1]} of {cascade.name} is iterative: its values come one after another, not along an array",
             hint=f"split it (partition: {{{family[-1]}: [{family[-1]}1, {family[-1]}0]}}) and iterate the outer part, "
-            "or use the mapper unfused",
+            f"or {_UNFUSED}",
         )
     family_set = {*family, row}
     walked = {r for e in cascade.einsums for r in e.ranks} - family_set
@@ -73,7 +75,7 @@ def find_roles(cascade: Cascade) -> Roles:
     if not columns:
         raise InputError(
             f"cascade {cascade.name} has no rank to lay beside {row} on an array",
-            hint="use the mapper unfused",
+            hint=_UNFUSED,
         )
     column = max(reversed(columns), key=lambda r: carriers(cascade, r))
     return Roles(

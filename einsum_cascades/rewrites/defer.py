@@ -194,11 +194,11 @@ class _Draft:
 
     def hoisted(self, basis: Expression) -> Expression:
         """Return a product with all but one factor computed once, where they walk over fewer ranks together."""
-        found = list(factors(basis))
-        for place in reversed(range(len(found) if len(found) > 1 else 0)):
-            others = product(found[:place] + found[place + 1 :])
+        parts = list(factors(basis))
+        for place in reversed(range(len(parts) if len(parts) > 1 else 0)):
+            others = product(parts[:place] + parts[place + 1 :])
             if not isinstance(others, Access) and 0 < len(walked(others)) < len(walked(basis)):
-                return product([self.add("E", walked(others), others), found[place]])
+                return product([self.add("E", walked(others), others), parts[place]])
         return basis
 
     def count(self, ranks: Sequence[str]) -> Expression:

@@ -13,7 +13,19 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 
-from einsum_cascades.ir import Access, Apply, Cascade, Const, Einsum, Expression, Extent, Index, Number, Size
+from einsum_cascades.ir import (
+    Access,
+    Apply,
+    Cascade,
+    Const,
+    Einsum,
+    Expression,
+    Extent,
+    Index,
+    Number,
+    Size,
+    check_cascade,
+)
 from einsum_cascades.operators import OPERATORS
 
 Label = tuple[object, ...]
@@ -133,7 +145,13 @@ def _flat(expression: Apply) -> Iterator[Expression]:
 
 
 def is_isomorphic(first: Cascade, second: Cascade) -> bool:
-    """Return whether two cascades are equal up to the names of their tensors and ranks."""
+    """Return whether two cascades are equal up to the names of their tensors and ranks.
+
+    Raises:
+        InputError: one of them is no cascade.
+    """
+    check_cascade(first)
+    check_cascade(second)
     graphs = _Graph(first), _Graph(second)
     if len(graphs[0].edges) != len(graphs[1].edges):
         return False

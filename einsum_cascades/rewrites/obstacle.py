@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from einsum_cascades.errors import short
 from einsum_cascades.ir import Access, Cascade, Einsum
 from einsum_cascades.passes import PassAnalysis, analyse_passes
 from einsum_cascades.printer import access_text, einsum_text, expression_text
@@ -93,8 +94,7 @@ def _reasons(
         elif any(structure.needs(a) for a in distinct_accesses(term)):
             yield f"{shown} needs {needs}, through a value that these rules cannot write out"
         else:
-            text = expression_text(term)
-            text = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+            text = short(expression_text(term), _LONGEST)
             reason = unmended or f"no rule separates {_names(late)} from {_names(early)}"
             yield f"{shown} folds {text} over {rank}: {reason}, and it needs {needs}"
 

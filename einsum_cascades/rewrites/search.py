@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from einsum_cascades.errors import InputError
-from einsum_cascades.ir import Cascade
+from einsum_cascades.ir import Cascade, check_cascade
 from einsum_cascades.operations import total
 from einsum_cascades.passes import analyse_passes
 from einsum_cascades.rewrites.certificate import certificate
@@ -173,8 +173,9 @@ def derive(cascade: Cascade, rank: str = "M", *, allow_unstable: bool = False) -
         The best derivation, with all others in ``forms``.
 
     Raises:
-        InputError: the cascade has no such rank, or too few finite values for a rewrite to be checked.
+        InputError: this is no cascade, or has no such rank, or too few finite values for a rewrite to be checked.
     """
+    check_cascade(cascade)
     search = _Search(cascade, rank, allow_unstable)
     forms = search.run()
     best = forms[0]

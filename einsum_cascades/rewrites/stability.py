@@ -16,7 +16,19 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Extent, Index, Number, Size, Var
+from einsum_cascades.ir import (
+    Access,
+    Apply,
+    Cascade,
+    Einsum,
+    Expression,
+    Extent,
+    Index,
+    Number,
+    Size,
+    Var,
+    check_cascade,
+)
 from einsum_cascades.operators import COMPARISONS
 from einsum_cascades.printer import expression_text, number_text
 
@@ -59,7 +71,11 @@ def risks(cascade: Cascade, magnitude: float = 1e3, *, sums: bool = True) -> tup
         magnitude: R, the largest absolute value of an input.
         sums: whether to use that a sum of ``exp(x - max(x))`` is at least 1. It is not known of sums that run along
             with their maximum, so cascades with such sums are compared with others without it.
+
+    Raises:
+        InputError: this is no cascade.
     """
+    check_cascade(cascade)
     return tuple(_Judge(cascade, magnitude, sums).risks())
 
 

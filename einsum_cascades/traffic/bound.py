@@ -17,6 +17,7 @@ Source: Huang et al., "Mind the Gap: Attainable Data Movement and Operational In
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -213,8 +214,7 @@ class _Search:
 
     def smallest(self) -> int:
         """The least power of two in values with which some mapping works."""
-        powers = [1 << step for step in range(_MOST_OCTAVES)]
-        return next(c for c, plans in zip(powers, self.best(powers), strict=True) if plans is not None)
+        return 1 << bisect_left(range(_MOST_OCTAVES), True, key=lambda step: self.best([1 << step])[0] is not None)
 
     def capacities(self, compulsory: int) -> list[int]:
         """Capacities in values from the smallest that works to the least power of two that no larger one improves."""

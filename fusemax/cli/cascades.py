@@ -99,14 +99,12 @@ def summary_of(cascade: Cascade) -> dict[str, Any]:
 
 
 def short_citation(citation: str) -> str:
-    """Return ``Nayak et al., MICRO 2024; Dao, ICLR 2024``, or the start of a text written in another way."""
+    """Return ``Nayak et al., MICRO 2024; Dao, ICLR 2024``, or a text written in another way as it is."""
     found = [
         f"{match['author']}{' et al.' if match['more'] else ''}, {match['venue']}"
         for match in _REFERENCE.finditer(citation)
     ]
-    if found:
-        return "; ".join(found)
-    return citation if len(citation) <= 60 else citation[:57] + "..."
+    return "; ".join(found) or citation
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

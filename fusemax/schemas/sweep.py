@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from einsum_cascades.load import RANK
+from einsum_cascades.numbers import LARGEST
 from einsum_cascades.sizes import PATTERNS, Unit
-from fusemax.sweep.axes import LARGEST, AxisKind
+from fusemax.sweep.axes import AxisKind
 from fusemax.sweep.names import CHOICES, WORKLOAD, keys_of
 from hw_models.cpu.file import CpuSpec
 from hw_models.gpu.file import GpuSpec

@@ -15,10 +15,10 @@ def study_names() -> tuple[str, ...]:
     return named_files.names(_FOLDER)
 
 
-def study_path(name_or_path: str) -> Path:
+def study_path(name_or_path: str | Path) -> Path:
     """Return the file of a study by name, or a path as it is.
 
     Raises:
         InputError: no such study or file.
     """
-    return named_files.find("study", name_or_path, _FOLDER)
+    return named_files.find("study", str(name_or_path), _FOLDER)

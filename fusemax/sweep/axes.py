@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.numbers import LARGEST
 from einsum_cascades.sizes import EXPECTED, Unit, read_size
 from einsum_cascades.yaml_source import Node
 from fusemax.sweep.sampling import uniform
@@ -34,7 +35,6 @@ Scalar: TypeAlias = "str | bool | int | float"
 Array: TypeAlias = npt.NDArray[Any]
 
 MOST_VALUES: Final = 1_000_000
-LARGEST: Final = 2**50
 SMALLEST_NUMBER, LARGEST_NUMBER = 1e-18, 1e18
 _DIGITS: Final = 60
 """Enough that a whole number up to 2^50 is rounded right after a million products."""

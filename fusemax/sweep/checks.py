@@ -13,6 +13,7 @@ from einsum_cascades.schema import check
 from einsum_cascades.yaml_source import Node
 from fusemax.evaluation import DTYPE_BITS, check_dtype
 from fusemax.sweep.axes import Axis
+from fusemax.sweep.machines import AMPLE
 from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys, schema_of
 from fusemax.sweep.space import Sweep
 from fusemax.workloads import settable_ranks, workload_of
@@ -71,7 +72,7 @@ def _check_machine(name: str, file: Node, axes: tuple[Axis, ...], nodes: dict[st
         if axis.name not in keys:
             raise unknown(f"key of {name}", axis.name, keys, location=nodes[axis.name].location)
         ends = axis.extremes if axis.kind in ("name", "flag") else axis.ends
-        ample = {"global_buffer.bytes": "2**50", "global_buffer.row_values": "1"} if spatial else {}
+        ample = AMPLE if spatial else {}
         tables = by_name["global_buffer.table"].extremes if "global_buffer.table" in by_name and spatial else ()
         for value, table in product(dict.fromkeys(ends), tables or (None,)):
             named = {"global_buffer.table": str(table)} if table is not None else {}

@@ -23,7 +23,7 @@ from hw_models.spatial_file import ArchitectureSpec, architecture_of
 Array: TypeAlias = npt.NDArray[Any]
 _M = TypeVar("_M", bound=BaseModel)
 
-_AMPLE: Final = {"global_buffer.bytes": "2**50", "global_buffer.row_values": "1"}
+AMPLE: Final = {"global_buffer.bytes": "2**50", "global_buffer.row_values": "1"}
 """A buffer with room for a row, whatever the rest: whether a point's own row fits is seen point by point."""
 
 
@@ -55,7 +55,7 @@ class SpatialGroup:
         """
         given = check(ArchitectureSpec, node).global_buffer
         first = {key: _text(values[0].item()) for key, values in columns.items()}
-        overrides = {key: _text(value) for key, value in names.items()} | first | _AMPLE
+        overrides = {key: _text(value) for key, value in names.items()} | first | AMPLE
         spec = check(ArchitectureSpec, node, overrides)
         buffer = {"global_buffer.bytes": given.bytes, "global_buffer.row_values": given.row_values}
         spec = _laid(spec, buffer)

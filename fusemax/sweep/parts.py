@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.files import MAX_PARQUET_BYTES, read_bytes
@@ -33,6 +33,7 @@ MOST_BATCH_POINTS = 2**24
 """A batch of so many points takes about 2 GB, in a worker and to be read."""
 
 
+@runtime_checkable
 class Sweep(Protocol):
     """What the store and the runner know of a sweep."""
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import fusemax
-from einsum_cascades.errors import InputError
+from einsum_cascades.errors import InputError, check_type
 from einsum_cascades.extras import require
 from einsum_cascades.numbers import whole
 from fusemax.sweep.cluster import cluster
@@ -121,6 +121,7 @@ def run(
     count = usable_cores() if workers is None else whole("workers", workers, maximum=MOST_WORKERS)
     watcher = watcher or Watcher()
     sweep = _read(spec) if isinstance(spec, str | Path) else spec
+    check_type("the sweep", sweep, Sweep, "the path of a spec, the name of a study or a Sweep is expected")
     if evaluate is None:
         from fusemax.sweep.evaluate import evaluate_points
 
@@ -196,7 +197,7 @@ def _read(spec: Path | str) -> Sweep:
     from fusemax.studies import study_path
     from fusemax.sweep.spec import read_sweep
 
-    found: Sweep = read_sweep(study_path(str(spec)))
+    found: Sweep = read_sweep(study_path(spec))
     return found
 
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from einsum_cascades.errors import InputError, unknown
+from einsum_cascades.errors import InputError, check_type, unknown
 from einsum_cascades.extras import require
 from einsum_cascades.inputs import Array, bind_inputs
 from einsum_cascades.interpreter import MAX_VALUES, Interpretation
-from einsum_cascades.ir import Cascade
+from einsum_cascades.ir import Cascade, check_cascade
 from einsum_cascades.numbers import whole
 from einsum_cascades.operations import complete_sizes, iterations
 from einsum_cascades.sizes import as_sizes
@@ -335,10 +335,13 @@ def compile_cascade(
         The compiled cascade; the same object for the same arguments.
 
     Raises:
-        InputError: no such output; a name that the notation does not allow; Einsums that need each other in a
-            circle.
+        InputError: this is no cascade; no such output; a name that the notation does not allow; Einsums that need each
+            other in a circle.
     """
+    check_cascade(cascade)
     written = tuple(dict.fromkeys(einsum.name for einsum in cascade.einsums))
+    if outputs is not None:
+        check_type("outputs", outputs, (tuple, list), "a tuple of names of tensors is expected")
     wanted = cascade.outputs or written if outputs is None else tuple(dict.fromkeys(outputs))
     for tensor in wanted:
         if tensor not in written:

@@ -1,4 +1,4 @@
-"""Numbers and names that no function of ``fusemax`` can use: each is refused, and nothing hangs or comes out as NaN."""
+"""Numbers, names and other values that no function of ``fusemax`` can use: each is refused, nothing hangs or is NaN."""
 
 from __future__ import annotations
 
@@ -61,6 +61,41 @@ CHOICES: dict[str, Callable[[Any], object]] = {
     "reproduce": fusemax.reproduce,
     "predict": fusemax.predict_measured,
 }
+
+NO_CASCADES = [5, None, "attention-3-pass", b"x", [], {}, 3.5, object(), ("a",)]
+CASCADES: dict[str, Callable[[Any], object]] = {
+    "derive": fusemax.derive,
+    "interpret": lambda bad: fusemax.interpret(bad, {}),
+    "compile_cascade": fusemax.compile_cascade,
+    "is_isomorphic": lambda bad: fusemax.is_isomorphic(fusemax.load_cascade("attention-3-pass"), bad),
+    "overflow_risks": fusemax.overflow_risks,
+}
+
+
+@pytest.mark.parametrize("what", CASCADES)
+def test_values_that_are_no_cascade(what: str) -> None:
+    for bad in NO_CASCADES:
+        with pytest.raises(InputError, match="the cascade is ") as caught:
+            CASCADES[what](bad)
+        assert "load_cascade" in str(caught.value)
+
+
+def test_values_of_another_kind() -> None:
+    cascade = fusemax.load_cascade("attention-3-pass")
+    for bad in (5, None, b"x", 3.5, object()):
+        for refuses in (
+            fusemax.load_cascade,
+            fusemax.parse_cascade,
+            fusemax.study_path,
+            fusemax.pareto_front,
+            lambda bad: fusemax.run_sweep(bad, "never-made"),
+            lambda bad: fusemax.interpret(cascade, bad),
+            lambda bad: fusemax.compile_cascade(cascade, outputs=(bad,)),
+        ):
+            with pytest.raises(InputError):
+                refuses(bad)
+    with pytest.raises(InputError, match="outputs is 'AV'"):
+        fusemax.compile_cascade(cascade, outputs="AV")
 
 
 @pytest.mark.parametrize("what", NUMBERS)
