@@ -214,7 +214,7 @@ def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
     assert gone(started)
 
 
-BATCH_S = 1800
+BATCH_S = 45
 """What a batch sleeps, far more than it takes to end on a busy machine."""
 
 
@@ -224,7 +224,7 @@ def test_ctrl_c_ends_at_once_and_leaves_no_worker(tmp_path: Path) -> None:
     started = children_at_work(running, tmp_path)
     for process in (running.pid, *started):  # as a terminal does
         os.kill(process, signal.SIGINT)
-    _, errors = running.communicate(timeout=BATCH_S / 3)  # it does not wait for batches under way
+    _, errors = running.communicate(timeout=BATCH_S - 5)  # it does not wait for batches under way
     assert errors.count("Traceback") == 1, errors
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert gone(started)
