@@ -77,7 +77,7 @@ def outcome(text: str) -> None:
         cascade = parse_cascade(text)
     except InputError as error:
         cascade, message = None, str(error)
-    assert time.process_time() - start < 1.0
+    assert time.process_time() - start < 10
     if cascade is None:
         assert len(message.encode("utf-8")) < 2000
     else:

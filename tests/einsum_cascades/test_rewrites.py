@@ -280,7 +280,7 @@ def test_terms_that_would_grow_without_end_are_left_alone():
     start = time.process_time()
     assert derive(deep).passes == 2
     assert derive(wide).passes == 2
-    assert time.process_time() - start < 3
+    assert time.process_time() - start < 10
 
 
 def test_fast_in_a_new_process():

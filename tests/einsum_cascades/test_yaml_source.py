@@ -110,7 +110,7 @@ def test_hostile_text_costs_bounded_time(text: str):
     except InputError as error:
         message = str(error)
     assert len(message) < 1000
-    assert time.process_time() - start < 1.0
+    assert time.process_time() - start < 10
 
 
 def test_number_of_values_is_bounded():

@@ -243,7 +243,7 @@ def test_a_damaged_file_is_an_architecture_or_refused(tmp_path_factory: pytest.T
         machine = load_architecture(str(path))
         assert isinstance(machine, Architecture)
         assert hw_models.area(machine).chip_mm2 > 0
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 10
 
 
 def test_bytes_and_counts_have_suffixes_in_files_and_overrides(tmp_path: Path) -> None:
