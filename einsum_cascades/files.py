@@ -55,6 +55,20 @@ def read_bytes(path: str | Path, most: int) -> bytes:
     return data
 
 
+def check_regular(path: str | Path) -> None:
+    """Check that a file is a regular one, if there is any; opening it never waits.
+
+    Raises:
+        InputError: it is a folder, a pipe, a device, ...
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return
+    _check_regular(status, path, Location(str(path).encode("utf-8", "replace").decode()))
+
+
 def read_text(path: str | Path, most: int = MAX_TEXT_BYTES) -> str:
     """Return the text of a UTF-8 file, without a byte order mark.
 

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from einsum_cascades.errors import InputError, Location, unknown
 from einsum_cascades.extras import lacking, require
-from einsum_cascades.files import MAX_PARQUET_BYTES, MAX_TABLE_BYTES, read_bytes, read_text
+from einsum_cascades.files import MAX_PARQUET_BYTES, MAX_TABLE_BYTES, check_regular, read_bytes, read_text
 from einsum_cascades.source_text import one_line
 from einsum_cascades.spreadsheets import guarded, unguarded
 
@@ -176,6 +176,7 @@ def read_table(path: Path | str) -> DataFrame:
         InputError: the file is missing, of another kind, cut short or damaged.
     """
     path = Path(path)
+    check_regular(path)
     if path.suffix not in FORMATS:
         raise InputError(f"'{path}' is not a result table", hint=f"expected a file ending in {' or '.join(FORMATS)}")
     if path.suffix == ".parquet":

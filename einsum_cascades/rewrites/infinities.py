@@ -17,7 +17,7 @@ Infinity = tuple[int, bool]
 
 NONE: frozenset[Infinity] = frozenset()
 _BOTH = frozenset({-1, 1})
-_FINITE = frozenset({"tanh", "sigmoid", "mod", *COMPARISONS})
+_FINITE = frozenset({"tanh", "sigmoid", *COMPARISONS})
 
 
 class Infinities:
@@ -84,8 +84,8 @@ class Infinities:
             surviving = 1 if operator == "max" else -1
             both = {s for s, _ in first} & {s for s, _ in last}
             return frozenset(i for i in first | last if i[0] == surviving or i[0] in both)
-        if operator == "floor":
-            return first
+        if operator in ("floor", "mod"):
+            return last
         if operator == "abs":
             return _signed(first, frozenset({1}))
         found = frozenset(i for i in first if i[0] > 0)

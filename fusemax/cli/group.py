@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from einsum_cascades.errors import InputError
+from einsum_cascades.errors import InputError, JoinedInputError
 from fusemax.cli.signals import catch_signals, farewell
 
 UNUSABLE = 2
@@ -23,14 +24,18 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command and turn what stops it into a message and an exit status."""
+        as_json = "--json" in (*ctx._protected_args, *ctx.args)
         with _output():
-            return self._run(ctx)
+            return self._run(ctx, as_json)
 
-    def _run(self, ctx: Any) -> Any:
+    def _run(self, ctx: Any, as_json: bool) -> Any:
         try:
             return super().invoke(ctx)
         except InputError as error:
-            _complain(str(error))
+            if as_json:
+                typer.echo(json.dumps(_as_dict(error), ensure_ascii=False), err=True)
+            else:
+                _complain(str(error))
             raise typer.Exit(UNUSABLE) from None
         except (RecursionError, MemoryError):
             _complain("the input is too large or too deeply nested to be worked on")
@@ -78,6 +83,14 @@ def _output() -> Iterator[None]:
         _drop_output()
         _complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part))
         raise typer.Exit(UNUSABLE) from None
+
+
+def _as_dict(error: InputError) -> dict[str, Any]:
+    """Return an error for programs; one of several faults has them all under ``faults``."""
+    where = str(error.location) if error.location else None
+    found = {"error": error.message, "where": where, "hint": error.hint or None}
+    faults = {"faults": [_as_dict(fault) for fault in error.faults]} if isinstance(error, JoinedInputError) else {}
+    return found | faults
 
 
 def _complain(message: str) -> None:

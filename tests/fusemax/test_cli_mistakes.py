@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -148,3 +150,28 @@ def test_nothing_is_computed_before_the_place_is_looked_at(folder: Path, monkeyp
     found = runner.invoke(app, ["analyze", "attention-3-pass", "--plot", "afile/x.png"])
     assert found.exit_code == 2
     assert not (folder / "x.png").exists()
+
+
+def test_errors_are_objects_for_programs(folder: Path) -> None:
+    told = runner.invoke(app, ["evaluate", "--cascade", "attention-1-pas", *FUSEMAX, *WORKLOAD, "--json"])
+    assert (told.exit_code, told.stdout) == (2, "")
+    unknown = json.loads(told.stderr)
+    assert unknown["error"] == "unknown cascade 'attention-1-pas'"
+    assert unknown["where"] is None
+    assert "attention-1-pass" in unknown["hint"]
+    (folder / "two.yaml").write_text(
+        "name: x\nhead: 6\nhead_dim: 32\nmodel_dim: 192\nffn_dim: 768\nbatch: 1\nlayer: 2\n"
+    )
+    arguments = [*EVALUATE, "--model", "two.yaml", "--seq-len", "64"]
+    faults = json.loads(runner.invoke(app, [*arguments, "--json"]).stderr)
+    assert [fault["where"] for fault in faults["faults"]] == ["two.yaml:2:1", "two.yaml:7:1", "two.yaml:1:1"]
+    assert "did you mean 'heads'" in faults["hint"]
+    assert runner.invoke(app, arguments).stderr.startswith("error: two.yaml:2:1: ")
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.csv", "pipe.parquet"])
+def test_a_pipe_is_no_table_whatever_it_is_called(name: str, folder: Path) -> None:
+    os.mkfifo(folder / name)
+    told = runner.invoke(app, ["report", name])
+    assert told.exit_code == 2
+    assert "not a regular file but a pipe" in told.stderr
