@@ -57,9 +57,11 @@ def processes(workers: int) -> Iterator[Crew]:
         yield crew(pool, workers)
     except BaseException:
         leash.close()
+        pool.shutdown(wait=False, cancel_futures=True)
         raise
+    else:
+        pool.shutdown()
     finally:
-        pool.shutdown(cancel_futures=True)
         leash.close()
         reader.close()
 

@@ -12,7 +12,7 @@ import socket
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,9 +179,11 @@ def run_sweep(
             if not pending:
                 return
             _write_done(pending, writer, watcher)
-    finally:
-        for future in pending:
-            future.cancel()
+    except BaseException:
+        if not isinstance(executor, ProcessPoolExecutor):  # one that breaks stumbles over what is cancelled
+            for future in pending:
+                future.cancel()
+        raise
 
 
 def _write_done(pending: dict[Future[bytes], Batch], writer: Writer, watcher: Watcher | None) -> None:

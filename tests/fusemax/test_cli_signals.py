@@ -88,3 +88,45 @@ def test_a_closed_output_is_an_error() -> None:
     shell = f"exec '{sys.executable}' -m fusemax cascades >&-"
     done = subprocess.run(["sh", "-c", shell], env=environment(), stderr=subprocess.PIPE, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (2, "error: standard output is closed\n")
+
+
+SWALLOWING = """
+import os, signal, sys, time
+import fusemax.cli.signals as signals
+import fusemax.evaluation
+from fusemax.cli import main
+
+signals.PATIENCE_S = 1.0
+
+class Careless:
+    def __del__(self):
+        print("begun", file=sys.stderr, flush=True)
+        time.sleep(60)
+
+def evaluate(*_, **__):
+    thing = Careless()
+    del thing
+    try:
+        time.sleep(60)
+    finally:
+        if {stubborn}:
+            time.sleep(60)
+
+sys.unraisablehook = lambda _: None
+fusemax.evaluation.evaluate = evaluate
+sys.argv[1:] = ["evaluate", "--cascade", "attention-1-pass", "--arch", "fusemax-cloud", "--mapper", "fusemax-serial"]
+main()
+"""
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_signal_that_a_destructor_drops_is_told_again(stubborn: bool) -> None:
+    code = SWALLOWING.format(stubborn=stubborn)
+    command = [sys.executable, "-c", code]
+    running = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    assert running.stderr.readline() == "begun\n"
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=50)
+    assert running.returncode == INTERRUPTED
+    assert errors == ("" if stubborn else "stopped: nothing is kept; the same command starts anew\n")
