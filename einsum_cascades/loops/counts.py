@@ -159,7 +159,7 @@ class _Counting:
     def _outward(self, site: Site, operand: Operand, outer: Site | None) -> list[Row]:
         """Results from a hold or a unit to the next memory further out, and partial sums back."""
         tensor, number = operand.tensor, site.number
-        inner = site.node.memory if isinstance(site.node, Hold) else site.node.unit
+        inner = site.unit
         place = _memory(outer, self.plan)
         way = self.levels.between(place, inner)
         served = [_dimensions(level) if level.reduction else frozenset() for level in way]
@@ -188,12 +188,12 @@ class _Counting:
         space = self.plan.space
         makers = [self.plan.step(s) for s, _, writes in self.plan.users[tensor] if writes]
         known = {space.whole(r) for step in makers for r in step.ranks} | {"instances"}
-        return frozenset(loop.rank for loop in site.loops) - known - site.last
+        return frozenset(loop.rank for loop in self.plan.loops(site)) - known - site.last
 
     def _beginnings(self, outer: Site | None, site: Site, operand: Operand) -> Number:
         """Return how many of the visits from a site to a hold (or home) find nothing there."""
         foreign = self._foreign(operand.tensor, site)
-        again = self.measure.passing([loop for loop in site.loops if loop.rank in foreign], None, last=site.last)
+        again = self.measure.passing([loop for loop in self.plan.loops(site) if loop.rank in foreign], None, last=site.last)
         if outer is None:
             own = self.measure.passing((), operand.ranks, last=site.last)
         else:
@@ -203,7 +203,7 @@ class _Counting:
         return own * again
 
     def _held(self, hold: Site, operand: Operand) -> Number:
-        kept = [loop for loop in hold.loops if loop.rank not in self._foreign(operand.tensor, hold)]
+        kept = [loop for loop in self.plan.loops(hold) if loop.rank not in self._foreign(operand.tensor, hold)]
         return self.measure.passing(kept, operand.ranks, last=hold.last)
 
     def _begun_in(self, hold: Site) -> Number:
@@ -215,9 +215,9 @@ class _Counting:
                 foreign = self._foreign(operand.tensor, hold)
                 way = self.levels.between(_memory(outer, self.plan), _hold(hold).memory)
                 shared = _together([_dimensions(level) if level.reduction else frozenset() for level in way], 0)
-                kept = [loop for loop in hold.loops if loop.rank not in foreign]
+                kept = [loop for loop in self.plan.loops(hold) if loop.rank not in foreign]
                 visits = self.measure.passing(kept, operand.ranks, shared=shared, last=hold.last)
-                again = [loop for loop in hold.loops if loop.rank in foreign]
+                again = [loop for loop in self.plan.loops(hold) if loop.rank in foreign]
                 begun = self._beginnings(outer, hold, operand)
                 once = self.measure.passing(again, None, last=hold.last)
                 found = found - (visits - begun // once)
@@ -238,7 +238,7 @@ class _Passing:
     def __call__(self, shared: frozenset[str]) -> Number:
         site = self.site
         return self.measure.passing(
-            site.loops, self.ranks, shared=shared, walked=self.walked, last=site.last, without=self.without
+            self.measure.plan.loops(site), self.ranks, shared=shared, walked=self.walked, last=site.last, without=self.without
         )
 
 

@@ -128,19 +128,19 @@ class _Rules:
     def hold(self, site: Site) -> None:
         node = site.node
         assert isinstance(node, Hold)
-        if not self.plan.touched(site):
+        if node.memory not in self.levels or not self.plan.touched(site):
             raise _wrong(node, f"nothing inside uses {node.tensor}", "leave this hold out, or move it")
         self._instances(site, node.memory)
-        around = [h for h in site.holds if isinstance(h.node, Hold) and h.node.tensor == node.tensor]
-        if around and not self.levels.inside(node.memory, around[-1].node.memory):  # type: ignore[union-attr]
-            outer = around[-1].node.memory  # type: ignore[union-attr]
-            raise _wrong(node, f"{node.memory} gets nothing from {outer}, where {node.tensor} is kept around it")
         if node.state and not self.plan.carried_along(node.tensor):
             raise _wrong(node, f"{node.tensor} is no state: nothing carries it along an iterative rank")
+        own = _laid(self.plan.loops(site))
         for user, _, _ in self.plan.touched(site):
-            assert isinstance(user.node, Compute)
-            if not self.levels.inside(user.node.unit, node.memory):
-                raise _wrong(user.node, f"{user.node.unit} gets nothing from {node.memory}, which keeps {node.tensor}")
+            if _laid((*site.loops, *self.plan.spread(site, user))) != own:
+                raise _wrong(
+                    user.node,
+                    f"{node.tensor} lies over the instances of {node.memory} in another way than here",
+                    "give all its uses the same spatial loops, or keep it in a memory that they share",
+                )
 
     def compute(self, site: Site) -> None:
         node, step = site.node, self.plan.step(site)
@@ -297,6 +297,11 @@ class _Rules:
             f"{step.name} reads {operand.tensor} of an earlier iteration, which nothing keeps",
             f"put 'keep {operand.tensor} (state) in ...' around the loop over {shown}",
         )
+
+
+def _laid(loops: tuple[Loop, ...]) -> list[tuple[str, object, str]]:
+    """How loops lie over dimensions."""
+    return [(loop.rank, str(loop.tile), loop.over) for loop in loops if loop.over is not None]
 
 
 def _shared(a: Site, b: Site) -> int:

@@ -84,6 +84,6 @@ class Measure:
         found: Number = 1
         for rank, grain in {INSTANCES: (), **self.space.grains(ranks)}.items():
             if rank not in site.last:
-                tiles = [loop.tile for loop in site.loops if loop.rank == rank]
+                tiles = [loop.tile for loop in self.plan.loops(site) if loop.rank == rank]
                 found = found * steps(first(self.space.sizes[rank], tiles), self.length(grain))
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from einsum_cascades.errors import InputError, nearest
 from einsum_cascades.loops.levels import Levels
@@ -65,6 +65,11 @@ class Site:
         return self.number < other.number <= self.ends
 
     @property
+    def unit(self) -> str:
+        """The unit of a compute, or the memory of a hold."""
+        return self.node.unit if isinstance(self.node, Compute) else self.node.memory
+
+    @property
     def time_loops(self) -> tuple[Loop, ...]:
         """The loops around it that run in time."""
         return tuple(loop for loop in self.loops if loop.over is None)
@@ -98,6 +103,10 @@ class _Walk:
             self.visit(child, replace(here, path=(*here.path, place)))
 
 
+Use: TypeAlias = tuple[Site, Operand, bool]
+"""A compute that touches a tensor: where, as which operand, and whether it writes."""
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """A tree of a cascade for a machine's levels, with everything resolved.
@@ -111,6 +120,8 @@ class Plan:
     tree: LoopTree
     space: Space
     levels: Levels
+    _touched: dict[int, tuple[Use, ...]] = field(default_factory=dict, repr=False)
+    _loops: dict[int, tuple[Loop, ...]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def sites(self) -> tuple[Site, ...]:
@@ -147,9 +158,9 @@ class Plan:
         return steps[site.node.einsum]
 
     @cached_property
-    def users(self) -> dict[str, tuple[tuple[Site, Operand, bool], ...]]:
+    def users(self) -> dict[str, tuple[Use, ...]]:
         """Per tensor, the computes that touch it: the site, as which operand, and whether it writes."""
-        found: dict[str, list[tuple[Site, Operand, bool]]] = {}
+        found: dict[str, list[Use]] = {}
         for site in self.computes:
             step = self.step(site)
             for operand in step.inputs:
@@ -157,28 +168,47 @@ class Plan:
             found.setdefault(step.output.tensor, []).append((site, step.output, True))
         return {tensor: tuple(users) for tensor, users in found.items()}
 
-    def touched(self, hold: Site) -> tuple[tuple[Site, Operand, bool], ...]:
+    def touched(self, hold: Site) -> tuple[Use, ...]:
         """Return the uses of what a hold keeps in its subtree that it serves, directly or through holds further in."""
-        assert isinstance(hold.node, Hold)
-        tensor = hold.node.tensor.removesuffix(PRIME)
-        return tuple(
-            (site, operand, writes)
-            for site, operand, writes in self.users.get(tensor, ())
-            if hold.encloses(site) and self._serves(hold, operand)
-        )
+        if hold.number not in self._touched:
+            tensor = _hold(hold).tensor.removesuffix(PRIME)
+            self._touched[hold.number] = tuple(
+                use
+                for use in self.users.get(tensor, ())
+                if hold.encloses(use[0]) and self._serves(hold, use[1], use[0].unit)
+            )
+        return self._touched[hold.number]
 
-    def _serves(self, hold: Site, operand: Operand) -> bool:
-        """Whether a hold around an operand is one of those through which it comes."""
-        assert isinstance(hold.node, Hold)
-        if hold.node.tensor == operand.name:
+    def _serves(self, hold: Site, operand: Operand, unit: str) -> bool:
+        """Whether a hold around an operand is one of those through which it comes to a unit (or to a memory)."""
+        node = _hold(hold)
+        if not self.levels.inside(unit, node.memory):
+            return False
+        if node.tensor == operand.name:
             return True
-        return operand.carried and hold.node.tensor == operand.tensor and self.outside(hold)
+        return operand.carried and node.tensor == operand.tensor and self.outside(hold)
 
     def outside(self, hold: Site) -> bool:
         """Whether a hold stands outside the loops over the iterative ranks along which its tensor is carried."""
-        assert isinstance(hold.node, Hold)
-        ranks = self.carried_along(hold.node.tensor)
-        return not any(loop.rank in ranks for loop in hold.loops) or hold.node.state
+        ranks = self.carried_along(_hold(hold).tensor)
+        return not any(loop.rank in ranks for loop in hold.loops) or _hold(hold).state
+
+    def loops(self, site: Site) -> tuple[Loop, ...]:
+        """Return the loops around a site; of a hold in several instances also those by which its uses lie over them."""
+        if site.number not in self._loops:
+            self._loops[site.number] = site.loops + self._spread(site)
+        return self._loops[site.number]
+
+    def _spread(self, site: Site) -> tuple[Loop, ...]:
+        """The spatial loops inside a hold over dimensions of its own memory, as its first use has them."""
+        if isinstance(site.node, Compute) or not self.touched(site):
+            return ()
+        return self.spread(site, self.touched(site)[0][0])
+
+    def spread(self, hold: Site, use: Site) -> tuple[Loop, ...]:
+        """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along."""
+        fan = self.levels.fan_out(_hold(hold).memory)
+        return tuple(loop for loop in use.loops[len(hold.loops) :] if loop.over in fan)
 
     def carried_along(self, tensor: str) -> frozenset[str]:
         """Return the whole ranks along which a tensor's values are carried from iteration to iteration."""
@@ -191,23 +221,21 @@ class Plan:
     def chain(self, site: Site, operand: Operand) -> tuple[Site, ...]:
         """Return the holds through which an operand of a compute comes or goes, outermost first; its home is not among
         them."""
-        return tuple(hold for hold in site.holds if self._serves(hold, operand))
+        return tuple(hold for hold in site.holds if self._serves(hold, operand, site.unit))
 
     def operand_of(self, hold: Site) -> Operand:
-        """Return what a hold keeps: the ranks are those along which its uses change, in the last sense all of them."""
-        assert isinstance(hold.node, Hold)
+        """Return what a hold keeps: its ranks are those along which some use of it changes."""
         ranks = dict.fromkeys(r for _, operand, _ in self.touched(hold) for r in operand.ranks)
         kept = tuple(ranks)
-        if hold.node.state:
-            iterative = self.carried_along(hold.node.tensor)
+        if _hold(hold).state:
+            iterative = self.carried_along(_hold(hold).tensor)
             kept = tuple(r for r in kept if self.space.whole(r) not in iterative)
-        return Operand(hold.node.tensor, kept)
+        return Operand(_hold(hold).tensor, kept)
 
     def outer(self, hold: Site) -> Site | None:
         """Return the next hold further out that fills a hold; None if its home does, or it is the first."""
-        assert isinstance(hold.node, Hold)
-        operand = Operand(hold.node.tensor, ())
-        around = [h for h in hold.holds if self._serves(h, operand)]
+        operand = Operand(_hold(hold).tensor, ())
+        around = [h for h in hold.holds if self._serves(h, operand, _hold(hold).memory)]
         return around[-1] if around else None
 
     @cached_property
@@ -221,9 +249,8 @@ class Plan:
             spans = [
                 hold
                 for hold in self.holds
-                if isinstance(hold.node, Hold)
-                and hold.node.tensor == tensor
-                and all(hold.encloses(site) and self._serves(hold, operand) for site, operand, _ in users)
+                if _hold(hold).tensor == tensor
+                and len(self.touched(hold)) == len(users)
             ]
             if not spans:
                 found.add(tensor)
@@ -236,9 +263,13 @@ class Plan:
     def wanted_outside(self, hold: Site) -> bool:
         """Whether something outside a hold still wants what is made in it: a later reader, a further part of its sum, or
         the cascade's user."""
-        assert isinstance(hold.node, Hold)
-        tensor = hold.node.tensor
+        tensor = _hold(hold).tensor
         if tensor in self.space.cascade.outputs:
             return True
-        return any(not hold.encloses(site) and not writes for site, _, writes in self.users[tensor])
+        inside = {(site.number, operand) for site, operand, _ in self.touched(hold)}
+        return any((site.number, operand) not in inside for site, operand, writes in self.users[tensor] if not writes)
 
+
+def _hold(site: Site) -> Hold:
+    assert isinstance(site.node, Hold)
+    return site.node
