@@ -28,6 +28,8 @@ class Accounting:
             charged at the buffer as well.
         drain_reads: whether a result that leaves a memory for the next one out is read from it.
         leakage: whether memories leak while the chip runs.
+        pipeline_ends: whether the first and last epochs of a pipeline, which lack parts, take time.
+        fibers_in_registers: whether a lane's registers hold a fiber of values whatever their number.
         clock_technology_nm: process node of the design whose clock gives the latency; None for the node of the
             component tables, so that latency and energy describe one chip (the clock itself is the architecture's).
     """
@@ -42,6 +44,8 @@ class Accounting:
     drain_reads: bool
     leakage: bool
     clock_technology_nm: int | None
+    pipeline_ends: bool
+    fibers_in_registers: bool
 
     def free_first_reads(self, size: int, tile: int) -> int:
         """Return how many first reads of an output are free: nothing is there to read yet.
@@ -70,6 +74,8 @@ PUBLISHED = Accounting(
     drain_reads=False,
     leakage=False,
     clock_technology_nm=16,
+    pipeline_ends=False,
+    fibers_in_registers=True,
 )
 
 PHYSICAL = Accounting(
@@ -83,6 +89,8 @@ PHYSICAL = Accounting(
     drain_reads=True,
     leakage=True,
     clock_technology_nm=None,
+    pipeline_ends=True,
+    fibers_in_registers=False,
 )
 
 ACCOUNTINGS: dict[str, Accounting] = {a.name: a for a in (PUBLISHED, PHYSICAL)}
