@@ -31,7 +31,7 @@ from einsum_cascades.loops.sites import Plan, Site
 from einsum_cascades.loops.space import Operand
 from einsum_cascades.loops.tree import Compute, Hold
 
-Action = Literal["read", "fill", "update", "drain", "sent", "delivered", "spilled"]
+Action = Literal["read", "fill", "update", "drain", "sent", "delivered", "spilled read", "spilled write"]
 
 
 class Row(NamedTuple):
@@ -41,7 +41,7 @@ class Row(NamedTuple):
         node: the memory; for ``sent`` and ``delivered`` the node at the inner end of a link.
         tensor: the tensor, without a prime.
         action: what is done; ``sent`` and ``delivered`` are values that enter and leave the link to the node, and
-            ``spilled`` values of a part that is not kept, which are accessed further out instead.
+            a ``spilled`` access is one to a part that is not kept, which is made further out instead.
         count: values.
         site: number of the hold or compute that causes it.
         begun, tile: of updates, how many values begin there, and how many the memory holds at a time.
@@ -278,7 +278,10 @@ def _placed(rows: list[Row], plan: Plan) -> Iterator[Row]:
             yield row._replace(count=kept)
             continue
         yield row._replace(count=kept, begun=_scaled(row.begun, hold))
-        yield row._replace(action="spilled", count=rest, begun=0, tile=0)
+        if row.action != "drain":
+            yield row._replace(
+                action="spilled read" if row.action == "read" else "spilled write", count=rest, begun=0, tile=0
+            )
         if row.action in ("read", "update"):
             outer = _memory(plan.outer(hold), plan)
             yield Row(outer, row.tensor, row.action, rest, row.site)

@@ -16,7 +16,7 @@ After the memory of a ``keep`` may stand, in brackets, ``double``, ``31/32 of it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -75,7 +75,11 @@ def _lines(node: Node) -> Iterator[str]:
     waiting = [(node, 0)]
     while waiting:
         here, depth = waiting.pop()
-        yield depth * _INDENT + line(here)
+        together = [here]
+        while isinstance(here, Hold) and isinstance(here.body, Hold) and _how_kept(here) == _how_kept(here.body):
+            here = here.body
+            together.append(here)
+        yield depth * _INDENT + (_keep(together) if isinstance(here, Hold) else line(here))
         waiting += [(child, depth + 1) for child in reversed(children(here))]
 
 
@@ -85,11 +89,7 @@ def line(node: Node) -> str:
         case Loop():
             return f"for {node.rank} step {node.tile}" + (f" over {node.over}" if node.over else "")
         case Hold():
-            state = " (state)" if node.state else ""
-            how = [word for word, has in (("double", node.double),) if has]
-            how += [f"{node.part} of it"] if node.part != 1 else []
-            how += [f"in place of {node.place}"] if node.place else []
-            return f"keep {node.tensor}{state} in {node.memory}" + (f" ({', '.join(how)})" if how else "")
+            return _keep([node])
         case Late():
             return f"late {node.by}"
         case Last():
@@ -97,6 +97,21 @@ def line(node: Node) -> str:
         case Compute():
             return f"compute {node.einsum} on {node.unit}"
     return {Sequential: "seq", Parallel: "par", Pipeline: "pipe"}[type(node)]
+
+
+def _keep(holds: Sequence[Node]) -> str:
+    """The line of holds that one keeps in another, all in one memory and in one way."""
+    kept = [hold for hold in holds if isinstance(hold, Hold)]
+    tensors = ", ".join(hold.tensor + " (state)" * hold.state for hold in kept)
+    memory, how = _how_kept(kept[0])
+    return f"keep {tensors} in {memory}" + (f" ({how})" if how else "")
+
+
+def _how_kept(hold: Hold) -> tuple[str, str]:
+    how = ["double"] if hold.double else []
+    how += [f"{hold.part} of it"] if hold.part != 1 else []
+    how += [f"in place of {hold.place}"] if hold.place else []
+    return hold.memory, ", ".join(how)
 
 
 @dataclass(frozen=True)
