@@ -11,6 +11,9 @@ from functools import cached_property
 from typing import Literal
 
 from einsum_cascades.operators import WorkClass
+from hw_models.machine import NOTHING_STATED, StatedCost
+
+__all__ = ["Architecture", "Array", "Memory", "MemoryTable", "StatedCost", "Unit"]
 
 MemoryTable = Literal["accelergy", "cacti", "hwcomponents"]
 
@@ -28,27 +31,6 @@ class Unit:
     component: str
     actions: int = 1
     cycles: int = 1
-
-
-@dataclass(frozen=True)
-class StatedCost:
-    """What a machine's file states of a memory's cost, in place of the component tables; None is not stated.
-
-    Attributes:
-        read_j, write_j: energy of one access of the whole width, in joules.
-        leak_w: leakage in watts.
-        area_mm2: area in mm².
-    """
-
-    read_j: float | None = None
-    write_j: float | None = None
-    leak_w: float | None = None
-    area_mm2: float | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left for the tables."""
-        return all(value is not None for value in (self.read_j, self.write_j, self.leak_w, self.area_mm2))
 
 
 @dataclass(frozen=True)
@@ -72,7 +54,7 @@ class Array:
     units: tuple[tuple[WorkClass, Unit], ...]
     multicast: bool = True
     spatial_reduction: bool = True
-    register_file: StatedCost = StatedCost()
+    register_file: StatedCost = NOTHING_STATED
 
     @property
     def pes(self) -> int:
@@ -108,7 +90,7 @@ class Memory:
     banks: int = 32
     ports: int = 4
     table: MemoryTable = "accelergy"
-    stated: StatedCost = StatedCost()
+    stated: StatedCost = NOTHING_STATED
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ def area(architecture: Architecture) -> Area:
 def pe_area_um2(architecture: Architecture, array: str) -> float:
     """Return the area of one PE of ``array_2d`` or ``array_1d`` in µm²."""
     own = logic_area_um2(architecture.array(array)) * scale(architecture.technology_nm).area
-    return register_file_cost(architecture, array).area_um2 + own
+    found: float = register_file_cost(architecture, array).area_um2 + own
+    return found
 
 
 def logic_area_um2(array: Array) -> float:

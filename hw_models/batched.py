@@ -20,8 +20,7 @@ from hw_models.activity import Activity, ArrayName
 from hw_models.architecture import Architecture, Array
 from hw_models.area import logic_area_um2
 from hw_models.bound import TOLERANCE
-from hw_models.components import LEAK_CLOCK_HZ, logic
-from hw_models.components.many import buffer_costs, register_file_costs, scales
+from hw_models.components import LEAK_CLOCK_HZ, buffer_cost, logic, register_file_cost, scale
 from hw_models.energy import dram_pj
 
 Values: TypeAlias = npt.NDArray[Any]
@@ -145,8 +144,8 @@ def _bound(phases: tuple[BatchPhase, ...], architecture: Architecture) -> Number
 
 def _energy_j(totals: Totals, architecture: Architecture, accounting: Accounting, latency: Number) -> Number:
     dram = dram_pj(architecture)
-    buffer = buffer_costs(architecture)
-    files = {name: register_file_costs(architecture, name) for name in ARRAYS}
+    buffer = buffer_cost(architecture)
+    files = {name: register_file_cost(architecture, name) for name in ARRAYS}
     row = real(architecture.global_buffer.row_values)
     prices: dict[str, tuple[Any, Any]] = {
         "dram": (dram, dram),
@@ -172,7 +171,7 @@ def _energy_j(totals: Totals, architecture: Architecture, accounting: Accounting
 
 def _operations_j(totals: Totals, architecture: Architecture, accounting: Accounting) -> dict[WorkClass, Number]:
     joules: dict[WorkClass, Number] = dict.fromkeys(WORK_CLASSES, 0.0)
-    energy = scales(architecture.technology_nm).energy
+    energy = scale(architecture.technology_nm).energy
     for name, work in sorted(totals.operations):
         unit = architecture.array(name).unit_of.get(work)
         if unit is None:
@@ -186,10 +185,11 @@ def _operations_j(totals: Totals, architecture: Architecture, accounting: Accoun
 
 def batch_area_mm2(architecture: Architecture) -> Number:
     """Return chip areas in mm², as ``area.area`` does for one machine."""
-    shrunk = scales(architecture.technology_nm).area
+    shrunk = scale(architecture.technology_nm).area
     parts = []
     for name in ARRAYS:
         array = architecture.array(name)
-        pe = register_file_costs(architecture, name).area_um2 + logic_area_um2(array) * shrunk
+        pe = register_file_cost(architecture, name).area_um2 + logic_area_um2(array) * shrunk
         parts.append(_pes(array) * pe)
-    return (parts[0] + parts[1] + buffer_costs(architecture).area_um2) * 1e-6
+    found: Number = (parts[0] + parts[1] + buffer_cost(architecture).area_um2) * 1e-6
+    return found

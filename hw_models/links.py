@@ -7,7 +7,7 @@ neighbour to neighbour, one dimension after another:
     to all of them              N - 1, the edges of a tree that spans them
     to k of them                h + (k - 1) · (N - 1 - h) / (N - 1)
 
-The first two are exact; between them hops are taken to grow linearly, so that k instances take fewer than k paths would.
+The first two are exact; between them hops are taken to grow linearly, so that k take fewer than k paths would.
 Results that are summed on their way out take the same trees backwards.
 
 Source: W. J. Dally, B. Towles, "Principles and Practices of Interconnection Networks", 2004, chapters 3 and 5 (mean

@@ -55,6 +55,9 @@ class StatedCost:
         return all(value is not None for value in (self.read_j, self.write_j, self.leak_w, self.area_mm2))
 
 
+NOTHING_STATED: Final = StatedCost()
+
+
 @dataclass(frozen=True)
 class Pricing:
     """Where a memory's cost comes from.
@@ -71,7 +74,7 @@ class Pricing:
     by: Literal["table", "component", "array", "nothing"] = "nothing"
     name: str = ""
     cells: Cells = "sram"
-    stated: StatedCost = StatedCost()
+    stated: StatedCost = NOTHING_STATED
     j_per_byte: Number | None = None
 
 
@@ -149,7 +152,7 @@ class Array:
     parent: str
     dimensions: Dimensions = ()
     registers: Number | None = None
-    register_file: StatedCost = StatedCost()
+    register_file: StatedCost = NOTHING_STATED
     units: tuple[tuple[WorkClass, Unit], ...] = ()
     fill_cycles: Number = 0
     drain_cycles: Number = 0

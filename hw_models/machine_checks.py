@@ -122,17 +122,21 @@ def _node_faults(
         if isinstance(value, str) and NAME.fullmatch(value) and value not in dimensions:
             hint = nearest(value, dimensions) if dimensions else "a number of cycles is expected"
             yield f"{name}.{skew}", f"{name}.{skew} is '{value}', which is no dimension of {name}", hint
-    if kinds[name] == "memory" and not outermost and _needs_width(node):
+    if node.get("cells") == "regfile" and node.get("table", "accelergy") != "accelergy":
+        yield f"{name}.table", f"the table {node['table']} has no register files", "the table accelergy has"
+    if kinds[name] == "memory" and _needs_width(node, outermost):
         hint = "add 'row_values: ...' or 'width_bits: ...': what one access moves"
         yield name, f"'{name}.row_values' is missing", hint
 
 
-def _needs_width(node: Mapping[str, Any]) -> bool:
+def _needs_width(node: Mapping[str, Any], outermost: bool) -> bool:
     if node.get("row_values") is not None or node.get("width_bits") is not None:
         return False
     if any(node.get(key) is not None for key in ("read_j", "write_j")) or node.get("bandwidth_bytes_per_s") == PORTS:
         return True
-    return all(node.get(key) is None for key in ("priced_as", "component", "energy_j_per_byte")) and "bytes" in node
+    if outermost or any(node.get(key) is not None for key in ("priced_as", "component")):
+        return False
+    return "bytes" in node and any(node.get(key) is None for key in ("energy_j_per_byte", "leak_w", "area_mm2"))
 
 
 def _reference_faults(key: str, flat: Mapping[str, Any], types: Mapping[str, type]) -> Iterator[Fault]:

@@ -124,7 +124,7 @@ def _pricing(own: Values) -> Pricing:
         found = Pricing("array", own["priced_as"])
     elif own["component"] is not None or own["in"] is None:
         found = _DRAM
-    elif stated.complete or own["bytes"] is None:
+    elif stated.complete or own["bytes"] is None or None not in (per_byte, stated.leak_w, stated.area_mm2):
         found = Pricing()
     else:
         found = Pricing("table", own["table"], own["cells"])

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from einsum_cascades.errors import InputError
 from hw_models.architecture import Architecture, MemoryTable, StatedCost
 from hw_models.components import buffer_cost, register_file_cost, scale
-from hw_models.components.many import buffer_costs, register_file_costs, scales
 from hw_models.load import load_architecture
 
 BASE = load_architecture("fusemax-cloud")
@@ -49,7 +48,7 @@ def test_many_are_priced_as_one_by_one(
 ) -> None:
     stated = StatedCost(read_j=read_j)
     together = priced(machine(*(np.asarray(column) for column in zip(*memories, strict=True))), table, stated)
-    many, files = buffer_costs(together), register_file_costs(together, "array_2d")
+    many, files = buffer_cost(together), register_file_cost(together, "array_2d")
     for i, memory in enumerate(memories):
         alone = priced(machine(*memory), table, stated)
         for found, one in ((many, buffer_cost(alone)), (files, register_file_cost(alone, "array_2d"))):
@@ -60,25 +59,25 @@ def test_many_are_priced_as_one_by_one(
 
 
 def test_numbers_give_numbers() -> None:
-    assert buffer_costs(BASE) == buffer_cost(BASE)
-    assert register_file_costs(BASE, "array_1d") == register_file_cost(BASE, "array_1d")
+    assert buffer_cost(BASE) == buffer_cost(BASE)
+    assert register_file_cost(BASE, "array_1d") == register_file_cost(BASE, "array_1d")
 
 
 def test_stated_costs_may_be_arrays_too() -> None:
     read = np.asarray([1e-9, 2e-9])
     stated = StatedCost(read, 0.0, 0.0, 1.0)  # type: ignore[arg-type]
-    found = buffer_costs(priced(BASE, "accelergy", stated))
+    found = buffer_cost(priced(BASE, "accelergy", stated))
     assert found.read_j == pytest.approx(read)
     assert found.area_mm2 == pytest.approx(1.0)
 
 
 def test_scaling_factors() -> None:
     nodes = np.asarray([7.0, 45.0, 11.5, 7.0])
-    found = scales(nodes)
+    found = scale(nodes)
     assert found.energy == pytest.approx([scale(n).energy for n in nodes])
     assert found.area == pytest.approx([scale(n).area for n in nodes])
-    assert scales(45) == (1, 1)
+    assert scale(45) == (1, 1)
     with pytest.raises(InputError, match="no costs are known at 5 nm"):
-        scales(np.asarray([45.0, 5.0]))
+        scale(np.asarray([45.0, 5.0]))
     with pytest.raises(InputError, match="no SRAM at 16 nm"):
-        buffer_costs(priced(machine(2**20, 64, 1, np.asarray([45.0, 16.0]), 12), "cacti", StatedCost()))
+        buffer_cost(priced(machine(2**20, 64, 1, np.asarray([45.0, 16.0]), 12), "cacti", StatedCost()))
