@@ -166,7 +166,7 @@ class _Counting:
         passing = self._results(site, operand)
         visits = passing(_together(served, 0))
         begun = self._beginnings(outer, site, operand)
-        tile = 0 if outer is None else self.measure.region(outer, operand.ranks)
+        tile = 0 if outer is None else self.measure.region(outer, self.plan.operand_of(outer).ranks)
         rows = [Row(place, tensor, "update", visits, number, begun, tile)]
         back = visits - begun
         rows.append(Row(place, tensor, "read", back, number))

@@ -176,8 +176,8 @@ class Fused:
                 continue
             after: list[Einsum] = []
             if place == len(order) - 2 and order[-1] == (section[0], True):
-                after = by_section[order[-1]]
-                order = order[:-1]
+                last = by_section[order[-1]]
+                after = last if not any(self.roles.family & set(e.ranks) for e in last) else []
             found.append(self._pass(section, einsums, after))
             if after:
                 break
