@@ -15,10 +15,11 @@ from __future__ import annotations
 from einsum_cascades.errors import InputError, Location, unknown
 from einsum_cascades.loops.arith import everywhere, steps
 from einsum_cascades.loops.levels import Levels
-from einsum_cascades.loops.measure import Measure
+from einsum_cascades.loops.measure import Measure, joined
 from einsum_cascades.loops.sites import Plan, Site
 from einsum_cascades.loops.space import Operand, Step
 from einsum_cascades.loops.tree import (
+    INSTANCES,
     Compute,
     Hold,
     Last,
@@ -29,6 +30,7 @@ from einsum_cascades.loops.tree import (
     Pipeline,
     children,
     nodes,
+    parts_of,
 )
 from einsum_cascades.loops.turns import first
 
@@ -93,7 +95,8 @@ class _Names:
                 raise InputError(f"the mapping does not run {name}", hint=f"add 'compute {name} on ...'")
 
     def _loop(self, node: Loop) -> None:
-        self._known("rank", node.rank, self.space.sizes, node)
+        for part in parts_of(node.rank):
+            self._known("rank", part, self.space.sizes, node)
         if not everywhere(node.tile >= 1):
             raise _wrong(node, "a tile has 1 point or more")
         if node.over is not None:
@@ -148,7 +151,7 @@ class _Rules:
         self._instances(site, node.unit)
         grains = self.space.grains(step.ranks)
         for loop in site.loops:
-            if loop.over is not None and loop.rank not in grains and loop.rank != "instances":
+            if loop.over is not None and not grains.keys() >= set(parts_of(loop.rank)) - {INSTANCES}:
                 raise _wrong(
                     loop,
                     f"{step.name} has no rank {loop.rank}: each position would compute the same",
@@ -157,10 +160,32 @@ class _Rules:
         for operand in (*step.inputs, step.output):
             for rank, grain in self.space.grains(operand.ranks).items():
                 self._whole_grains(site, rank, grain)
+        self._joined(site, step)
         for rank in site.last & grains.keys():
             raise _wrong(node, f"{step.name} walks {rank}, of which only the last iteration is run", "move it out")
         if any(o.carried for o in step.inputs) or self._makes_state(step):
             self._one_by_one(site, step)
+
+    def _joined(self, site: Site, step: Step) -> None:
+        """Ranks that a loop cuts as one are one to all around and in an Einsum, point by point."""
+        joint = joined(site.loops)
+        for loop in site.loops:
+            parts = parts_of(loop.rank)
+            if any(joint.get(part, loop.rank) != loop.rank for part in parts):
+                raise _wrong(loop, f"{loop.rank} is cut as a part of another rank too", "cut it in one way only")
+            if len(parts) == 1:
+                continue
+            for operand in (*step.inputs, step.output):
+                grains = self.space.grains(operand.ranks)
+                own = [part for part in parts if part in grains]
+                if own and (len(own) < len(parts) or any(grains[part] for part in own)):
+                    raise _wrong(
+                        loop,
+                        f"{operand.tensor} of {step.name} has {', '.join(own)} and not all of {loop.rank}, point by point",
+                        "cut each of these ranks by itself",
+                    )
+            if self.space.iterative & set(parts):
+                raise _wrong(loop, f"{loop.rank} joins a rank whose iterations run one after another", "cut it by itself")
 
     def _makes_state(self, step: Step) -> bool:
         return bool(self.plan.carried_along(step.output.tensor))
@@ -208,7 +233,7 @@ class _Rules:
                 )
             before = used.get(loop.over, 1)
             inside = [x for x in site.loops[: site.loops.index(loop)] if x.rank == loop.rank]
-            size = first(self.space.sizes[loop.rank], [x.tile for x in inside])
+            size = first(self.space.extent(loop.rank), [x.tile for x in inside])
             count = before * steps(size, loop.tile)
             if not everywhere(count <= self.levels.dimensions[loop.over]):
                 raise _wrong(
@@ -268,7 +293,7 @@ class _Rules:
                 continue
             final = self._reads_final(reader, operand) and rank in self.plan.carried_along(operand.tensor)
             for loop in around:
-                if loop.rank != rank:
+                if rank not in parts_of(loop.rank):
                     continue
                 grain = own.get(rank)
                 if final or grain is None or not self.measure.coarse(loop, grain):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from einsum_cascades.loops.arith import Number, everywhere, steps
 from einsum_cascades.loops.sites import Plan, Site
-from einsum_cascades.loops.tree import INSTANCES, Loop
+from einsum_cascades.loops.tree import INSTANCES, JOIN, Loop, parts_of
 from einsum_cascades.loops.turns import Cut, first, turns
 
 Grain = tuple[str, ...]
@@ -41,8 +41,9 @@ class Measure:
             last: whole ranks of which only the last iteration counts.
             without: whole ranks that are left out.
         """
-        tensor = {} if ranks is None else {INSTANCES: (), **self.space.grains(ranks)}
-        points = {} if walked is None else {INSTANCES: (), **self.space.grains(walked)}
+        joint = joined(loops)
+        tensor = {} if ranks is None else self._grains(ranks, joint)
+        points = {} if walked is None else self._grains(walked, joint)
         found: Number = 1
         for rank in dict.fromkeys([*(loop.rank for loop in loops), *tensor, *points]):
             if rank not in last and rank not in without:
@@ -54,7 +55,7 @@ class Measure:
         self, rank: str, loops: tuple[Loop, ...], grain: Grain | None, point: Grain | None, shared: Collection[str]
     ) -> Number:
         if grain == ():
-            return self.space.sizes[rank]
+            return self.space.extent(rank)
         together = tuple(loop.over is not None and loop.over in shared for loop in loops)
         key = (rank, tuple(map(id, loops)), grain, point, together)
         if key not in self._turns:
@@ -66,7 +67,7 @@ class Measure:
                 cuts = [*(Cut(loop.tile) for loop in loops[:upto]), Cut(length), *cuts[upto:]]
             if point is not None and point != grain:
                 cuts.append(Cut(self.length(point)))
-            self._turns[key] = turns(self.space.sizes[rank], cuts)
+            self._turns[key] = turns(self.space.extent(rank), cuts)
         return self._turns[key]
 
     def length(self, grain: Grain) -> Number:
@@ -82,8 +83,18 @@ class Measure:
     def region(self, site: Site, ranks: Iterable[str]) -> Number:
         """Return how many values of a tensor the ranges at a place select, where tiles are largest."""
         found: Number = 1
-        for rank, grain in {INSTANCES: (), **self.space.grains(ranks)}.items():
+        loops = self.plan.loops(site)
+        for rank, grain in self._grains(ranks, joined(loops)).items():
             if rank not in site.last:
-                tiles = [loop.tile for loop in self.plan.loops(site) if loop.rank == rank]
-                found = found * steps(first(self.space.sizes[rank], tiles), self.length(grain))
+                tiles = [loop.tile for loop in loops if loop.rank == rank]
+                found = found * steps(first(self.space.extent(rank), tiles), self.length(grain))
         return found
+
+    def _grains(self, ranks: Iterable[str], joint: Mapping[str, str]) -> dict[str, Grain]:
+        """Grains by the ranks that loops cut: ranks that they join count as one."""
+        return {joint.get(rank, rank): grain for rank, grain in {INSTANCES: (), **self.space.grains(ranks)}.items()}
+
+
+def joined(loops: Iterable[Loop]) -> dict[str, str]:
+    """Return by rank the joined rank of loops that it is a part of."""
+    return {part: loop.rank for loop in loops if JOIN in loop.rank for part in parts_of(loop.rank)}

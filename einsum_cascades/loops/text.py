@@ -43,7 +43,7 @@ _WORDS = ("for", "keep", "seq", "par", "pipe", "late", "last", "compute", "split
 _SEVERAL = {"seq": Sequential, "par": Parallel, "pipe": Pipeline}
 _NAME = r"[A-Za-z_][A-Za-z0-9_@#]*"
 _FORMS = {
-    "for": re.compile(rf"for\s+(?P<rank>{_NAME})\s+step\s+(?P<tile>\S+)(?:\s+over\s+(?P<over>\S+))?"),
+    "for": re.compile(rf"for\s+(?P<rank>{_NAME}(?:\*{_NAME})*)\s+step\s+(?P<tile>\S+)(?:\s+over\s+(?P<over>\S+))?"),
     "keep": re.compile(r"keep\s+(?P<tensors>.+?)\s+in\s+(?P<memory>[^\s()]+)(?:\s*\((?P<how>[^()]*)\))?"),
     "late": re.compile(r"late\s+(?P<by>[0-9]{1,3})"),
     "last": re.compile(rf"last\s+(?P<rank>{_NAME})"),
