@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from einsum_cascades.loops.arith import Number, everywhere, steps
-from einsum_cascades.loops.sites import Plan, Site
+from einsum_cascades.loops.sites import WITHIN, Plan, Site
 from einsum_cascades.loops.tree import INSTANCES, JOIN, Loop, parts_of
 from einsum_cascades.loops.turns import Cut, first, turns
 
@@ -56,7 +56,7 @@ class Measure:
     ) -> Number:
         if grain == ():
             return self.space.extent(rank)
-        together = tuple(loop.over is not None and loop.over in shared for loop in loops)
+        together = tuple(loop.over == WITHIN or (loop.over is not None and loop.over in shared) for loop in loops)
         key = (rank, tuple(map(id, loops)), grain, point, together)
         if key not in self._turns:
             cuts = [Cut(loop.tile, one) for loop, one in zip(loops, together, strict=True)]
@@ -86,9 +86,15 @@ class Measure:
         loops = self.plan.loops(site)
         for rank, grain in self._grains(ranks, joined(loops)).items():
             if rank not in site.last:
-                tiles = [loop.tile for loop in loops if loop.rank == rank]
-                found = found * steps(first(self.space.extent(rank), tiles), self.length(grain))
+                found = found * self._largest(rank, [loop for loop in loops if loop.rank == rank], grain)
         return found
+
+    def _largest(self, rank: str, loops: Sequence[Loop], grain: Grain) -> Number:
+        """Values along a rank in the first instance of a hold, where its range is largest."""
+        start = next((i for i, loop in enumerate(loops) if loop.over == WITHIN), len(loops))
+        size = first(self.space.extent(rank), [loop.tile for loop in loops[:start]])
+        cuts = [Cut(loop.tile, shared=loop.over != WITHIN) for loop in loops[start:]]
+        return turns(size, [*cuts, Cut(self.length(grain))]) if cuts else steps(size, self.length(grain))
 
     def _grains(self, ranks: Iterable[str], joint: Mapping[str, str]) -> dict[str, Grain]:
         """Grains by the ranks that loops cut: ranks that they join count as one."""

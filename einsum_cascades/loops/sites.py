@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from einsum_cascades.errors import InputError, nearest
 from einsum_cascades.loops.levels import Levels
@@ -25,6 +25,10 @@ from einsum_cascades.loops.tree import (
     Pipeline,
     children,
 )
+
+
+WITHIN: Final = "(within)"
+"""Marks a loop in time inside a hold, outside the spatial loops by which it lies over its instances."""
 
 
 class Stage(NamedTuple):
@@ -206,9 +210,19 @@ class Plan:
         return self.spread(site, self.touched(site)[0][0])
 
     def spread(self, hold: Site, use: Site) -> tuple[Loop, ...]:
-        """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along."""
+        """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along.
+
+        Loops in time between them and the hold, over the same ranks, come with them, marked ``WITHIN``: an instance has a
+        tile of each of their iterations.
+        """
         fan = self.levels.fan_out(_hold(hold).memory)
-        return tuple(loop for loop in use.loops[len(hold.loops) :] if loop.over in fan)
+        inside = use.loops[len(hold.loops) :]
+        last = {loop.rank: place for place, loop in enumerate(inside) if loop.over in fan}
+        return tuple(
+            loop if loop.over in fan else replace(loop, over=WITHIN)
+            for place, loop in enumerate(inside)
+            if loop.over in fan or (loop.over is None and place < last.get(loop.rank, -1))
+        )
 
     def carried_along(self, tensor: str) -> frozenset[str]:
         """Return the whole ranks along which a tensor's values are carried from iteration to iteration."""
