@@ -140,5 +140,5 @@ def _live(fused: Fused, group: dict[str, Number]) -> Number:
     ample = {rank: 4 * group[rank] for rank in fused.columns}
     wide = Problem(problem.cascade, {**problem.sizes, **ample}, problem.machine, problem.accounting)
     plan = wide.plan(fused.tree(group))
-    found: Any = live_bits(plan, lambda tensor: bits_of(tensor, plan, problem.machine))[fused.buffer]
+    found: Any = live_bits(plan, lambda tensor: bits_of(tensor, plan, problem.machine), fused.buffer)[fused.buffer]
     return found
