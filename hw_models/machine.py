@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from einsum_cascades.errors import unknown
 from einsum_cascades.operators import WorkClass
-from hw_models.levels import Level
+from einsum_cascades.loops.levels import Level, Levels
 from hw_models.links import Link
 
 Number: TypeAlias = Any
@@ -286,9 +286,9 @@ class Machine:
         return self.role_bits.get(tensor, self.role_bits[role])
 
     @cached_property
-    def levels(self) -> tuple[Level, ...]:
+    def levels(self) -> Levels:
         """The machine as loop trees see it."""
-        return tuple(self._level(node) for node in self.nodes)
+        return Levels(tuple(self._level(node) for node in self.nodes))
 
     def _level(self, node: Node) -> Level:
         if isinstance(node, Memory):

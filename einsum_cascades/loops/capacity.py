@@ -1,0 +1,110 @@
+"""How much of each memory a tree needs: exact, and the same function for presets, search, tests and errors.
+
+    live(hold) = its region + live(body)      live(seq, pipe) = the most of a child      live(par) = the sum of them
+
+A region is what the ranges select where tiles are largest, which they are first, so one evaluation gives the peak. A
+hold between a pipeline and its loop is held in as many copies as its users differ in lateness, plus one; one that is
+refilled while it is used, twice; a state whose earlier value is wanted after the new one is made, once more; a hold in
+the place of another takes what it needs beyond that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from einsum_cascades.loops.arith import Number, most
+from einsum_cascades.loops.measure import Measure
+from einsum_cascades.loops.sites import Plan, Site
+from einsum_cascades.loops.tree import Compute, Hold, Node, Parallel, children
+
+Bits = Callable[[str], Number]
+"""Bits of a value of a tensor, by its name."""
+
+
+def live_bits(plan: Plan, bits: Bits) -> dict[str, Number]:
+    """Return the most bits that one instance of each memory holds at a time; the outermost memory is left out."""
+    measure = Measure(plan)
+    rooms = {hold.number: room(plan, hold, measure) * bits(_hold(hold).tensor.rstrip("'")) for hold in plan.holds}
+    found: dict[str, Number] = {}
+    memories = dict.fromkeys(_hold(h).memory for h in plan.holds)
+    for memory in memories:
+        if memory != plan.levels.home:
+            found[memory] = _Live(plan, memory, rooms).of(plan.tree.body)
+    return found
+
+
+def room(plan: Plan, hold: Site, measure: Measure | None = None) -> Number:
+    """Return the values that a hold takes room for, copies included."""
+    node, measure = _hold(hold), measure or Measure(plan)
+    values = measure.region(hold, plan.operand_of(hold).ranks) * copies(plan, hold)
+    if node.part != 1:
+        values = -(-values * node.part.numerator // node.part.denominator)
+    if node.place is not None:
+        other = next((h for h in reversed(plan.holds) if _hold(h).tensor == node.place and h.number != hold.number), None)
+        if other is not None:
+            values = most(values - room(plan, other, measure), 0)
+    return values
+
+
+def copies(plan: Plan, hold: Site) -> int:
+    """Return how many tiles of a hold live at a time."""
+    node = _hold(hold)
+    uses = plan.touched(hold)
+    late = [_lateness(hold, site) for site, _, _ in uses]
+    found = max(late, default=0) - min(late, default=0) + 1
+    if node.state:
+        found = max(found, _versions(hold, plan))
+    if node.double or (plan.levels[node.memory].double_buffered and hold.loops):
+        found = max(found, 2)
+    return found
+
+
+def _lateness(hold: Site, user: Site) -> int:
+    depth = len(hold.path)
+    return sum(
+        stage.late
+        for stage in user.stages
+        if stage.pipeline[:depth] == hold.path and len(stage.pipeline) >= depth and stage.loops <= len(hold.loops)
+    )
+
+
+def _versions(hold: Site, plan: Plan) -> int:
+    """How many iterations' values of a state are wanted at a time: two where the old one is read after the new is made."""
+    uses = plan.touched(hold)
+    made = min((site.number for site, _, writes in uses if writes), default=None)
+    old = [
+        site.number
+        for site, operand, _ in uses
+        if operand.carried and plan.chain(site, operand) and plan.chain(site, operand)[-1] is hold
+    ]
+    return 2 if made is not None and any(number > made for number in old) else 1
+
+
+class _Live:
+    def __init__(self, plan: Plan, memory: str, rooms: dict[int, Number]) -> None:
+        self.memory, self.rooms = memory, rooms
+        self.numbers = iter(plan.sites)
+
+    def of(self, node: Node) -> Number:
+        """Return what a subtree holds at most; nodes are visited in tree order, as sites are numbered."""
+        if isinstance(node, Hold | Compute):
+            site = next(self.numbers)
+            if isinstance(node, Compute):
+                return 0
+            own = self.rooms[site.number] if node.memory == self.memory else 0
+            return own + self.of(node.body)
+        parts = [self.of(child) for child in children(node)]
+        if isinstance(node, Parallel):
+            total: Number = 0
+            for part in parts:
+                total = total + part
+            return total
+        found = parts[0]
+        for part in parts[1:]:
+            found = most(found, part)
+        return found
+
+
+def _hold(site: Site) -> Hold:
+    assert isinstance(site.node, Hold)
+    return site.node

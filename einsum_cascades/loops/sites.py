@@ -1,0 +1,275 @@
+"""Where everything in a tree stands: for each hold and each compute, the loops and holds around it.
+
+A *site* is a hold or a compute with all that its counts depend on; the analyses (legality, counts, capacity, time) read
+sites and not the tree. ``Plan`` also resolves who serves whom: the hold from which an operand is read, the next hold
+further out from which a hold is filled, and the home of a tensor in the outermost memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
+
+from einsum_cascades.errors import InputError, nearest
+from einsum_cascades.loops.levels import Levels
+from einsum_cascades.loops.space import PRIME, Operand, Space, Step
+from einsum_cascades.loops.tree import (
+    Compute,
+    Hold,
+    Last,
+    Late,
+    Loop,
+    LoopTree,
+    Node,
+    Pipeline,
+    children,
+)
+
+
+class Stage(NamedTuple):
+    """A site's part in a pipeline around it."""
+
+    pipeline: tuple[int, ...]
+    loops: int
+    late: int
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A hold or a compute in its place.
+
+    Attributes:
+        node: the hold or compute.
+        number: its place in tree order.
+        loops: the loops around it, outermost first.
+        holds: the sites of the holds around it, outermost first.
+        path: the child taken at each node from the root, by which two sites' nearest common node is told.
+        last: whole ranks in whose last iteration alone it runs.
+        stages: for each pipeline around it, outermost first, that node's path, how many loops are around that, and by how
+            many iterations this site is late in it.
+        ends: number of the last site in its subtree.
+    """
+
+    node: Hold | Compute
+    number: int
+    loops: tuple[Loop, ...]
+    holds: tuple[Site, ...]
+    path: tuple[int, ...]
+    last: frozenset[str] = frozenset()
+    stages: tuple[Stage, ...] = ()
+    ends: int = 0
+
+    def encloses(self, other: Site) -> bool:
+        """Whether another site is in this one's subtree."""
+        return self.number < other.number <= self.ends
+
+    @property
+    def unit(self) -> str:
+        """The unit of a compute, or the memory of a hold."""
+        return self.node.unit if isinstance(self.node, Compute) else self.node.memory
+
+    @property
+    def time_loops(self) -> tuple[Loop, ...]:
+        """The loops around it that run in time."""
+        return tuple(loop for loop in self.loops if loop.over is None)
+
+
+@dataclass
+class _Walk:
+    """Collects the sites of a tree."""
+
+    found: list[Site] = field(default_factory=list)
+
+    def visit(self, node: Node, here: Site) -> None:
+        """Visit a node; ``here`` says what is around it."""
+        if isinstance(node, Compute | Hold):
+            number = len(self.found)
+            site = replace(here, node=node, number=number, ends=number)
+            self.found.append(site)
+            if isinstance(node, Hold):
+                self.visit(node.body, replace(site, holds=(*site.holds, site), path=(*site.path, 0)))
+                object.__setattr__(site, "ends", len(self.found) - 1)
+            return
+        if isinstance(node, Loop):
+            here = replace(here, loops=(*here.loops, node))
+        elif isinstance(node, Last):
+            here = replace(here, last=here.last | {node.rank})
+        elif isinstance(node, Late) and here.stages:
+            here = replace(here, stages=(*here.stages[:-1], here.stages[-1]._replace(late=node.by)))
+        elif isinstance(node, Pipeline):
+            here = replace(here, stages=(*here.stages, Stage(here.path, len(here.loops), 0)))
+        for place, child in enumerate(children(node)):
+            self.visit(child, replace(here, path=(*here.path, place)))
+
+
+Use: TypeAlias = tuple[Site, Operand, bool]
+"""A compute that touches a tensor: where, as which operand, and whether it writes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A tree of a cascade for a machine's levels, with everything resolved.
+
+    Attributes:
+        tree: what is analysed.
+        space: the cascade and its sizes.
+        levels: the machine's memories.
+    """
+
+    tree: LoopTree
+    space: Space
+    levels: Levels
+    _touched: dict[int, tuple[Use, ...]] = field(default_factory=dict, repr=False)
+    _loops: dict[int, tuple[Loop, ...]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def sites(self) -> tuple[Site, ...]:
+        """All sites in tree order."""
+        walk = _Walk()
+        walk.visit(self.tree.body, Site(Compute("", ""), 0, (), (), ()))
+        return tuple(walk.found)
+
+    @cached_property
+    def computes(self) -> tuple[Site, ...]:
+        """The sites of all computes, in tree order."""
+        return tuple(s for s in self.sites if isinstance(s.node, Compute))
+
+    @cached_property
+    def holds(self) -> tuple[Site, ...]:
+        """The sites of all holds, in tree order."""
+        return tuple(s for s in self.sites if isinstance(s.node, Hold))
+
+    def step(self, site: Site) -> Step:
+        """Return the Einsum of a compute.
+
+        Raises:
+            InputError: the cascade has none of that name.
+        """
+        assert isinstance(site.node, Compute)
+        steps = self.space.steps
+        if site.node.einsum not in steps:
+            guess = nearest(site.node.einsum, steps)
+            raise InputError(
+                f"'{site.node.einsum}' is no Einsum of {self.space.cascade.name}",
+                location=site.node.location,
+                hint=f"did you mean {guess}?" if guess else "its Einsums are " + ", ".join(steps),
+            )
+        return steps[site.node.einsum]
+
+    @cached_property
+    def users(self) -> dict[str, tuple[Use, ...]]:
+        """Per tensor, the computes that touch it: the site, as which operand, and whether it writes."""
+        found: dict[str, list[Use]] = {}
+        for site in self.computes:
+            step = self.step(site)
+            for operand in step.inputs:
+                found.setdefault(operand.tensor, []).append((site, operand, False))
+            found.setdefault(step.output.tensor, []).append((site, step.output, True))
+        return {tensor: tuple(users) for tensor, users in found.items()}
+
+    def touched(self, hold: Site) -> tuple[Use, ...]:
+        """Return the uses of what a hold keeps in its subtree that it serves, directly or through holds further in."""
+        if hold.number not in self._touched:
+            tensor = _hold(hold).tensor.removesuffix(PRIME)
+            self._touched[hold.number] = tuple(
+                use
+                for use in self.users.get(tensor, ())
+                if hold.encloses(use[0]) and self._serves(hold, use[1], use[0].unit)
+            )
+        return self._touched[hold.number]
+
+    def _serves(self, hold: Site, operand: Operand, unit: str) -> bool:
+        """Whether a hold around an operand is one of those through which it comes to a unit (or to a memory)."""
+        node = _hold(hold)
+        if not self.levels.inside(unit, node.memory):
+            return False
+        if node.tensor == operand.name:
+            return True
+        return operand.carried and node.tensor == operand.tensor and self.outside(hold)
+
+    def outside(self, hold: Site) -> bool:
+        """Whether a hold stands outside the loops over the iterative ranks along which its tensor is carried."""
+        ranks = self.carried_along(_hold(hold).tensor)
+        return not any(loop.rank in ranks for loop in hold.loops) or _hold(hold).state
+
+    def loops(self, site: Site) -> tuple[Loop, ...]:
+        """Return the loops around a site; of a hold in several instances also those by which its uses lie over them."""
+        if site.number not in self._loops:
+            self._loops[site.number] = site.loops + self._spread(site)
+        return self._loops[site.number]
+
+    def _spread(self, site: Site) -> tuple[Loop, ...]:
+        """The spatial loops inside a hold over dimensions of its own memory, as its first use has them."""
+        if isinstance(site.node, Compute) or not self.touched(site):
+            return ()
+        return self.spread(site, self.touched(site)[0][0])
+
+    def spread(self, hold: Site, use: Site) -> tuple[Loop, ...]:
+        """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along."""
+        fan = self.levels.fan_out(_hold(hold).memory)
+        return tuple(loop for loop in use.loops[len(hold.loops) :] if loop.over in fan)
+
+    def carried_along(self, tensor: str) -> frozenset[str]:
+        """Return the whole ranks along which a tensor's values are carried from iteration to iteration."""
+        name = tensor.removesuffix(PRIME)
+        if not any(o.carried for s in self.space.steps.values() for o in s.inputs if o.tensor == name):
+            return frozenset()
+        ranks = self.space.cascade.ranks_of[name]
+        return self.space.iterative & {self.space.whole(rank) for rank in ranks}
+
+    def chain(self, site: Site, operand: Operand) -> tuple[Site, ...]:
+        """Return the holds through which an operand of a compute comes or goes, outermost first; its home is not among
+        them."""
+        return tuple(hold for hold in site.holds if self._serves(hold, operand, site.unit))
+
+    def operand_of(self, hold: Site) -> Operand:
+        """Return what a hold keeps: its ranks are those along which some use of it changes."""
+        ranks = dict.fromkeys(r for _, operand, _ in self.touched(hold) for r in operand.ranks)
+        kept = tuple(ranks)
+        if _hold(hold).state:
+            iterative = self.carried_along(_hold(hold).tensor)
+            kept = tuple(r for r in kept if self.space.whole(r) not in iterative)
+        return Operand(_hold(hold).tensor, kept)
+
+    def outer(self, hold: Site) -> Site | None:
+        """Return the next hold further out that fills a hold; None if its home does, or it is the first."""
+        operand = Operand(_hold(hold).tensor, ())
+        around = [h for h in hold.holds if self._serves(h, operand, _hold(hold).memory)]
+        return around[-1] if around else None
+
+    @cached_property
+    def at_home(self) -> frozenset[str]:
+        """Tensors that have a place in the outermost memory: inputs, results, and what no one hold spans all uses of."""
+        cascade = self.space.cascade
+        found = {*cascade.inputs, *cascade.outputs} & self.users.keys()
+        for tensor, users in self.users.items():
+            if tensor in found:
+                continue
+            spans = [
+                hold
+                for hold in self.holds
+                if _hold(hold).tensor == tensor
+                and len(self.touched(hold)) == len(users)
+            ]
+            if not spans:
+                found.add(tensor)
+        return frozenset(found)
+
+    def writes_inside(self, hold: Site) -> bool:
+        """Whether what a hold keeps is made, or added to, in its subtree."""
+        return any(writes for _, _, writes in self.touched(hold))
+
+    def wanted_outside(self, hold: Site) -> bool:
+        """Whether something outside a hold still wants what is made in it: a later reader, a further part of its sum, or
+        the cascade's user."""
+        tensor = _hold(hold).tensor
+        if tensor in self.space.cascade.outputs:
+            return True
+        inside = {(site.number, operand) for site, operand, _ in self.touched(hold)}
+        return any((site.number, operand) not in inside for site, operand, writes in self.users[tensor] if not writes)
+
+
+def _hold(site: Site) -> Hold:
+    assert isinstance(site.node, Hold)
+    return site.node

@@ -1,0 +1,144 @@
+"""FuseMax's two bindings: tiles one after another (``fusemax-serial``: the published configurations ``cascade`` and
+``architecture``), and neighbouring tiles interleaved (``fusemax-interleaved``: ``binding``).
+
+Of several ways that fit, the one with the least latency is taken, then the least off-chip traffic: all tensors on chip
+between passes or those with a value per row spilled; inputs of the rows fetched once a pass, or once.
+
+Source: Nayak et al., "FuseMax", MICRO 2024, section V.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from einsum_cascades.errors import InputError
+from einsum_cascades.loops.arith import Number, least, most, steps
+from einsum_cascades.loops.capacity import live_bits
+from einsum_cascades.loops.tree import LoopTree
+from hw_models.spatial.activity import activity_of, bits_of
+from hw_models.spatial.cost import latency_s
+from mappers.batched.divisors import largest_divisors
+from mappers.capacity import largest_divisor, too_small
+from mappers.presets.binding import bind
+from mappers.presets.fused import Fused
+from mappers.presets.problem import Problem
+from mappers.residency import Residency
+from mappers.roles import find_roles
+
+
+def fusemax_serial(problem: Problem) -> LoopTree:
+    """Return a tree with tiles one after another.
+
+    Raises:
+        InputError: the cascade cannot be fused on this machine.
+    """
+    return best(problem, interleaved=False)
+
+
+def fusemax_interleaved(problem: Problem) -> LoopTree:
+    """Return a tree with the two arrays working on neighbouring tiles.
+
+    Raises:
+        InputError: the cascade cannot be fused on this machine.
+    """
+    return best(problem, interleaved=True)
+
+
+def best(problem: Problem, *, interleaved: bool) -> LoopTree:
+    """Return the fused tree with the least latency, then the least off-chip traffic.
+
+    Raises:
+        InputError: the cascade cannot be fused on this machine, or no variant fits its buffer.
+    """
+    found: list[tuple[float, int, LoopTree]] = []
+    refused: InputError | None = None
+    variants = list(_variants(problem, interleaved))
+    for fused in variants:
+        try:
+            tree = sized(fused)
+        except InputError as error:
+            refused = refused or error
+            continue
+        if len(variants) == 1:
+            return tree
+        activity = activity_of(problem.plan(tree), problem.machine, problem.accounting)
+        found.append((latency_s(activity, problem.accounting), activity.dram_bytes, tree))
+    if not found:
+        raise refused or InputError(f"no fused mapping of {problem.cascade.name}")
+    return min(found, key=lambda f: f[:2])[2]
+
+
+def _variants(problem: Problem, interleaved: bool) -> Iterator[Fused]:
+    """Yield what is worth trying: row inputs read in several passes kept or not, crossing tensors kept or spilled."""
+    roles = find_roles(problem.cascade)
+    arrays = bind(problem, roles)
+    kept = Residency(problem.cascade, roles, arrays, problem.parts.between is not None)
+    ways = [kept]
+    if kept.crossing_tiles:
+        ways.append(Residency(problem.cascade, roles, arrays, kept.staging, frozenset(kept.crossing_tiles)))
+    passes = {t: {kept.section[e.name] for e in kept.einsums if any(a.tensor == t for a in e.inputs)} for t in problem.cascade.inputs}
+    again = frozenset(
+        t for t, where in passes.items() if len(where) > 1 and roles.family & set(problem.cascade.ranks_of[t])
+    )
+    for way in ways:
+        yield Fused(problem, roles, way, interleaved)
+        if again:
+            yield Fused(problem, roles, way, interleaved, again)
+
+
+def sized(fused: Fused) -> LoopTree:
+    """Return the tree with the largest group of columns that fits; what is live grows linearly with it.
+
+    Raises:
+        InputError: one tile does not fit.
+    """
+    problem = fused.problem
+    capacity = _capacity(fused)
+    group = {rank: fused.tile[rank] for rank in fused.columns}
+    one = _live(fused, group)
+    if isinstance(one, int) and isinstance(capacity, int) and one > capacity:
+        raise too_small("fused", -(-one // 8), capacity // 8)
+    for rank in reversed(fused.columns):
+        tiles = steps(problem.size(rank), fused.tile[rank])
+        step = _live(fused, group | {rank: 2 * fused.tile[rank]}) - one
+        fitting = 1 + (capacity - one) // most(step, 1)
+        count = most(least(tiles, fitting), 1)
+        if problem.accounting.groups_divide:
+            count = _even(problem.size(rank), fused.tile[rank], tiles, count)
+        group = group | {rank: count * fused.tile[rank]}
+        one = one + (count - 1) * step
+    return fused.tree(group)
+
+
+def _even(size: Number, tile: Number, tiles: Number, count: Number) -> Number:
+    """The largest number of tiles that divides theirs, where the size is a multiple of them and this is half of what
+    fits or more; else what fits."""
+    if isinstance(size, int) and isinstance(count, int) and isinstance(tiles, int):
+        even = largest_divisor(tiles, count)
+        return even if size % tile == 0 and 2 * even >= count else count
+    import numpy as np
+
+    tiles, count, size = np.broadcast_arrays(tiles, count, size)
+    even = largest_divisors(tiles, count)
+    return np.where((size % tile == 0) & (2 * even >= count), even, count)
+
+
+def _capacity(fused: Fused) -> Number:
+    """Bits that tiles may take."""
+    problem = fused.problem
+    size = problem.parts.buffer.bytes
+    limit = problem.accounting.tile_capacity_bytes
+    if fused.residency.decoupled and limit is not None:
+        size = least(size, limit)
+    return 8 * size
+
+
+def _live(fused: Fused, group: dict[str, Number]) -> Number:
+    """Bits live in the buffer, whatever the sizes of the columns are (so that it is linear in the group)."""
+    problem = fused.problem
+    ample = {rank: 4 * group[rank] for rank in fused.columns}
+    wide = Problem(problem.cascade, {**problem.sizes, **ample}, problem.machine, problem.accounting)
+    plan = wide.plan(fused.tree(group))
+    found: Any = live_bits(plan, lambda tensor: bits_of(tensor, plan, problem.machine))[fused.buffer]
+    return found
