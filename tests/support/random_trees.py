@@ -351,11 +351,13 @@ class _Maker:
 
     def dimension(self, names: list[str], around: _Around) -> str | None:
         found = []
+        used = {o.tensor for n in names for o in (*self.step(n).inputs, self.step(n).output)}
         for level in self.levels.levels:
             inside = all(self.levels.inside(self.units[name], level.name) for name in names)
-            kept = all(
-                memory == self.levels.home or self.levels.inside(level.name, memory) or self.levels.inside(memory, level.name)
-                for memory in around.kept.values()
+            kept = not any(
+                self.levels.inside(memory, level.name)
+                for tensor, memory in around.kept.items()
+                if tensor.removesuffix("'") in used
             )
             path = self.levels.path(level.name)
             if inside and kept and (around.below in path or level.name in self.levels.path(around.below)):
