@@ -60,7 +60,7 @@ def copies(plan: Plan, hold: Site) -> int:
     found = max(late, default=0) - min(late, default=0) + 1
     if node.state:
         found = max(found, _versions(hold, plan))
-    if node.double or (plan.levels[node.memory].double_buffered and hold.loops):
+    if node.double or (plan.levels[node.memory].double_buffered and hold.time_loops):
         found = max(found, 2)
     return found
 
