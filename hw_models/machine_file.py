@@ -81,7 +81,7 @@ def read_spatial(node: Node, overrides: Overrides = (), *, whole_rows: bool = Tr
     schema = section_of(layout, _tensors(flat, overrides))
 
     def further(tree: Mapping[str, Any], found: HeadSpec | None) -> Iterator[tuple[str, str, str]]:
-        wrong = tuple(faults_of(tree, layout, leaves(schema)))
+        wrong = tuple(faults_of(tree, layout, leaves(schema), whole=not faults))
         yield from wrong
         if found is not None and whole_rows and not wrong and not faults:
             yield from values_that_do_not_fit(layout, dict(_values(found)))
