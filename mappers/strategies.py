@@ -1,6 +1,7 @@
-"""The tables of mapping strategies, one per kind of machine.
+"""The tables of mappers, one per kind of machine.
 
-A strategy is one function from a cascade on a machine to a mapping.
+For a spatial array a mapper is a preset (``mappers.presets.named``): a function from a ``Problem`` to a ``LoopTree``. For
+CPUs and GPUs it is a function from a cascade on a machine to a mapping.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from mappers.fusemax_serial import fusemax_serial
 from mappers.gpu_mapping import GpuMapping
 from mappers.gpu_tiles import gpu_tiles
 from mappers.mapping import Mapping
+from mappers.old_engine import OLD
+from mappers.presets.named import PRESETS, offered
 from mappers.unfused import unfused
 
 
@@ -70,17 +73,31 @@ STRATEGIES: dict[str, Strategy] = {
 CPU_STRATEGIES: dict[str, CpuStrategy] = {"cpu-tiles": cpu_tiles}
 GPU_STRATEGIES: dict[str, GpuStrategy] = {"gpu-tiles": gpu_tiles}
 
-_FITTING: Final[dict[str, Table[str, object]]] = {
-    "spatial array": STRATEGIES,
-    "CPU": CPU_STRATEGIES,
-    "GPU": GPU_STRATEGIES,
-}
 _S = TypeVar("_S")
+
+
+def tables() -> dict[str, Table[str, object]]:
+    """Return the mappers by name, by what the kind of machine that they map onto is called."""
+    ours = {name: preset for name, preset in {**OLD, **PRESETS}.items()}
+    return {
+        "spatial array": {**{n: ours[n] for n in STRATEGIES if n in ours}, **ours, **offered()},
+        "CPU": CPU_STRATEGIES,
+        "GPU": GPU_STRATEGIES,
+    }
 
 
 def mapper_names() -> tuple[str, ...]:
     """Return the names of all strategies, for machines of any kind."""
-    return tuple(name for strategies in _FITTING.values() for name in strategies)
+    return tuple(name for strategies in tables().values() for name in strategies)
+
+
+def check_spatial(name: str) -> None:
+    """Check that a mapper for spatial arrays has a name.
+
+    Raises:
+        InputError: none has, or it maps onto another kind of machine.
+    """
+    _named(name, tables()["spatial array"], "spatial array")
 
 
 def strategy_named(name: str) -> Strategy:
@@ -115,7 +132,7 @@ def _named(name: str, table: Table[str, _S], kind: str) -> _S:
         raise unknown("mapper", name, mapper_names())
     if name in table:
         return table[name]
-    for other, strategies in _FITTING.items():
+    for other, strategies in tables().items():
         if name in strategies:
             raise InputError(
                 f"mapper '{name}' maps onto a {other}, and the machine is a {kind}",

@@ -19,7 +19,7 @@ from fusemax.sweep.space import Sweep
 from fusemax.workloads import settable_ranks, workload_of
 from hw_models.accounting import ACCOUNTINGS
 from hw_models.gpu.file import GpuSpec
-from hw_models.load import Machine, machine_of
+from hw_models.load_old import Machine, machine_of
 from hw_models.spatial_file import ArchitectureSpec
 from mappers.strategies import CPU_STRATEGIES, GPU_STRATEGIES, STRATEGIES
 

@@ -23,7 +23,7 @@ from fusemax.sweep.workloads import WorkloadGroup
 from hw_models.accounting import accounting_named
 from hw_models.batched import batch_area_mm2
 from hw_models.gpu.file import GpuSpec
-from hw_models.load import Machine, machine_of
+from hw_models.load_old import Machine, machine_of
 from hw_models.spatial_file import ArchitectureSpec
 
 Array: TypeAlias = npt.NDArray[Any]

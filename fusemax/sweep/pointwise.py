@@ -9,11 +9,12 @@ from typing import Any
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.workload import Workload
-from fusemax.evaluation import check_dtype, evaluate_on, evaluate_on_cpu, evaluate_on_gpu
+from fusemax.evaluation import check_dtype, evaluate_on_cpu, evaluate_on_gpu
+from fusemax.old_evaluation import evaluate_on
 from hw_models.accounting import Accounting
 from hw_models.architecture import Architecture
 from hw_models.cpu.machine import Cpu
-from hw_models.load import Machine
+from hw_models.load_old import Machine
 
 Row = dict[str, Any]
 LARGEST = 2**63 - 1

@@ -39,7 +39,7 @@ from fusemax.sweep.names import Resources, axis_kinds, filter_kinds
 from fusemax.sweep.sampling import MOST_SOBOL_POINTS
 from fusemax.sweep.space import Samples, Sweep
 from hw_models.area import area
-from hw_models.load import load_architecture, read_machine_file
+from hw_models.load_old import load_architecture, read_machine_file
 
 MOST_POINTS: Final = 2**50
 _KEYS: Final = ("title", "axes", "zip", "samples", "filter", "files")
