@@ -5,27 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeAlias
 
 from einsum_cascades.errors import InputError, quoted
 from einsum_cascades.ir import Cascade
-from einsum_cascades.loops.legal import check_legal
 from einsum_cascades.loops.tree import INSTANCES, LoopTree
 from einsum_cascades.workload import Workload
 from fusemax.evaluated import SpatialEvaluation
 from hw_models.accounting import Accounting
 from hw_models.machine import Machine
-from hw_models.spatial.activity import activity_of, tiles_of
-from hw_models.spatial.cost import cost
-from hw_models.spatial.fits import check_fits
+from hw_models.spatial.activity import tiles_of
+from mappers.choose import Outcome, best
 from mappers.old_engine import OLD, evaluate_old
-from mappers.presets.named import PRESETS, preset_named
+from mappers.presets.named import PRESETS, Preset, preset_named
 from mappers.presets.problem import Parts, Problem
-from mappers.rows import row_sections
+from mappers.rows import passes_of
 from mappers.strategies import check_spatial
 
-Mapper: TypeAlias = str | Callable[[Problem], LoopTree]
+Mapper: TypeAlias = str | Preset
 """A mapper's name, or any function that maps a problem."""
 
 
@@ -42,15 +39,16 @@ def evaluate_on(
         check_spatial(mapper)
         if mapper in OLD and mapper not in PRESETS:
             mapping, found = evaluate_old(cascade, machine, mapper, workload, accounting)
-            passes, buffer = _passes(cascade), _buffer(machine)
+            passes, buffer = passes_of(cascade), _buffer(machine)
             return SpatialEvaluation(
                 cascade, machine, name, workload, None, found, accounting, None, mapping.tiles, passes, buffer
             )
     problem = problem_of(cascade, machine, workload, accounting)
-    tree = (preset_named(mapper) if isinstance(mapper, str) else mapper)(problem)
-    if not isinstance(tree, LoopTree):
-        raise InputError(f"the mapper {name} returned {quoted(tree)}", hint="a LoopTree is expected")
-    return evaluate_tree(tree, problem, name, workload)
+    trees = (preset_named(mapper) if isinstance(mapper, str) else mapper)(problem)
+    several = (trees,) if isinstance(trees, LoopTree) else trees
+    if not isinstance(several, tuple | list) or not all(isinstance(tree, LoopTree) for tree in several) or not several:
+        raise InputError(f"the mapper {name} returned {quoted(trees)}", hint="a LoopTree, or several, are expected")
+    return _evaluation(best(problem, several), problem, name, workload)
 
 
 def problem_of(cascade: Cascade, machine: Machine, workload: Workload, accounting: Accounting) -> Problem:
@@ -67,29 +65,23 @@ def evaluate_tree(tree: LoopTree, problem: Problem, mapper: str, workload: Workl
     Raises:
         InputError: it cannot be executed, or a memory has no room for what it keeps.
     """
-    machine, accounting = problem.machine, problem.accounting
-    plan = problem.plan(tree)
-    check_legal(plan)
-    activity = activity_of(plan, machine, accounting)
-    check_fits(activity, accounting)
-    tiles = tuple(tiles_of(tree).items())
+    return _evaluation(best(problem, tree), problem, mapper, workload)
+
+
+def _evaluation(found: Outcome, problem: Problem, mapper: str, workload: Workload) -> SpatialEvaluation:
     return SpatialEvaluation(
         problem.cascade,
-        machine,
+        problem.machine,
         mapper,
         workload,
-        tree,
-        cost(activity, accounting),
-        accounting,
-        activity,
-        tiles,
-        _passes(problem.cascade),
-        _buffer(machine),
+        found.tree,
+        found.cost,
+        problem.accounting,
+        found.activity,
+        tuple(tiles_of(found.tree).items()),
+        passes_of(problem.cascade),
+        _buffer(problem.machine),
     )
-
-
-def _passes(cascade: Cascade) -> int:
-    return max((number for number, _ in row_sections(cascade)[1].values()), default=1)
 
 
 def _buffer(machine: Machine) -> str:

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from einsum_cascades.errors import InputError, Location, unknown
-from einsum_cascades.loops.arith import everywhere, steps
+from einsum_cascades.loops.arith import Number, everywhere, steps
 from einsum_cascades.loops.levels import Levels
 from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.sites import Plan, Site
@@ -169,7 +169,7 @@ class _Rules:
         length = self.measure.length(grain)
         for loop in site.loops:
             if loop.rank == rank and grain:
-                if everywhere(loop.tile < length):
+                if everywhere(loop.tile <= length):
                     continue
                 if not everywhere(loop.tile % length == 0):
                     raise _wrong(
@@ -196,8 +196,8 @@ class _Rules:
 
     def _instances(self, site: Site, memory: str) -> None:
         fan = self.levels.fan_out(memory)
-        used: dict[str, object] = {}
-        for loop in site.loops:
+        used: dict[str, Number] = {}
+        for place, loop in enumerate(site.loops):
             if loop.over is None:
                 continue
             if loop.over not in fan:
@@ -207,7 +207,7 @@ class _Rules:
                     "move it out of that loop",
                 )
             before = used.get(loop.over, 1)
-            inside = [x for x in site.loops[: site.loops.index(loop)] if x.rank == loop.rank]
+            inside = [x for x in site.loops[:place] if x.rank == loop.rank]
             size = first(self.space.sizes[loop.rank], [x.tile for x in inside])
             count = before * steps(size, loop.tile)
             if not everywhere(count <= self.levels.dimensions[loop.over]):
@@ -299,9 +299,13 @@ class _Rules:
         )
 
 
-def _laid(loops: tuple[Loop, ...]) -> list[tuple[str, object, str]]:
-    """How loops lie over dimensions."""
-    return [(loop.rank, str(loop.tile), loop.over) for loop in loops if loop.over is not None]
+def _laid(loops: tuple[Loop, ...]) -> list[tuple[str, int, str]]:
+    """How loops lie over dimensions; arrays of tiles are told apart by identity."""
+    return [
+        (loop.rank, loop.tile if isinstance(loop.tile, int) else id(loop.tile), loop.over)
+        for loop in loops
+        if loop.over is not None
+    ]
 
 
 def _shared(a: Site, b: Site) -> int:

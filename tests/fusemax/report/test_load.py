@@ -18,7 +18,7 @@ from fusemax.report.load import narrow, read_results
 from fusemax.sweep.store import open_store
 from fusemax.tables import write_table
 from hw_models.area import area
-from hw_models.load_old import load_architecture
+from hw_models.load import load_architecture
 
 
 def refused(path: Path) -> str:

@@ -23,7 +23,7 @@ from fusemax.sweep.space import Sweep
 from fusemax.sweep.spec import parse_sweep, read_sweep
 from hw_models.accounting import PHYSICAL
 from hw_models.area import area
-from hw_models.load_old import load_architecture
+from hw_models.load import load_architecture
 
 GIB = 2**30
 BLOCK = 2**20
