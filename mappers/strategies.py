@@ -76,14 +76,14 @@ GPU_STRATEGIES: dict[str, GpuStrategy] = {"gpu-tiles": gpu_tiles}
 _S = TypeVar("_S")
 
 
+_TITLES: Final = {"spatial-array": "spatial array", "cpu": "CPU", "gpu": "GPU"}
+
+
 def tables() -> dict[str, Table[str, object]]:
-    """Return the mappers by name, by what the kind of machine that they map onto is called."""
-    ours = {name: preset for name, preset in {**OLD, **PRESETS}.items()}
-    return {
-        "spatial array": {**{n: ours[n] for n in STRATEGIES if n in ours}, **ours, **offered()},
-        "CPU": CPU_STRATEGIES,
-        "GPU": GPU_STRATEGIES,
-    }
+    """Return the mappers by kind of machine and name; of those of other packages, where they come from."""
+    spatial = {**OLD, **PRESETS}
+    ours = {name: spatial[name] for name in (*(n for n in STRATEGIES if n in spatial), *spatial)}
+    return {"spatial-array": {**ours, **offered()}, "cpu": CPU_STRATEGIES, "gpu": GPU_STRATEGIES}
 
 
 def mapper_names() -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def check_spatial(name: str) -> None:
     Raises:
         InputError: none has, or it maps onto another kind of machine.
     """
-    _named(name, tables()["spatial array"], "spatial array")
+    _named(name, tables()["spatial-array"], "spatial-array")
 
 
 def strategy_named(name: str) -> Strategy:
@@ -106,7 +106,7 @@ def strategy_named(name: str) -> Strategy:
     Raises:
         InputError: no strategy has that name, or it maps onto another kind of machine.
     """
-    return _named(name, STRATEGIES, "spatial array")
+    return _named(name, STRATEGIES, "spatial-array")
 
 
 def cpu_strategy_named(name: str) -> CpuStrategy:
@@ -115,7 +115,7 @@ def cpu_strategy_named(name: str) -> CpuStrategy:
     Raises:
         InputError: no strategy has that name, or it maps onto another kind of machine.
     """
-    return _named(name, CPU_STRATEGIES, "CPU")
+    return _named(name, CPU_STRATEGIES, "cpu")
 
 
 def gpu_strategy_named(name: str) -> GpuStrategy:
@@ -124,7 +124,7 @@ def gpu_strategy_named(name: str) -> GpuStrategy:
     Raises:
         InputError: no strategy has that name, or it maps onto another kind of machine.
     """
-    return _named(name, GPU_STRATEGIES, "GPU")
+    return _named(name, GPU_STRATEGIES, "gpu")
 
 
 def _named(name: str, table: Table[str, _S], kind: str) -> _S:
@@ -135,7 +135,7 @@ def _named(name: str, table: Table[str, _S], kind: str) -> _S:
     for other, strategies in tables().items():
         if name in strategies:
             raise InputError(
-                f"mapper '{name}' maps onto a {other}, and the machine is a {kind}",
-                hint=f"mappers that fit a {kind}: " + ", ".join(table),
+                f"mapper '{name}' maps onto a {_TITLES[other]}, and the machine is a {_TITLES[kind]}",
+                hint=f"mappers that fit a {_TITLES[kind]}: " + ", ".join(table),
             )
     raise unknown("mapper", name, mapper_names())
