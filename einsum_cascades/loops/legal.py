@@ -223,6 +223,7 @@ class _Rules:
         step = self.plan.step(site)
         for operand in step.inputs:
             makers = [s for s, _, writes in self.plan.users[operand.tensor] if writes and s.number != site.number]
+            self._kept_versions(makers, site, operand)
             if operand.carried:
                 self._carried(site, step, operand)
                 continue
@@ -238,6 +239,25 @@ class _Rules:
             for maker in made:
                 self._complete(maker, site, operand)
             self._reachable(made, site, operand)
+
+    def _kept_versions(self, makers: list[Site], reader: Site, operand: Operand) -> None:
+        """A state keeps the newest value, so who wants each iteration's is in that iteration."""
+        ranks = self.plan.carried_along(operand.tensor) & {self.space.whole(r) for r in operand.ranks}
+        for maker in makers if ranks else ():
+            spans = [hold for hold in self.plan.chain(reader, operand) if hold.encloses(maker)]
+            way = [
+                hold
+                for hold in self.plan.chain(maker, self.plan.step(maker).output)
+                if not spans or hold is spans[-1] or spans[-1].encloses(hold)
+            ]
+            common = {id(loop) for loop in _common_loops(maker, reader)}
+            apart = [loop for loop in maker.loops if loop.rank in ranks and id(loop) not in common]
+            if apart and any(isinstance(hold.node, Hold) and hold.node.state for hold in way):
+                raise _wrong(
+                    reader.node,
+                    f"{self.plan.step(reader).name} reads {operand.tensor} of each iteration, and a state keeps the last",
+                    f"move it into 'for {apart[0].rank} step {apart[0].tile}', or leave '(state)' out",
+                )
 
     def _reachable(self, made: list[Site], site: Site, operand: Operand) -> None:
         """A hold that the maker is not in has its values from further out, so they must go there."""
