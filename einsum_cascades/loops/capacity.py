@@ -15,22 +15,28 @@ from collections.abc import Callable
 from einsum_cascades.loops.arith import Number, most
 from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.sites import Plan, Site
+from einsum_cascades.loops.space import PRIME
 from einsum_cascades.loops.tree import Compute, Hold, Node, Parallel, children
 
 Bits = Callable[[str], Number]
 """Bits of a value of a tensor, by its name."""
 
 
-def live_bits(plan: Plan, bits: Bits) -> dict[str, Number]:
-    """Return the most bits that one instance of each memory holds at a time; the outermost memory is left out."""
+def live_bits(plan: Plan, bits: Bits, only: str | None = None) -> dict[str, Number]:
+    """Return the most bits that one instance of each memory holds at a time; the outermost memory is left out.
+
+    Args:
+        only: the one memory that is asked for.
+    """
     measure = Measure(plan)
-    rooms = {hold.number: room(plan, hold, measure) * bits(_hold(hold).tensor.rstrip("'")) for hold in plan.holds}
-    found: dict[str, Number] = {}
-    memories = dict.fromkeys(_hold(h).memory for h in plan.holds)
-    for memory in memories:
-        if memory != plan.levels.home:
-            found[memory] = _Live(plan, memory, rooms).of(plan.tree.body)
-    return found
+    memories = dict.fromkeys(_hold(h).memory for h in plan.holds if only in (None, _hold(h).memory))
+    memories.pop(plan.levels.home, None)
+    rooms = {
+        hold.number: room(plan, hold, measure) * bits(_hold(hold).tensor.removesuffix(PRIME))
+        for hold in plan.holds
+        if _hold(hold).memory in memories
+    }
+    return {memory: _Live(plan, memory, rooms).of(plan.tree.body) for memory in memories}
 
 
 def room(plan: Plan, hold: Site, measure: Measure | None = None) -> Number:

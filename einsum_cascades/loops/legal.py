@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from einsum_cascades.errors import InputError, Location, unknown
-from einsum_cascades.loops.arith import everywhere, steps
+from einsum_cascades.loops.arith import Number, everywhere, steps
 from einsum_cascades.loops.levels import Levels
 from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.sites import Plan, Site
@@ -133,6 +133,13 @@ class _Rules:
         self._instances(site, node.memory)
         if node.state and not self.plan.carried_along(node.tensor):
             raise _wrong(node, f"{node.tensor} is no state: nothing carries it along an iterative rank")
+        loops = self.plan.partial(site)
+        if loops and self.plan.outer(site) is None and node.tensor not in self.plan.at_home:
+            raise _wrong(
+                node,
+                f"the sum {node.tensor} is dropped at each turn of 'for {loops[-1].rank} step {loops[-1].tile}' around it",
+                "put this hold outside that loop",
+            )
         own = _laid(self.plan.loops(site))
         for user, _, _ in self.plan.touched(site):
             if _laid((*site.loops, *self.plan.spread(site, user))) != own:
@@ -169,7 +176,7 @@ class _Rules:
         length = self.measure.length(grain)
         for loop in site.loops:
             if loop.rank == rank and grain:
-                if everywhere(loop.tile < length):
+                if everywhere(loop.tile <= length):
                     continue
                 if not everywhere(loop.tile % length == 0):
                     raise _wrong(
@@ -196,8 +203,8 @@ class _Rules:
 
     def _instances(self, site: Site, memory: str) -> None:
         fan = self.levels.fan_out(memory)
-        used: dict[str, object] = {}
-        for loop in site.loops:
+        used: dict[str, Number] = {}
+        for place, loop in enumerate(site.loops):
             if loop.over is None:
                 continue
             if loop.over not in fan:
@@ -207,7 +214,7 @@ class _Rules:
                     "move it out of that loop",
                 )
             before = used.get(loop.over, 1)
-            inside = [x for x in site.loops[: site.loops.index(loop)] if x.rank == loop.rank]
+            inside = [x for x in site.loops[:place] if x.rank == loop.rank]
             size = first(self.space.sizes[loop.rank], [x.tile for x in inside])
             count = before * steps(size, loop.tile)
             if not everywhere(count <= self.levels.dimensions[loop.over]):
@@ -319,9 +326,13 @@ class _Rules:
         )
 
 
-def _laid(loops: tuple[Loop, ...]) -> list[tuple[str, object, str]]:
-    """How loops lie over dimensions."""
-    return [(loop.rank, str(loop.tile), loop.over) for loop in loops if loop.over is not None]
+def _laid(loops: tuple[Loop, ...]) -> list[tuple[str, int, str]]:
+    """How loops lie over dimensions; arrays of tiles are told apart by identity."""
+    return [
+        (loop.rank, loop.tile if isinstance(loop.tile, int) else id(loop.tile), loop.over)
+        for loop in loops
+        if loop.over is not None
+    ]
 
 
 def _shared(a: Site, b: Site) -> int:

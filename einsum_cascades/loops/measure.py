@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any, TypeAlias
 
 from einsum_cascades.loops.arith import Number, everywhere, steps
 from einsum_cascades.loops.sites import Plan, Site
 from einsum_cascades.loops.tree import INSTANCES, Loop
 from einsum_cascades.loops.turns import Cut, first, turns
 
-Grain = tuple[str, ...]
+Grain: TypeAlias = tuple[str, ...]
+Key: TypeAlias = tuple[Any, ...]
 
 
 class Measure:
@@ -18,7 +20,10 @@ class Measure:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.space = plan.space
-        self._turns: dict[tuple[object, ...], Number] = {}
+        self._turns: dict[Key, Number] = {}
+        self._regions: dict[Key, Number] = {}
+        self._products: dict[tuple[Key, ...], Number] = {}
+        self._kept: list[Number] = []  # so that no other array takes the identity of one that is gone
         self._lengths: dict[Grain, Number] = {}
 
     def passing(
@@ -43,31 +48,47 @@ class Measure:
         """
         tensor = {} if ranks is None else {INSTANCES: (), **self.space.grains(ranks)}
         points = {} if walked is None else {INSTANCES: (), **self.space.grains(walked)}
-        found: Number = 1
-        for rank in dict.fromkeys([*(loop.rank for loop in loops), *tensor, *points]):
+        around: dict[str, list[Loop]] = {}
+        for loop in loops:
+            around.setdefault(loop.rank, []).append(loop)
+        factors: set[Key] = set()
+        for rank in {**around, **tensor, **points}:
             if rank not in last and rank not in without:
-                around = tuple(loop for loop in loops if loop.rank == rank)
-                found = found * self._rank(rank, around, tensor.get(rank), points.get(rank), shared)
-        return found
+                key = self._factor(rank, around.get(rank, ()), tensor.get(rank), points.get(rank), shared)
+                if key is not None:
+                    factors.add(key)
+        return self._product(tuple(sorted(factors, key=repr)))
 
-    def _rank(
-        self, rank: str, loops: tuple[Loop, ...], grain: Grain | None, point: Grain | None, shared: Collection[str]
-    ) -> Number:
-        if grain == ():
-            return self.space.sizes[rank]
-        together = tuple(loop.over is not None and loop.over in shared for loop in loops)
-        key = (rank, tuple(map(id, loops)), grain, point, together)
+    def _product(self, factors: tuple[Key, ...]) -> Number:
+        """The product of factors, those before the last taken together, as other counts have them too."""
+        if not factors:
+            return 1
+        if factors not in self._products:
+            self._products[factors] = self._product(factors[:-1]) * self._turns[factors[-1]]
+        return self._products[factors]
+
+    def _factor(
+        self, rank: str, loops: Sequence[Loop], grain: Grain | None, point: Grain | None, shared: Collection[str]
+    ) -> Key | None:
+        """Evaluate the turns of one rank, once for loops of the same tiles, and return by what they are known."""
+        if grain == () or (point == () and grain is None and not any(loop.over in shared for loop in loops)):
+            self._turns.setdefault((rank,), self.space.sizes[rank])
+            return (rank,)
+        cuts: list[tuple[Number, bool]] = [(loop.tile, loop.over is not None and loop.over in shared) for loop in loops]
+        if grain is not None:
+            length = self.length(grain)
+            coarse = [i for i, loop in enumerate(loops) if self.coarse(loop, grain)]
+            upto = coarse[-1] + 1 if coarse else 0
+            cuts = [(length, False), *cuts[upto:]]  # what is coarser does not change how many grains there are
+        if point is not None and point != grain:
+            cuts.append((self.length(point), False))
+        if not cuts:
+            return None
+        key = (rank, *((tile if isinstance(tile, int) else id(tile), one) for tile, one in cuts))
         if key not in self._turns:
-            cuts = [Cut(loop.tile, one) for loop, one in zip(loops, together, strict=True)]
-            if grain is not None:
-                length = self.length(grain)
-                coarse = [i for i, loop in enumerate(loops) if self.coarse(loop, grain)]
-                upto = coarse[-1] + 1 if coarse else 0
-                cuts = [*(Cut(loop.tile) for loop in loops[:upto]), Cut(length), *cuts[upto:]]
-            if point is not None and point != grain:
-                cuts.append(Cut(self.length(point)))
-            self._turns[key] = turns(self.space.sizes[rank], cuts)
-        return self._turns[key]
+            self._kept += [tile for tile, _ in cuts]
+            self._turns[key] = turns(self.space.sizes[rank], [Cut(tile, one) for tile, one in cuts])
+        return key
 
     def length(self, grain: Grain) -> Number:
         """Return how many points a grain has."""
@@ -83,7 +104,13 @@ class Measure:
         """Return how many values of a tensor the ranges at a place select, where tiles are largest."""
         found: Number = 1
         for rank, grain in {INSTANCES: (), **self.space.grains(ranks)}.items():
-            if rank not in site.last:
-                tiles = [loop.tile for loop in self.plan.loops(site) if loop.rank == rank]
-                found = found * steps(first(self.space.sizes[rank], tiles), self.length(grain))
+            if rank in site.last:
+                continue
+            tiles = [loop.tile for loop in self.plan.loops(site) if loop.rank == rank]
+            key = (rank, grain, *(tile if isinstance(tile, int) else id(tile) for tile in tiles))
+            if key not in self._regions:
+                self._kept += tiles
+                length = first(self.space.sizes[rank], tiles)
+                self._regions[key] = steps(length, self.length(grain)) if grain else length
+            found = found * self._regions[key]
         return found

@@ -89,18 +89,7 @@ class Fused:
             found[rank] = least(length, self.problem.size(rank))
             length = length // found[rank]
         found[self.roles.source] = rows * length
-        if self.problem.accounting.fibers_in_registers and not self._narrow:
-            found |= {self.roles.column: dims[0][1], self.roles.source: rows}
         return found
-
-    @cached_property
-    def _narrow(self) -> bool:
-        """Whether columns leave positions to the rows."""
-        dims = self.problem.parts.dimensions(self.problem.parts.matrix)
-        filled: Number = 1
-        for rank in self.columns:
-            filled = filled * self.problem.size(rank)
-        return anywhere(2 * filled <= (dims[0][1] if dims else 1))
 
     def tree(self, group: dict[str, Number]) -> LoopTree:
         """Return the tree for a group of columns.
@@ -129,7 +118,7 @@ class Fused:
         found: list[tuple[str, Number]] = []
         for partition in self.problem.cascade.partitions:
             rows = self.tile[partition.rank] if partition.rank == self.roles.source else self._matrix_rows()
-            found.append((partition.parts[-1], least(self.problem.size(partition.rank), rows)))
+            found.append((partition.parts[-1], rows))
             found += [(part, self.problem.size(part)) for part in partition.parts[1:-1]]
         return tuple(found)
 

@@ -1,8 +1,8 @@
 """FuseMax's two bindings: tiles one after another (``fusemax-serial``: the published configurations ``cascade`` and
 ``architecture``), and neighbouring tiles interleaved (``fusemax-interleaved``: ``binding``).
 
-Of several ways that fit, the one with the least latency is taken, then the least off-chip traffic: all tensors on chip
-between passes or those with a value per row spilled; inputs of the rows fetched once a pass, or once.
+There are several ways, of which the best is taken: all tensors on chip between passes or those with a value per row
+spilled; inputs of the rows fetched once a pass, or once.
 
 Source: Nayak et al., "FuseMax", MICRO 2024, section V.
 """
@@ -16,8 +16,7 @@ from einsum_cascades.errors import InputError
 from einsum_cascades.loops.arith import Number, least, most, steps
 from einsum_cascades.loops.capacity import live_bits
 from einsum_cascades.loops.tree import LoopTree
-from hw_models.spatial.activity import activity_of, bits_of
-from hw_models.spatial.cost import latency_s
+from hw_models.spatial.activity import bits_of
 from mappers.batched.divisors import largest_divisors
 from mappers.capacity import largest_divisor, too_small
 from mappers.presets.binding import bind
@@ -27,46 +26,35 @@ from mappers.residency import Residency
 from mappers.roles import find_roles
 
 
-def fusemax_serial(problem: Problem) -> LoopTree:
-    """Return a tree with tiles one after another.
+def fusemax_serial(problem: Problem) -> tuple[LoopTree, ...]:
+    """Return trees with tiles one after another.
 
     Raises:
-        InputError: the cascade cannot be fused on this machine.
+        InputError: the cascade cannot be fused on this machine, or one tile does not fit its buffer.
     """
-    return best(problem, interleaved=False)
+    return _trees(problem, interleaved=False)
 
 
-def fusemax_interleaved(problem: Problem) -> LoopTree:
-    """Return a tree with the two arrays working on neighbouring tiles.
+def fusemax_interleaved(problem: Problem) -> tuple[LoopTree, ...]:
+    """Return trees with the two arrays working on neighbouring tiles.
 
     Raises:
-        InputError: the cascade cannot be fused on this machine.
+        InputError: the cascade cannot be fused on this machine, or one tile does not fit its buffer.
     """
-    return best(problem, interleaved=True)
+    return _trees(problem, interleaved=True)
 
 
-def best(problem: Problem, *, interleaved: bool) -> LoopTree:
-    """Return the fused tree with the least latency, then the least off-chip traffic.
-
-    Raises:
-        InputError: the cascade cannot be fused on this machine, or no variant fits its buffer.
-    """
-    found: list[tuple[float, int, LoopTree]] = []
+def _trees(problem: Problem, *, interleaved: bool) -> tuple[LoopTree, ...]:
+    found: list[LoopTree] = []
     refused: InputError | None = None
-    variants = list(_variants(problem, interleaved))
-    for fused in variants:
+    for fused in _variants(problem, interleaved):
         try:
-            tree = sized(fused)
+            found.append(sized(fused))
         except InputError as error:
             refused = refused or error
-            continue
-        if len(variants) == 1:
-            return tree
-        activity = activity_of(problem.plan(tree), problem.machine, problem.accounting)
-        found.append((latency_s(activity, problem.accounting), activity.dram_bytes, tree))
     if not found:
         raise refused or InputError(f"no fused mapping of {problem.cascade.name}")
-    return min(found, key=lambda f: f[:2])[2]
+    return tuple(found)
 
 
 def _variants(problem: Problem, interleaved: bool) -> Iterator[Fused]:
@@ -140,5 +128,5 @@ def _live(fused: Fused, group: dict[str, Number]) -> Number:
     ample = {rank: 4 * group[rank] for rank in fused.columns}
     wide = Problem(problem.cascade, {**problem.sizes, **ample}, problem.machine, problem.accounting)
     plan = wide.plan(fused.tree(group))
-    found: Any = live_bits(plan, lambda tensor: bits_of(tensor, plan, problem.machine))[fused.buffer]
+    found: Any = live_bits(plan, lambda tensor: bits_of(tensor, plan, problem.machine), fused.buffer)[fused.buffer]
     return found
