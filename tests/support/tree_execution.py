@@ -284,24 +284,35 @@ class Execution:
         tensor = hold.node.tensor
         if tensor in self.space.cascade.outputs:
             return True
+        return bool(self._wanted_by(hold)) or self._goes_on(hold)
+
+    def _wanted_by(self, hold: _Place) -> list[Operand]:
+        """What computes outside a hold read that is made in it, and not again where they stand."""
         used = [(place, operand) for place, operand, _ in self.uses(hold)]
+        found = []
         for place, operand, writes in self._uses:
-            if writes or operand.tensor != tensor or (place, operand) in used:
+            if writes or operand.tensor != hold.node.tensor or (place, operand) in used:  # type: ignore[union-attr]
                 continue
             made = self._made_in(place, operand)
             if made is None or made.encloses(hold):
-                return True
-        return self._goes_on(hold)
+                found.append(operand)
+        return found
+
+    def each_wanted(self, hold: _Place) -> bool:
+        """Whether something outside a state wants its value of each iteration, so that each is written."""
+        assert isinstance(hold.node, Hold)
+        tensor = hold.node.tensor
+        own = self.space.cascade.ranks_of[tensor]
+        return any(
+            set(operand.ranks) >= set(own) and not operand.carried for operand in self._wanted_by(hold)
+        ) or tensor in self.space.cascade.outputs
 
     def _goes_on(self, hold: _Place) -> bool:
         """Whether a sum or a state goes on when a hold is entered again."""
         assert isinstance(hold.node, Hold)
         makers = [maker for maker, _, writes in self.uses(hold) if writes]
-        outer = self.outer(hold)
         for loop in hold.loops:
             assert isinstance(loop.node, Loop)
-            if outer is not None and loop.encloses(outer):
-                continue
             if hold.node.state and loop.node.rank == self._carried[hold.node.tensor]:
                 return True
             for maker in makers:
@@ -709,7 +720,7 @@ class Execution:
                 if where in source.values:
                     source.values[where].taken = False
             for where in sorted(store.dirty):
-                if node.state and where[1] != store.newest[where[0]]:
+                if node.state and where[1] != store.newest[where[0]] and not self.each_wanted(hold):
                     continue
                 for apart, found in zip(way, seen, strict=True):
                     found.add((id(source), where, *(thread.position.get(d, 0) for d in apart)))
