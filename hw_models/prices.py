@@ -99,13 +99,14 @@ def _of_one(machine: Machine) -> Prices:
 def _prices(machine: Machine) -> Prices:
     nodes: dict[str, NodePrice] = {}
     operations: dict[tuple[str, WorkClass], Number] = {}
+    factors = scale(machine.technology_nm)
     for node in machine.nodes:
         if isinstance(node, Memory):
             nodes[node.name] = _memory_price(node, machine)
             continue
-        nodes[node.name] = _array_price(node, machine)
+        nodes[node.name] = _array_price(node, machine, factors.area)
         for work, _ in node.units:
-            operations[node.name, work] = operation_j(machine, node.name, work)
+            operations[node.name, work] = operation_j(machine, node.name, work, factor=factors.energy)
     return Prices(nodes, operations)
 
 
@@ -115,12 +116,14 @@ def operation_j(
     work: WorkClass,
     operands: tuple[Number, Number] | None = None,
     result: Number | None = None,
+    factor: Number | None = None,
 ) -> Number:
     """Return the energy of one operation on an array, in joules.
 
     Args:
         operands: bits of its two operands; by default those of inputs for a multiply-accumulate, else of accumulators.
         result: bits of its result; by default those of accumulators.
+        factor: what the process node makes of the energy at 45 nm, where it is known already.
 
     Raises:
         InputError: the array's PEs do no such work.
@@ -133,8 +136,9 @@ def operation_j(
         return unit.energy_j
     operands = _own_operands(machine, work) if operands is None else operands
     result = machine.role_bits["accumulators"] if result is None else result
-    action = energy_pj(unit.component, operands, result) * scale(machine.technology_nm).energy
-    return _PICO * (_real(unit.actions) * action)
+    if factor is None:
+        factor = scale(machine.technology_nm).energy
+    return _PICO * (_real(unit.actions) * (energy_pj(unit.component, operands, result) * factor))
 
 
 def _own_operands(machine: Machine, work: WorkClass) -> tuple[Number, Number]:
@@ -190,10 +194,10 @@ def _registers(values: Number, bits: Number, technology_nm: Number) -> MemoryCos
     return MemoryCost(read, write, leak, area, found.extrapolated)
 
 
-def _array_price(array: Array, machine: Machine) -> NodePrice:
+def _array_price(array: Array, machine: Machine, factor: Number) -> NodePrice:
     file, bits = _file_cost(array, machine)
     pes = _instances(machine, array.name)
-    logic_mm2 = _logic_mm2(array, machine)
+    logic_mm2 = _logic_mm2(array, machine, factor)
     return NodePrice(
         _PICO * (file.read_pj / bits),
         _PICO * (file.write_pj / bits),
@@ -203,8 +207,12 @@ def _array_price(array: Array, machine: Machine) -> NodePrice:
     )
 
 
-def _logic_mm2(array: Array, machine: Machine) -> Number:
-    """Return the area of one PE without its register file, in mm²: each component as wide as its widest work."""
+def _logic_mm2(array: Array, machine: Machine, factor: Number) -> Number:
+    """Return the area of one PE without its register file, in mm²: each component as wide as its widest work.
+
+    Args:
+        factor: what the process node makes of an area at 45 nm.
+    """
     result = machine.role_bits["accumulators"]
     widths: dict[str, Number] = {}
     stated: dict[str, Number] = {}
@@ -217,7 +225,7 @@ def _logic_mm2(array: Array, machine: Machine) -> Number:
     for component, bits in widths.items():
         if component not in stated and logic(component).within not in widths:
             tables = tables + area_um2(component, (bits, bits), result)
-    return tables * scale(machine.technology_nm).area * 1e-6 + sum(stated.values())
+    return tables * factor * 1e-6 + sum(stated.values())
 
 
 def _instances(machine: Machine, name: str) -> Number:

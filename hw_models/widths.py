@@ -6,9 +6,9 @@
     exp, divide           (widest operand / 16)²
 
 M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, has for integers of 8 and 32 bits
-0.03 and 0.1 pJ of an addition (3.3 times), 0.2 and 3.1 pJ of a multiplication (15.5 times): nearly linear and quadratic.
-That areas grow likewise, and exponentials and divisions like a multiplication, is assumed: an array divider has a row of
-subtractors for each digit (M. D. Ercegovac, T. Lang, "Digital Arithmetic", 2004), a polynomial its multiplications.
+0.03 and 0.1 pJ of an addition (3.3 times), 0.2 and 3.1 pJ of a multiplication (15.5 times): nearly linear, quadratic.
+That areas grow likewise, and exponentials and divisions like a multiplication, is assumed: an array divider has a row
+of subtractors for each digit (M. D. Ercegovac, T. Lang, "Digital Arithmetic", 2004), a polynomial multiplications.
 """
 
 from __future__ import annotations

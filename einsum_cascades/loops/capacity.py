@@ -2,6 +2,8 @@
 
     live(hold) = its region + live(body)      live(seq, pipe) = the most of a child      live(par) = the sum of them
 
+(in an array's registers the most of them, since on one array they take turns).
+
 A region is what the ranges select where tiles are largest, which they are first, so one evaluation gives the peak. A
 hold between a pipeline and its loop is held in as many copies as its users differ in lateness, plus one; one that is
 refilled while it is used, twice; a state whose earlier value is wanted after the new one is made, once more; a hold in
@@ -15,22 +17,28 @@ from collections.abc import Callable
 from einsum_cascades.loops.arith import Number, most
 from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.sites import Plan, Site
+from einsum_cascades.loops.space import PRIME
 from einsum_cascades.loops.tree import Compute, Hold, Node, Parallel, children
 
 Bits = Callable[[str], Number]
 """Bits of a value of a tensor, by its name."""
 
 
-def live_bits(plan: Plan, bits: Bits) -> dict[str, Number]:
-    """Return the most bits that one instance of each memory holds at a time; the outermost memory is left out."""
+def live_bits(plan: Plan, bits: Bits, only: str | None = None) -> dict[str, Number]:
+    """Return the most bits that one instance of each memory holds at a time; the outermost memory is left out.
+
+    Args:
+        only: the one memory that is asked for.
+    """
     measure = Measure(plan)
-    rooms = {hold.number: room(plan, hold, measure) * bits(_hold(hold).tensor.rstrip("'")) for hold in plan.holds}
-    found: dict[str, Number] = {}
-    memories = dict.fromkeys(_hold(h).memory for h in plan.holds)
-    for memory in memories:
-        if memory != plan.levels.home:
-            found[memory] = _Live(plan, memory, rooms).of(plan.tree.body)
-    return found
+    memories = dict.fromkeys(_hold(h).memory for h in plan.holds if only in (None, _hold(h).memory))
+    memories.pop(plan.levels.home, None)
+    rooms = {
+        hold.number: room(plan, hold, measure) * bits(_hold(hold).tensor.removesuffix(PRIME))
+        for hold in plan.holds
+        if _hold(hold).memory in memories
+    }
+    return {memory: _Live(plan, memory, rooms).of(plan.tree.body) for memory in memories}
 
 
 def room(plan: Plan, hold: Site, measure: Measure | None = None) -> Number:
@@ -54,7 +62,7 @@ def copies(plan: Plan, hold: Site) -> int:
     found = max(late, default=0) - min(late, default=0) + 1
     if node.state:
         found = max(found, _versions(hold, plan))
-    if node.double or (plan.levels[node.memory].double_buffered and hold.loops):
+    if node.double or (plan.levels[node.memory].double_buffered and hold.time_loops):
         found = max(found, 2)
     return found
 
@@ -83,6 +91,7 @@ def _versions(hold: Site, plan: Plan) -> int:
 class _Live:
     def __init__(self, plan: Plan, memory: str, rooms: dict[int, Number]) -> None:
         self.memory, self.rooms = memory, rooms
+        self.turns = plan.levels[memory].computes  # what runs side by side on one array takes turns in its registers
         self.numbers = iter(plan.sites)
 
     def of(self, node: Node) -> Number:
@@ -94,7 +103,7 @@ class _Live:
             own = self.rooms[site.number] if node.memory == self.memory else 0
             return own + self.of(node.body)
         parts = [self.of(child) for child in children(node)]
-        if isinstance(node, Parallel):
+        if isinstance(node, Parallel) and not self.turns:
             total: Number = 0
             for part in parts:
                 total = total + part

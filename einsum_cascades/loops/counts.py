@@ -44,7 +44,7 @@ class Row(NamedTuple):
             a ``spilled`` access is one to a part that is not kept, which is made further out instead.
         count: values.
         site: number of the hold or compute that causes it.
-        begun, tile: of updates, how many values begin there, and how many the memory holds at a time.
+        begun, hold: of updates, how many values begin there, and the number of the hold there is (-1: it is home).
     """
 
     node: str
@@ -53,7 +53,7 @@ class Row(NamedTuple):
     count: Number
     site: int
     begun: Number = 0
-    tile: Number = 0
+    hold: int = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +124,8 @@ class _Counting:
             return self._inward(site, tensor, place, site.node.memory, passing)
         if not plan.wanted_outside(site):
             return []
+        if site.node.state and plan.every_iteration(site):
+            operand = next(o for _, o, writes in plan.touched(site) if writes)
         return self._outward(site, operand, outer)
 
     def compute(self, site: Site) -> list[Row]:
@@ -150,8 +152,11 @@ class _Counting:
         served = [_dimensions(level) if level.multicast else frozenset() for level in way]
         rows = [Row(outer, tensor, "read", passing(_together(served, 0)), site.number)]
         for place, level in enumerate(way):
-            rows.append(Row(level.name, tensor, "sent", passing(_together(served, place)), site.number))
-            rows.append(Row(level.name, tensor, "delivered", passing(_together(served, place + 1)), site.number))
+            if level.dimensions:
+                rows.append(Row(level.name, tensor, "sent", passing(_together(served, place)), site.number))
+                rows.append(Row(level.name, tensor, "delivered", passing(_together(served, place + 1)), site.number))
+            else:
+                rows.append(Row(level.name, tensor, "sent", passing(_together(served, place)), site.number))
         if registers:
             rows.append(Row(inner, tensor, "fill", passing(frozenset()), site.number))
         return rows
@@ -166,8 +171,7 @@ class _Counting:
         passing = self._results(site, operand)
         visits = passing(_together(served, 0))
         begun = self._beginnings(outer, site, operand)
-        tile = 0 if outer is None else self.measure.region(outer, self.plan.operand_of(outer).ranks)
-        rows = [Row(place, tensor, "update", visits, number, begun, tile)]
+        rows = [Row(place, tensor, "update", visits, number, begun, -1 if outer is None else outer.number)]
         back = visits - begun
         rows.append(Row(place, tensor, "read", back, number))
         for step, level in enumerate(way):
@@ -281,7 +285,7 @@ def _placed(rows: list[Row], plan: Plan) -> Iterator[Row]:
         yield row._replace(count=kept, begun=_scaled(row.begun, hold))
         if row.action != "drain":
             yield row._replace(
-                action="spilled read" if row.action == "read" else "spilled write", count=rest, begun=0, tile=0
+                action="spilled read" if row.action == "read" else "spilled write", count=rest, begun=0, hold=-1
             )
         if row.action in ("read", "update"):
             outer = _memory(plan.outer(hold), plan)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from einsum_cascades.loops.arith import Number, everywhere, steps
 from einsum_cascades.loops.sites import WITHIN, Plan, Site
 from einsum_cascades.loops.tree import INSTANCES, JOIN, Loop, parts_of
 from einsum_cascades.loops.turns import Cut, first, turns
 
-Grain = tuple[str, ...]
+Grain: TypeAlias = tuple[str, ...]
+Key: TypeAlias = tuple[Any, ...]
 
 
 class Measure:
@@ -18,7 +20,10 @@ class Measure:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.space = plan.space
-        self._turns: dict[tuple[object, ...], Number] = {}
+        self._turns: dict[Key, Number] = {}
+        self._regions: dict[Key, Number] = {}
+        self._products: dict[tuple[Key, ...], Number] = {}
+        self._kept: list[Number] = []  # so that no other array takes the identity of one that is gone
         self._lengths: dict[Grain, Number] = {}
 
     def passing(
@@ -44,31 +49,47 @@ class Measure:
         joint = joined(loops)
         tensor = {} if ranks is None else self._grains(ranks, joint)
         points = {} if walked is None else self._grains(walked, joint)
-        found: Number = 1
-        for rank in dict.fromkeys([*(loop.rank for loop in loops), *tensor, *points]):
+        around: dict[str, list[Loop]] = {}
+        for loop in loops:
+            around.setdefault(loop.rank, []).append(loop)
+        factors: set[Key] = set()
+        for rank in {**around, **tensor, **points}:
             if rank not in last and rank not in without:
-                around = tuple(loop for loop in loops if loop.rank == rank)
-                found = found * self._rank(rank, around, tensor.get(rank), points.get(rank), shared)
-        return found
+                key = self._factor(rank, around.get(rank, ()), tensor.get(rank), points.get(rank), shared)
+                if key is not None:
+                    factors.add(key)
+        return self._product(tuple(sorted(factors, key=repr)))
 
-    def _rank(
-        self, rank: str, loops: tuple[Loop, ...], grain: Grain | None, point: Grain | None, shared: Collection[str]
-    ) -> Number:
-        if grain == ():
-            return self.space.extent(rank)
-        together = tuple(loop.over == WITHIN or (loop.over is not None and loop.over in shared) for loop in loops)
-        key = (rank, tuple(map(id, loops)), grain, point, together)
+    def _product(self, factors: tuple[Key, ...]) -> Number:
+        """The product of factors, those before the last taken together, as other counts have them too."""
+        if not factors:
+            return 1
+        if factors not in self._products:
+            self._products[factors] = self._product(factors[:-1]) * self._turns[factors[-1]]
+        return self._products[factors]
+
+    def _factor(
+        self, rank: str, loops: Sequence[Loop], grain: Grain | None, point: Grain | None, shared: Collection[str]
+    ) -> Key | None:
+        """Evaluate the turns of one rank, once for loops of the same tiles, and return by what they are known."""
+        if grain == () or (point == () and grain is None and not any(_together(loop, shared) for loop in loops)):
+            self._turns.setdefault((rank,), self.space.extent(rank))
+            return (rank,)
+        cuts: list[tuple[Number, bool]] = [(loop.tile, _together(loop, shared)) for loop in loops]
+        if grain is not None:
+            length = self.length(grain)
+            coarse = [i for i, loop in enumerate(loops) if self.coarse(loop, grain)]
+            upto = coarse[-1] + 1 if coarse else 0
+            cuts = [(length, False), *cuts[upto:]]  # what is coarser does not change how many grains there are
+        if point is not None and point != grain:
+            cuts.append((self.length(point), False))
+        if not cuts:
+            return None
+        key = (rank, *((tile if isinstance(tile, int) else id(tile), one) for tile, one in cuts))
         if key not in self._turns:
-            cuts = [Cut(loop.tile, one) for loop, one in zip(loops, together, strict=True)]
-            if grain is not None:
-                length = self.length(grain)
-                coarse = [i for i, loop in enumerate(loops) if self.coarse(loop, grain)]
-                upto = coarse[-1] + 1 if coarse else 0
-                cuts = [*(Cut(loop.tile) for loop in loops[:upto]), Cut(length), *cuts[upto:]]
-            if point is not None and point != grain:
-                cuts.append(Cut(self.length(point)))
-            self._turns[key] = turns(self.space.extent(rank), cuts)
-        return self._turns[key]
+            self._kept += [tile for tile, _ in cuts]
+            self._turns[key] = turns(self.space.extent(rank), [Cut(tile, one) for tile, one in cuts])
+        return key
 
     def length(self, grain: Grain) -> Number:
         """Return how many points a grain has."""
@@ -85,22 +106,36 @@ class Measure:
         found: Number = 1
         loops = self.plan.loops(site)
         for rank, grain in self._grains(ranks, joined(loops)).items():
-            if rank not in site.last:
-                found = found * self._largest(rank, [loop for loop in loops if loop.rank == rank], grain)
+            if rank in site.last:
+                continue
+            own = [loop for loop in loops if loop.rank == rank]
+            key = (rank, grain, *((x.over == WITHIN, x.tile if isinstance(x.tile, int) else id(x.tile)) for x in own))
+            if key not in self._regions:
+                self._kept += [loop.tile for loop in own]
+                self._regions[key] = self._largest(rank, own, grain)
+            found = found * self._regions[key]
         return found
 
     def _largest(self, rank: str, loops: Sequence[Loop], grain: Grain) -> Number:
         """Values along a rank in the first instance of a hold, where its range is largest."""
         start = next((i for i, loop in enumerate(loops) if loop.over == WITHIN), len(loops))
         size = first(self.space.extent(rank), [loop.tile for loop in loops[:start]])
-        cuts = [Cut(loop.tile, shared=loop.over != WITHIN) for loop in loops[start:]]
-        return turns(size, [*cuts, Cut(self.length(grain))]) if cuts else steps(size, self.length(grain))
+        if start == len(loops):
+            return steps(size, self.length(grain)) if grain else size
+        cuts = [Cut(loop.tile, loop.over != WITHIN) for loop in loops[start:]]
+        return turns(size, [*cuts, Cut(self.length(grain))])
 
     def _grains(self, ranks: Iterable[str], joint: Mapping[str, str]) -> dict[str, Grain]:
         """Grains by the ranks that loops cut: ranks that they join count as one."""
-        return {joint.get(rank, rank): grain for rank, grain in {INSTANCES: (), **self.space.grains(ranks)}.items()}
+        grains = {INSTANCES: (), **self.space.grains(ranks)}
+        return {joint.get(rank, rank): grain for rank, grain in grains.items()} if joint else grains
 
 
 def joined(loops: Iterable[Loop]) -> dict[str, str]:
     """Return by rank the joined rank of loops that it is a part of."""
     return {part: loop.rank for loop in loops if JOIN in loop.rank for part in parts_of(loop.rank)}
+
+
+def _together(loop: Loop, shared: Collection[str]) -> bool:
+    """Whether the positions of a loop count once together; of one in time inside a hold, the iterations do."""
+    return loop.over is not None and (loop.over == WITHIN or loop.over in shared)

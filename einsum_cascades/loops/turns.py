@@ -42,10 +42,16 @@ def turns(size: Number, cuts: Sequence[Cut]) -> Number:
             pieces = [(least(piece, cut.tile), times) for piece, times in pieces]
             continue
         whole: Number = 0
+        if isinstance(cut.tile, int) and cut.tile == 1:
+            for piece, times in pieces:
+                whole = whole + (piece if isinstance(times, int) and times == 1 else times * piece)
+            pieces = [(1, whole)]
+            continue
         rests: list[tuple[Number, Number]] = []
         for piece, times in pieces:
-            whole = whole + times * (piece // cut.tile)
-            rest = piece % cut.tile
+            fit = piece // cut.tile
+            whole = whole + (fit if isinstance(times, int) and times == 1 else times * fit)
+            rest = piece - fit * cut.tile
             if anywhere(rest != 0):
                 rests.append((rest, times))
         pieces = [(cut.tile, whole), *rests] if anywhere(whole != 0) else rests
@@ -58,5 +64,5 @@ def turns(size: Number, cuts: Sequence[Cut]) -> Number:
 def first(size: Number, tiles: Sequence[Number]) -> Number:
     """Return the points of the first tile, which is the largest, of nested cuts."""
     for tile in tiles:
-        size = least(size, tile)
+        size = tile if isinstance(tile, int) and tile == 1 else least(size, tile)
     return size

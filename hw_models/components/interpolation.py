@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -30,6 +31,26 @@ class Curve:
 
     points: tuple[float, ...]
     values: tuple[Curve, ...] | tuple[Figures, ...]
+
+    @cached_property
+    def axis(self) -> Floats:
+        """The points as an array."""
+        return np.asarray(self.points, float)
+
+    @cached_property
+    def log_axis(self) -> Floats:
+        """Their logarithms."""
+        return np.log(self.axis)
+
+    @cached_property
+    def figures(self) -> Floats:
+        """The figures at the points of the innermost axis, one row each."""
+        return np.asarray(self.values, float).T
+
+    @cached_property
+    def logs(self) -> Floats:
+        """Their logarithms."""
+        return np.log(self.figures)
 
     @classmethod
     def of(cls, table: Iterable[tuple[tuple[float, ...], Figures]]) -> Curve:
@@ -52,46 +73,50 @@ class Curve:
         return tuple(figure.reshape(given[0].shape) for figure in figures), outside.reshape(given[0].shape)
 
 
-def _interpolated(table: Curve, sizes: Sequence[Floats]) -> tuple[Floats, Floats, Floats]:
-    """Return the figures' logarithms, one row each, the table's own figures or NaN between its points, and what lies
-    outside."""
+Found: TypeAlias = tuple[Floats, Floats, Floats]
+"""Logarithms of the figures, one row each; the table's own figures, or NaN between its points; what lies outside."""
+
+
+def _interpolated(table: Curve, sizes: Sequence[Floats]) -> Found:
     x, *inner = sizes
-    points = np.asarray(table.points, float)
+    points = table.axis
     if len(points) == 1:
-        logs, exact, outside = _value(table, 0, inner, len(x))
+        logs, exact, outside = _values(table, np.zeros(len(x), int), inner)
         return logs, exact, outside | (x != points[0])
     right = np.clip(np.searchsorted(points, x), 1, len(points) - 1)
+    if not inner:
+        return _segments(table, right, x, inner)
     places = np.unique(right)
     if len(places) == 1:
-        return _segment(table, points, int(places[0]), x, inner)
+        return _segments(table, right, x, inner)
     found: list[Floats] = []
     for place in places:
-        here = right == place
-        part = _segment(table, points, int(place), x[here], [i[here] for i in inner])
+        here = np.flatnonzero(right == place)
+        part = _segments(table, right[here], x[here], [i[here] for i in inner])
         found = found or [np.empty((*p.shape[:-1], len(x)), p.dtype) for p in part]
         for whole, piece in zip(found, part, strict=True):
             whole[..., here] = piece
     return found[0], found[1], found[2]
 
 
-def _segment(
-    table: Curve, points: Floats, right: int, x: Floats, inner: Sequence[Floats]
-) -> tuple[Floats, Floats, Floats]:
-    """Interpolate along one axis between the points before and at a place."""
-    low, low_exact, low_outside = _value(table, right - 1, inner, len(x))
-    high, high_exact, high_outside = _value(table, right, inner, len(x))
-    start, end = np.log(points[right - 1 : right + 1])
-    at_low, at_high = x == points[right - 1], x == points[right]
-    weight = np.where(at_low, 0.0, np.where(at_high, 1.0, (np.log(x) - start) / (end - start)))
+def _segments(table: Curve, right: Floats, x: Floats, inner: Sequence[Floats]) -> Found:
+    """Interpolate between the points before and at places; along an axis with inner ones, all places are the same."""
+    start, end = table.axis[right - 1], table.axis[right]
+    low, low_exact, low_outside = _values(table, right - 1, inner)
+    high, high_exact, high_outside = _values(table, right, inner)
+    at_low, at_high = x == start, x == end
+    log_start = table.log_axis[right - 1]
+    weight = (np.log(x) - log_start) / (table.log_axis[right] - log_start)
+    weight[at_low], weight[at_high] = 0.0, 1.0
     exact = np.where(at_low, low_exact, np.where(at_high, high_exact, np.nan))
-    beyond = (x < points[0]) | (x > points[-1])
+    beyond = (x < table.axis[0]) | (x > table.axis[-1])
     outside = (low_outside & ~at_high) | (high_outside & ~at_low) | beyond
     return low + weight * (high - low), exact, outside
 
 
-def _value(table: Curve, place: int, inner: Sequence[Floats], count: int) -> tuple[Floats, Floats, Floats]:
-    value = table.values[place]
-    if isinstance(value, Curve):
+def _values(table: Curve, places: Floats, inner: Sequence[Floats]) -> Found:
+    if inner:
+        value = table.values[int(places[0])]
+        assert isinstance(value, Curve)
         return _interpolated(value, inner)
-    figures = np.repeat(np.asarray(value, float)[:, None], count, axis=1)
-    return np.log(figures), figures, np.zeros(count, bool)
+    return table.logs[:, places], table.figures[:, places], np.zeros(len(places), bool)

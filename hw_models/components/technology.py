@@ -58,11 +58,15 @@ def _scale(technology_nm: float) -> Scale:
 def _factors(technology_nm: Any) -> tuple[Any, ...]:
     curve = _curve()
     low, high = curve.points[0], curve.points[-1]
-    for node in np.unique(technology_nm).tolist():
+    nodes, which = np.unique(technology_nm, return_inverse=True)
+    for node in nodes.tolist():
         if not low <= node <= high:
             hint = f"process nodes reach from {high:g} to {low:g} nm"
             raise InputError(f"no costs are known at {node:g} nm", hint=hint)
-    return curve.at(technology_nm)[0]
+    factors, _ = curve.at(nodes)
+    if isinstance(technology_nm, np.ndarray):
+        return tuple(factor[which].reshape(technology_nm.shape) for factor in factors)
+    return tuple(factor.item() for factor in factors)
 
 
 @cache

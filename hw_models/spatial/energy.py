@@ -18,6 +18,7 @@ from typing import Any
 
 from einsum_cascades.loops.arith import Number
 from einsum_cascades.loops.counts import Row
+from einsum_cascades.loops.measure import Measure
 from einsum_cascades.operators import WORK_CLASSES
 from hw_models.accounting import Accounting
 from hw_models.machine import Array, Machine
@@ -76,7 +77,8 @@ def _moved_j(activity: Activity, accounting: Accounting, prices: Prices) -> dict
             reads[row.node] = reads[row.node] + bits
         elif row.action in ("fill", "update"):
             writes[row.node] = writes[row.node] + bits
-            reads[row.node] = reads[row.node] + _wrapped(row, activity, accounting)
+            if row.action == "update":
+                reads[row.node] = reads[row.node] + _wrapped(row, activity, accounting)
         elif row.action.startswith("spilled") and accounting.spilled_accesses_in_buffer:
             table = reads if row.action == "spilled read" else writes
             table[row.node] = table[row.node] + bits
@@ -98,12 +100,12 @@ def _width(row: Row, activity: Activity) -> Number:
 
 def _wrapped(row: Row, activity: Activity, accounting: Accounting) -> Number:
     """Bits of first reads of a sum in the buffer that the published evaluation charges although nothing is there."""
-    if row.action != "update" or accounting.partition_size_bits is None or isinstance(row.tile, int) and row.tile == 0:
+    root = activity.machine.root.name
+    if accounting.partition_size_bits is None or row.hold < 0 or activity.machine.node(row.node).parent != root:
         return 0
-    if row.node == activity.machine.root.name or activity.machine.node(row.node).parent != activity.machine.root.name:
-        return 0
-    free = accounting.free_first_reads(row.begun, row.tile)
-    return (row.begun - free) * activity.bits(row.tensor)
+    hold = activity.plan.sites[row.hold]
+    tile = Measure(activity.plan).region(hold, activity.plan.operand_of(hold).ranks)
+    return (row.begun - accounting.free_first_reads(row.begun, tile)) * activity.bits(row.tensor)
 
 
 def _operations_j(

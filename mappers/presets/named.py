@@ -16,12 +16,16 @@ from einsum_cascades.loops.tree import LoopTree
 from mappers.presets.fusemax import fusemax_interleaved, fusemax_serial
 from mappers.presets.problem import Problem
 
-Preset: TypeAlias = Callable[[Problem], LoopTree]
+Preset: TypeAlias = Callable[[Problem], LoopTree | tuple[LoopTree, ...]]
+"""Returns a tree, or several of which the best is taken."""
 GROUP: Final = "fusemax.mappers"
 PRESETS: Final[dict[str, Preset]] = {
     "fusemax-serial": fusemax_serial,
     "fusemax-interleaved": fusemax_interleaved,
 }
+
+OVER_ARRAYS: Final = frozenset({"fusemax-serial", "fusemax-interleaved"})
+"""Those that take problems over arrays, as sweeps have them."""
 
 
 @cache
