@@ -112,7 +112,8 @@ class Reads:
         common = _common_loops(maker, reader)
         depth = sum(loop.over is None for loop in common)
         if operand.carried and self._same_iteration(maker, reader, operand):
-            if any(set(map(id, common)) - set(map(id, hold.loops)) for hold in into if hold is not reader):
+            along = {id(loop) for loop in common if loop.rank in self.plan.carried_along(operand.tensor)}
+            if any(along - set(map(id, hold.loops)) for hold in into if hold is not reader):
                 return False
             made, wanted = self._late(out, depth, max), self._late(into, depth, min) + 1
         else:

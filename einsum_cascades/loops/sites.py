@@ -323,7 +323,7 @@ class Plan:
     def every_iteration(self, hold: Site) -> bool:
         """Whether what is outside a state's hold wants its value of each iteration, and not the last one alone."""
         tensor, along = _hold(hold).tensor, self.carried_along(_hold(hold).tensor)
-        ranks = [self.space.whole(r) for o in self._read_outside(hold) if not o.carried for r in o.ranks]
+        ranks = [self.space.whole(r) for o in self._read_outside(hold) for r in o.ranks]
         if tensor in self.space.cascade.outputs:
             ranks += [self.space.whole(r) for r in self.space.cascade.ranks_of[tensor]]
         return bool(along & set(ranks))

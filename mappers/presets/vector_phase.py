@@ -140,7 +140,7 @@ class VectorPhase:
             room = list(lengths)
             for _, dim, count in shared.placed:
                 room[dim] //= count
-            leaves = {g: _fastest(g, room) for g in groups if not g.parts}
+            leaves = {g: self._fastest(g, room) for g in groups if not g.parts}
             key = (shared.placed, tuple(way.placed for way in leaves.values()))
             if key in seen:
                 continue
@@ -156,19 +156,27 @@ class VectorPhase:
     def _shared(self, common: Sequence[Axis], lengths: Sequence[int]) -> Iterator[Way]:
         """Yield how one shared axis lies over all lanes, or over those that the passes leave; none first."""
         sizes = [axis.size for axis in common]
-        able = [i for i, axis in enumerate(common) if axis.unit == 1 and axis.rank not in self.space.iterative]
+        able = self._able(common)
         none = Way((), (1,) * len(common))
         yield none
         if not lengths:
             return
         taken = [
-            [math.prod(c for _, dim, c in _fastest(way[-1], lengths).placed if dim == d) for d in range(len(lengths))]
+            [math.prod(c for _, dim, c in self._fastest(way[-1], lengths).placed if dim == d) for d in range(len(lengths))]
             for way in self.root.leaves()
         ]
         left = [length // max(own[d] for own in taken) for d, length in enumerate(lengths)]
         for room in (left, list(lengths)):
             for axis in able:
                 yield _along(axis, sizes, room)
+
+    def _fastest(self, group: Group, lengths: Sequence[int]) -> Way:
+        """The way to lay a group's axes that takes the fewest steps."""
+        return ways_of([axis.size for axis in group.axes], lengths, self._able(group.axes))[0]
+
+    def _able(self, axes: Sequence[Axis]) -> list[int]:
+        """Axes that may lie over lanes: not those whose iterations run one after another."""
+        return [i for i, axis in enumerate(axes) if axis.unit == 1 and axis.rank not in self.space.iterative]
 
     def _orders(self, group: Group) -> list[tuple[Axis, ...]]:
         """Orders of a group's loops: iterative ranks stay before inner parts of theirs."""
@@ -225,19 +233,27 @@ class VectorPhase:
         read = {plain.get(o.tensor, o.tensor) for s in others for o in s.inputs}
         return tensor in self.problem.cascade.outputs or tensor in read
 
+    def along(self, tensor: str) -> frozenset[str]:
+        """Iterative ranks along which a tensor is carried."""
+        return self.space.iterative & set(map(self.space.whole, self.ranks(tensor))) if self._carried(tensor) else frozenset()
+
     def state(self, tensor: str) -> frozenset[str]:
         """Iterative ranks along which a tensor is carried, of which only the newest value is wanted."""
-        ranks = self.ranks(tensor)
-        carried = [o for s in self.root.steps for o in s.inputs if o.tensor == tensor and o.carried]
-        if not carried or tensor in self.problem.cascade.outputs:
+        whole = self.along(tensor)
+        if not whole or tensor in self.problem.cascade.outputs:
             return frozenset()
-        whole = self.space.iterative & {self.space.whole(r) for r in ranks}
-        own = {step.name for step in self.root.steps}
+        loops = [self._loop(step, whole) for step in self.root.steps if step.output.tensor == tensor]
         for step in self.space.steps.values():
             for operand in step.inputs:
-                if step.name not in own and operand.tensor == tensor and whole & set(map(self.space.whole, operand.ranks)):
+                each = operand.tensor == tensor and whole & set(map(self.space.whole, operand.ranks))
+                if each and (step not in self.root.steps or self._loop(step, whole) not in loops):
                     return frozenset()
         return whole
+
+    def _loop(self, step: Step, ranks: frozenset[str]) -> Group | None:
+        """The innermost group around an Einsum that loops over some ranks."""
+        way = next(way for way in self.root.leaves() if step in way[-1].steps)
+        return next((group for group in reversed(way) if any(axis.rank in ranks for axis in group.axes)), None)
 
     def ranks(self, tensor: str) -> tuple[str, ...]:
         """Ranks along which a tensor changes in the phase."""
@@ -280,7 +296,7 @@ class VectorPhase:
             yield Option(None, values if passes else 0, 0)
             return
         loops = [cut for group in groups for cut in layout.loops[group]]
-        last = min((i for i, cut in enumerate(loops) if cut.axis.rank in self.state(tensor)), default=len(loops))
+        last = min((i for i, cut in enumerate(loops) if cut.axis.rank in self.along(tensor)), default=len(loops))
         for place in range(last + 1):
             lacked = math.prod(cut.trips for cut in loops[:place] if not has(cut.axis, ranks))
             moved = values * lacked
@@ -327,12 +343,6 @@ def _groups(group: Group) -> Iterator[Group]:
         yield from _groups(part)
 
 
-def _fastest(group: Group, lengths: Sequence[int]) -> Way:
-    """The way to lay a group's axes that takes the fewest steps."""
-    sizes = [axis.size for axis in group.axes]
-    able = [i for i, axis in enumerate(group.axes) if axis.unit == 1]
-    iterates = {cut for cut in able}
-    return ways_of(sizes, lengths, sorted(iterates))[0]
 
 
 def _along(axis: int, sizes: Sequence[int], room: Sequence[int]) -> Way:
