@@ -261,11 +261,11 @@ class _Search:
         count = len(steps)
         found: list[list[Any]] = []
         density = max(3, int((_TILES / count) ** (1 / max(1, count - 1))))
-        grids = [_counts(n, density) for n in steps]
+        grids = [np.unique(self._even(a, n, _counts(n, density), way)) for a, n in enumerate(steps)]
         for solved in range(count):
             others = [g if a != solved else np.array([1]) for a, g in enumerate(grids)]
             mesh = [m.ravel() for m in np.meshgrid(*others, indexing="ij")]
-            mesh[solved] = self._largest(solved, mesh, steps, way, held)
+            mesh[solved] = self._even(solved, steps[solved], self._largest(solved, mesh, steps, way, held), way)
             found.append(mesh)
         joined = [np.concatenate([mesh[a] for mesh in found]) for a in range(count)]
         fits = (joined[0] > 0) & (np.min(joined, axis=0) > 0)
@@ -282,6 +282,14 @@ class _Search:
         most = np.minimum(np.floor(most).astype(np.int64), steps[solved])
         trips = -(-steps[solved] // np.maximum(most, 1))
         return np.where(most > 0, -(-steps[solved] // trips), 0)
+
+    def _even(self, axis: int, steps: int, counts: Any, way: Way) -> Any:
+        """Tiles that divide the steps where the accounting says so, the size is even, and they are half as large or more."""
+        if not self.accounting.groups_divide or self.shape.sizes[axis] % way.spread[axis]:
+            return counts
+        divisors = _divisors(steps)
+        even = divisors[np.maximum(np.searchsorted(divisors, counts, side="right") - 1, 0)]
+        return np.where((2 * even >= counts) & (even <= counts), even, counts)
 
     @property
     def _capacity(self) -> float:
@@ -329,6 +337,14 @@ def _around(order: tuple[int, ...], has: tuple[bool, ...]) -> tuple[int, ...]:
     """The axes that a tensor lacks whose loops stand outside its hold."""
     depth = max((i + 1 for i, axis in enumerate(order) if has[axis]), default=0)
     return tuple(axis for axis in order[:depth] if not has[axis])
+
+
+@lru_cache(maxsize=4096)
+def _divisors(number: int) -> Any:
+    """Divisors in rising order; of those without a partner below 2^20 none is looked for."""
+    tried = np.arange(1, min(math.isqrt(number), 1 << 20) + 1)
+    small = tried[number % tried == 0]
+    return np.unique(np.concatenate([small, number // small]))
 
 
 def _counts(steps: int, density: int) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from einsum_cascades.loops.space import PRIME, Space, Step
+from einsum_cascades.loops.space import Space, Step
 from einsum_cascades.loops.tree import Compute, Hold, Loop, Node, sequence
 from mappers.presets.axes import has
 from mappers.presets.fusion import Group, grouped
@@ -40,7 +40,7 @@ class _Tree:
             for name, depth in reversed(registers.items()):
                 if depth == place:
                     body = Hold(name, self.layout.array.name, body)
-            for tensor in reversed(self._kept(group, len(outside) + place, last=place == len(loops), first=not place)):
+            for tensor in reversed(self._kept(group, len(outside) + place, innermost=place == len(loops))):
                 state = bool(self.phase.state(tensor))
                 body = Hold(tensor, self.phase.problem.parts.buffer.name, body, state=state)
             if place and loops[place - 1].trips > 1:
@@ -48,26 +48,18 @@ class _Tree:
                 body = Loop(cut.axis.rank, cut.units * cut.axis.unit, body)
         return body
 
-    def _kept(self, group: Group, place: int, *, last: bool, first: bool) -> list[str]:
-        """Tensors whose hold in the buffer stands here, outside the rest of a group's loops."""
+    def _kept(self, group: Group, place: int, *, innermost: bool) -> list[str]:
+        """Tensors whose hold in the buffer stands here, outside the rest of the loops; between two groups in the inner."""
         found = []
         for tensor, outside in self.walk.kept.items():
             around = self.phase.around(tensor)
-            if outside != place or group not in around:
-                continue
-            innermost = group is around[-1]
-            if (last and not innermost) or (first and group is not around[0] and not (last and innermost)):
-                # between two groups' loops it stands in the inner one's place
-                if last and not innermost:
-                    continue
-            found.append(tensor)
+            if outside == place and group in around and (not innermost or group is around[-1]):
+                found.append(tensor)
         return found
 
     def _points(self, group: Group) -> Node:
         body = sequence(*(Compute(step.name, self.layout.array.name) for step in group.steps))
         body = laid(body, self.layout.leaves[group], group.axes, self.names)
-        inside = [1] * len(self.layout.common)
-        del inside
         return laid(body, self.layout.shared, self.layout.common, self.names)
 
     def _registers(self, group: Group) -> dict[str, int]:
@@ -81,6 +73,3 @@ class _Tree:
             name: max((i + 1 for i, cut in enumerate(loops) if has(cut.axis, ranks)), default=0)
             for name, ranks in found.items()
         }
-
-
-__all__ = ["PRIME", "vector_tree"]
