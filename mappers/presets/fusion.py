@@ -55,7 +55,9 @@ class _Builder:
     def group(self, steps: tuple[Step, ...], done: frozenset[str]) -> Group:
         """Group Einsums inside loops over ranks that are done."""
         left = self._axes(steps, done)
-        common = tuple(axis for axis in left if all(has(axis, step.ranks) for step in steps) and self._free(axis, steps))
+        common = tuple(
+            axis for axis in left if all(has(axis, step.ranks) for step in steps) and self._free(axis, steps)
+        )
         common = self._in_order(common, left)
         here = done | {rank for axis in common for rank in axis.ranks}
         rest = self._axes(steps, here)

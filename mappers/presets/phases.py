@@ -21,6 +21,7 @@ from einsum_cascades.operations import work_classes
 
 _Graph: TypeAlias = dict[str, dict[str, None]]
 
+
 @dataclass(frozen=True)
 class Phase:
     """Einsums that run together, in an order that can run; ``product`` if it is a single matrix product."""

@@ -150,7 +150,10 @@ class _Search:
             if tiles is None:
                 continue
             trips = [(-(-n // tile)).astype(float) for n, tile in zip(steps, tiles, strict=True)]
-            offs, ons = self._orders(tuple(bool((t > 1).any()) for t in trips)), self._orders(tuple(n > 1 for n in steps))
+            offs, ons = (
+                self._orders(tuple(bool((t > 1).any()) for t in trips)),
+                self._orders(tuple(n > 1 for n in steps)),
+            )
             moved = self._passing(offs, trips, once)
             wanted = self._passing(ons, [np.full(trips[0].shape, float(n)) for n in steps], trips)
             yield self._best(way, cycles, held, tiles, offs, ons, moved, wanted)
@@ -207,9 +210,7 @@ class _Search:
             best = best[flat == least]
             key.append(float(least))
         off, on, place = np.unravel_index(best[0], shape)
-        tile = tuple(
-            min(int(t[place]) * s, n) for t, s, n in zip(tiles, way.spread, self.shape.sizes, strict=True)
-        )
+        tile = tuple(min(int(t[place]) * s, n) for t, s, n in zip(tiles, way.spread, self.shape.sizes, strict=True))
         return _Found((*key[:3], float(cycles), key[3]), Nest(way, offs[off], ons[on], tile, held))
 
     def _use(self, held: tuple[bool, ...], moved: list[Any], wanted: list[Any]) -> _Use:
@@ -277,9 +278,7 @@ class _Search:
         fits &= self._fits(joined, way, held)
         return [j[fits] for j in joined] if fits.any() else None
 
-    def _largest(
-        self, solved: int, mesh: list[Any], steps: tuple[int, ...], way: Way, held: tuple[bool, ...]
-    ) -> Any:
+    def _largest(self, solved: int, mesh: list[Any], steps: tuple[int, ...], way: Way, held: tuple[bool, ...]) -> Any:
         """The largest tile of one axis that fits beside the others', made even over the trips that it needs."""
         one, two = (self._room([*mesh[:solved], np.array([c]), *mesh[solved + 1 :]], way, held) for c in (0, 1))
         most = np.maximum(self._capacity - one, -1) // np.maximum(two - one, 1)

@@ -20,7 +20,9 @@ def product_tree(problem: Problem, step: Step, space: Space) -> Node:
     Raises:
         InputError: no array offers its operators.
     """
-    return nest_tree(problem, step, space, best_nest(shape_of(problem, step, space), problem.machine, problem.accounting))
+    return nest_tree(
+        problem, step, space, best_nest(shape_of(problem, step, space), problem.machine, problem.accounting)
+    )
 
 
 def _axes(step: Step, space: Space) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:

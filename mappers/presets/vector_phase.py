@@ -162,7 +162,10 @@ class VectorPhase:
         if not lengths:
             return
         taken = [
-            [math.prod(c for _, dim, c in self._fastest(way[-1], lengths).placed if dim == d) for d in range(len(lengths))]
+            [
+                math.prod(c for _, dim, c in self._fastest(way[-1], lengths).placed if dim == d)
+                for d in range(len(lengths))
+            ]
             for way in self.root.leaves()
         ]
         left = [length // max(own[d] for own in taken) for d, length in enumerate(lengths)]
@@ -235,7 +238,11 @@ class VectorPhase:
 
     def along(self, tensor: str) -> frozenset[str]:
         """Iterative ranks along which a tensor is carried."""
-        return self.space.iterative & set(map(self.space.whole, self.ranks(tensor))) if self._carried(tensor) else frozenset()
+        return (
+            self.space.iterative & set(map(self.space.whole, self.ranks(tensor)))
+            if self._carried(tensor)
+            else frozenset()
+        )
 
     def state(self, tensor: str) -> frozenset[str]:
         """Iterative ranks along which a tensor is carried, of which only the newest value is wanted."""
@@ -333,7 +340,9 @@ class VectorPhase:
         grains = {joint.get(rank, rank): grain for rank, grain in self.space.grains(ranks).items()}
         found = 1
         for rank, grain in grains.items():
-            found *= -(-min(self.space.extent(rank), tiles.get(rank, self.space.extent(rank))) // self.space.length(grain))
+            found *= -(
+                -min(self.space.extent(rank), tiles.get(rank, self.space.extent(rank))) // self.space.length(grain)
+            )
         return found
 
 
@@ -341,8 +350,6 @@ def _groups(group: Group) -> Iterator[Group]:
     yield group
     for part in group.parts:
         yield from _groups(part)
-
-
 
 
 def _along(axis: int, sizes: Sequence[int], room: Sequence[int]) -> Way:
