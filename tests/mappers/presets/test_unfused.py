@@ -294,7 +294,10 @@ def test_names_and_the_order_of_independent_einsums_change_nothing(sizes: tuple[
     renamed = plain.replace("QK", "Z").replace("SN", "B").replace("GM", "T").replace("SD", "C")
     named = dict(zip("EMP", sizes, strict=True)) | {"F": 5, "J": 3}
     changes = (f"global_buffer.bytes={buffer}", "array_2d.rows=3", "array_2d.columns=4")
-    two = "declaration: {{A: [M, P], S: [P], T: [P], U: [M, P]}}\nexpressions: [{}, {}, 'U[m, p] = A[m, p] / (S[p] + T[p])']"
+    two = (
+        "declaration: {{A: [M, P], S: [P], T: [P], U: [M, P]}}\n"
+        "expressions: [{}, {}, 'U[m, p] = A[m, p] / (S[p] + T[p])']"
+    )
     sums = ("'S[p] = A[m, p]'", "'T[p] = A[m, p] * A[m, p]'")
     pairs = [
         (
