@@ -133,6 +133,13 @@ class _Rules:
         self._instances(site, node.memory)
         if node.state and not self.plan.carried_along(node.tensor):
             raise _wrong(node, f"{node.tensor} is no state: nothing carries it along an iterative rank")
+        loops = self.plan.partial(site)
+        if loops and self.plan.outer(site) is None and node.tensor not in self.plan.at_home:
+            raise _wrong(
+                node,
+                f"the sum {node.tensor} is dropped at each turn of 'for {loops[-1].rank} step {loops[-1].tile}' around it",
+                "put this hold outside that loop",
+            )
         own = _laid(self.plan.loops(site))
         for user, _, _ in self.plan.touched(site):
             if _laid((*site.loops, *self.plan.spread(site, user))) != own:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 from einsum_cascades.errors import InputError, nearest
+from einsum_cascades.loops.arith import everywhere
 from einsum_cascades.loops.levels import Levels
 from einsum_cascades.loops.space import PRIME, Operand, Space, Step
 from einsum_cascades.loops.tree import (
@@ -264,10 +265,32 @@ class Plan:
         """Whether something outside a hold still wants what is made in it: a later reader, a further part of its sum, or
         the cascade's user."""
         tensor = _hold(hold).tensor
-        if tensor in self.space.cascade.outputs:
+        if tensor in self.space.cascade.outputs or self.partial(hold):
             return True
         inside = {(site.number, operand) for site, operand, _ in self.touched(hold)}
         return any((site.number, operand) not in inside for site, operand, writes in self.users[tensor] if not writes)
+
+    def partial(self, hold: Site) -> tuple[Loop, ...]:
+        """Return the loops around a hold over ranks that the making of its tensor still sums over."""
+        makers = [self.step(site) for site, _, writes in self.touched(hold) if writes]
+        own = self.space.grains(r for step in makers for r in step.output.ranks)
+        reduced = {self.space.whole(r) for step in makers for r in step.reduced}
+        return tuple(
+            loop
+            for loop in hold.loops
+            if loop.rank in reduced
+            and (loop.rank not in own or not everywhere(loop.tile >= self.space.length(own[loop.rank])))
+        )
+
+    def every_iteration(self, hold: Site) -> bool:
+        """Whether what is outside a state's hold wants its value of each iteration, and not the last one alone."""
+        tensor, along = _hold(hold).tensor, self.carried_along(_hold(hold).tensor)
+        inside = {(site.number, operand) for site, operand, _ in self.touched(hold)}
+        readers = [o for site, o, writes in self.users[tensor] if not writes and (site.number, o) not in inside]
+        ranks = [self.space.whole(r) for o in readers if not o.carried for r in o.ranks]
+        if tensor in self.space.cascade.outputs:
+            ranks += [self.space.whole(r) for r in self.space.cascade.ranks_of[tensor]]
+        return bool(along & set(ranks))
 
 
 def _hold(site: Site) -> Hold:
