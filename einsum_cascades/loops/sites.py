@@ -16,6 +16,7 @@ from einsum_cascades.loops.arith import everywhere
 from einsum_cascades.loops.levels import Levels
 from einsum_cascades.loops.space import PRIME, Operand, Space, Step
 from einsum_cascades.loops.tree import (
+    ONCE,
     Compute,
     Hold,
     Last,
@@ -207,9 +208,20 @@ class Plan:
         return self.spread(site, self.touched(site)[0][0])
 
     def spread(self, hold: Site, use: Site) -> tuple[Loop, ...]:
-        """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along."""
+        """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along.
+
+        Loops in time between the two over the same ranks are among them, marked ``ONCE``: the instances are those of
+        their first tile.
+        """
         fan = self.levels.fan_out(_hold(hold).memory)
-        return tuple(loop for loop in use.loops[len(hold.loops) :] if loop.over in fan)
+        between = use.loops[len(hold.loops) :]
+        found: list[Loop] = []
+        for place, loop in enumerate(between):
+            if loop.over in fan:
+                found.append(loop)
+            elif loop.over is None and any(x.rank == loop.rank and x.over in fan for x in between[place:]):
+                found.append(Loop(loop.rank, loop.tile, loop.body, ONCE))
+        return tuple(found)
 
     def carried_along(self, tensor: str) -> frozenset[str]:
         """Return the whole ranks along which a tensor's values are carried from iteration to iteration."""
