@@ -56,8 +56,8 @@ def _gives_place(plan: Plan, hold: Site) -> Site | None:
     """The hold whose room another one takes: of those around it the innermost."""
     node = _hold(hold)
     same = [h for h in plan.holds if _hold(h).tensor == node.place and _hold(h).memory == node.memory]
-    around = [h for h in same if h.encloses(hold)]
-    return (around or same or [None])[-1]
+    around = [h for h in same if h.encloses(hold)] or same
+    return around[-1] if around else None
 
 
 def copies(plan: Plan, hold: Site, place: Site | None = None, *, in_copies: bool = True) -> int:
