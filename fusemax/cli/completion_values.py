@@ -60,7 +60,7 @@ def rank_sizes(ctx: typer.Context, incomplete: str) -> list[str]:
 def machine_keys(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the keys of the machine that stands before, each with an equals sign."""
     arch = ctx.params.get("arch")
-    text = _text("hw_models/architectures", arch) if isinstance(arch, str) else ""
+    text = _text("hw_models/machines", arch) if isinstance(arch, str) else ""
     if not text:
         return []
     stated = re.search(r"^kind: *[\"']?([\w-]+)", text, re.MULTILINE)

@@ -9,7 +9,7 @@ idle; the best few are evaluated in full. The least latency wins, then the least
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, permutations
@@ -200,14 +200,9 @@ class Search:
             ways[number] = best[2]
             for task in best[1].tasks.values():
                 vector[task.array] = vector.get(task.array, zero) + task.cycles
-            bits = bits + zero + _home_bits(best[1])
+            skipped = {t for t in choice.place if t in self.between}
+            bits = bits + zero + _home_bits(best[1], without=skipped)
         choice = replace(choice, lanes=ways)
-        for number in self.products:
-            options = self._counted(number)
-            name = self.segment.phases[number].names[0]
-            for tensor in self._operands(name):
-                if tensor in self.between and tensor not in choice.place:
-                    bits = bits + 0 * options.layouts[0].cycles
         return Base(choice, vector, bits, self._room(choice))
 
     def _vector(self, choice: Choice, number: int) -> Activity:
@@ -473,11 +468,12 @@ def _evenly(size: int) -> list[int]:
     return sorted({-(-size // n) for n in range(1, root + 2)} | set(range(1, root + 2)))
 
 
-def _home_bits(activity: Activity, tensor: str | None = None) -> Any:
+def _home_bits(activity: Activity, tensor: str | None = None, without: Collection[str] = ()) -> Any:
+    """Off-chip bits of one tensor, or of all but some."""
     home = activity.machine.root.name
     found: Any = 0
     for row in activity.rows:
-        if row.node == home and row.action in ("read", "fill", "update", "drain") and tensor in (None, row.tensor):
+        if row.node == home and row.action in ("read", "fill", "update", "drain") and tensor in (None, row.tensor) and row.tensor not in without:
             found = found + row.count * activity.bits(row.tensor)
     return found
 
