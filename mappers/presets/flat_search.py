@@ -117,8 +117,8 @@ class Search:
         """Numbers of the phases that are products."""
         return tuple(i for i, phase in enumerate(self.segment.phases) if phase.product)
 
-    def choices(self) -> Iterator[Choice]:
-        """Yield choices, those with the best bounds first."""
+    def choices(self) -> Iterator[tuple[float, int, Choice]]:
+        """Yield choices with estimates of their latency and off-chip bits, the best first."""
         found: list[tuple[float, int, int, Base]] = []
         for base in self._bases():
             latency, bits = self._bound(base)
@@ -134,7 +134,7 @@ class Search:
             combined = self._best(base, place)
             if combined is not None:
                 ready.append(combined)
-        yield from (choice for _, _, choice in sorted(ready, key=lambda one: one[:2]))
+        yield from sorted(ready, key=lambda one: one[:2])
 
     # What is fixed before the products
 

@@ -245,7 +245,7 @@ def test_any_number_of_products(count):
 
 def test_a_buffer_without_room_is_named():
     with pytest.raises(InputError, match="too small for any FLAT mapping"):
-        flat(problem_of(Shape(1, 1, 64, 64, 512, 512), machine("flat-cloud", "global_buffer.bytes=2")))
+        flat(problem_of(Shape(1, 1, 64, 64, 512, 512), machine("flat-cloud", "global_buffer.row_values=1", "global_buffer.bytes=2")))
 
 
 def test_a_cascade_without_a_product_is_refused():
