@@ -1,6 +1,7 @@
 """FLAT's published choices, by machine and shape of a head.
 
-Source: the evaluation of Nayak et al., "FuseMax", MICRO 2024 (``tables/flat.csv``), after Kao et al., "FLAT", ASPLOS 2023.
+Source: the evaluation of Nayak et al., "FuseMax", MICRO 2024 (``tables/flat.csv``), after Kao et al., "FLAT", ASPLOS
+2023.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from mappers.presets.flat_tree import TILE, Choice, Layout, SegmentTree
 
 STATIONARY = ("first", "second", "result")
 _Key = tuple[int, int, int, int]
-_PRODUCTS = [(("Q", ("E", "P")), ("K", ("E", "M")), ("QK", ("M", "P"))), (("A", ("M", "P")), ("V", ("F", "M")), ("AV", ("F", "P")))]
+_PRODUCTS = [
+    (("Q", ("E", "P")), ("K", ("E", "M")), ("QK", ("M", "P"))),
+    (("A", ("M", "P")), ("V", ("F", "M")), ("AV", ("F", "P"))),
+]
 
 
 @lru_cache(maxsize=1)
@@ -25,9 +29,7 @@ def rows() -> dict[_Key, dict[str, str]]:
     """Return the published choices by array side, buffer bytes, head dim and sequence length; do not mutate them."""
     with (Path(__file__).parents[1] / "tables" / "flat.csv").open(encoding="utf-8", newline="") as file:
         table = csv.DictReader(line for line in file if not line.startswith("#"))
-        return {
-            (int(r["array_side"]), int(r["buffer_bytes"]), int(r["head_dim"]), int(r["seq_len"])): r for r in table
-        }
+        return {(int(r["array_side"]), int(r["buffer_bytes"]), int(r["head_dim"]), int(r["seq_len"])): r for r in table}
 
 
 def tabulated(phases: Phases) -> Choice | None:
@@ -41,7 +43,7 @@ def tabulated(phases: Phases) -> Choice | None:
         return None
     if sides[0] != sides[1] or numbers["E"] != numbers["F"] or numbers["M"] != numbers["P"]:
         return None
-    row = rows().get((sides[0], parts.buffer.bytes, numbers["E"], numbers["P"]))
+    row = rows().get((sides[0], parts.buffer.bytes or 0, numbers["E"], numbers["P"]))
     return None if row is None else _choice(phases, row)
 
 
