@@ -12,10 +12,9 @@ from typer.testing import CliRunner
 from einsum_cascades.models import load_model, model_names
 from fusemax.cli import app
 from fusemax.cli.values import shown
-from fusemax.sweep.names import keys_of, schema_of
-from hw_models.architecture import Architecture
-from hw_models.area import area
-from hw_models.load import architecture_names, load_machine, read_machine_file
+from hw_models.load import architecture_names, kind_of, load_machine, read_machine_file
+from hw_models.machine import Machine
+from hw_models.prices import node_prices
 from mappers.strategies import mapper_names
 
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"})

@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     for name, source in (
-        ("arch", Path(hw_models.__file__).parent / "architectures" / "fusemax-cloud.yaml"),
+        ("arch", Path(hw_models.__file__).parent / "machines" / "fusemax-cloud.yaml"),
         ("casc", Path(einsum_cascades.__file__).parent / "library" / "attention-1-pass.yaml"),
     ):
         (tmp_path / f"{name}.yaml").write_bytes(source.read_bytes())

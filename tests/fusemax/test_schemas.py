@@ -18,7 +18,7 @@ from fusemax.schemas import json_schema, schema_kinds
 
 ROOT = Path(einsum_cascades.__file__).parents[1]
 FOLDERS = {
-    "machine": "hw_models/architectures",
+    "machine": "hw_models/machines",
     "model": "einsum_cascades/models",
     "cascade": "einsum_cascades/library",
     "sweep": "fusemax/studies",
@@ -84,9 +84,9 @@ def test_files_are_valid_and_misspelt_keys_are_not(kind: str, path: Path) -> Non
         ("model", {"heads": "1K"}, True),
         ("model", {"heads": "1KiB"}, False),
         ("model", {"heads": 0}, False),
-        ("spatial-array", {"global_buffer": {"bytes": "16MiB"}}, True),
-        ("spatial-array", {"global_buffer": {"bytes": "16Mb"}}, False),
-        ("spatial-array", {"dram": {"bandwidth_bytes_per_s": "400GiB/s"}}, True),
+        ("spatial-array", {"nodes": {"m": {"kind": "memory", "bytes": "16MiB"}}}, True),
+        ("spatial-array", {"nodes": {"m": {"kind": "memory", "bytes": "16Mb"}}}, False),
+        ("spatial-array", {"nodes": {"m": {"kind": "memory", "bandwidth_bytes_per_s": "400GiB/s"}}}, True),
         ("machine", {"kind": "tpu"}, False),
         ("machine", {"kind": "gpu"}, False),
     ],
