@@ -19,8 +19,8 @@ from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 
 from einsum_cascades.errors import unknown
-from einsum_cascades.operators import WorkClass
 from einsum_cascades.loops.levels import Level, Levels
+from einsum_cascades.operators import WorkClass
 from hw_models.links import Link
 
 Number: TypeAlias = Any

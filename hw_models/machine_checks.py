@@ -19,23 +19,23 @@ _DOTTED: Final = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)+")
 _SKEWS: Final = ("fill", "drain")
 
 
-def faults_of(tree: Mapping[str, Any], layout: Layout, types: Mapping[str, type]) -> Iterator[Fault]:
+def faults_of(tree: Mapping[str, Any], layout: Layout, types: Mapping[str, type], whole: bool) -> Iterator[Fault]:
     """Yield what is wrong with a file's structure.
 
     Args:
         tree: its values as plain dicts, overrides laid over them; they may be of any type.
         types: of all keys.
+        whole: whether these are all keys that the file means to have, so that a reference to another one is a slip.
     """
     nodes = {name: tree[name] for name, _, _ in layout if isinstance(tree.get(name), dict)}
     kinds = {name: kind for name, kind, _ in layout}
     yield from _tree_faults({name: node.get("in") for name, node in nodes.items()}, kinds)
-    for name, _, dimensions in layout:
+    roots = [name for name, node in nodes.items() if node.get("in") is None]
+    for name, kind, dimensions in layout:
         if name in nodes:
-            yield from _node_faults(name, nodes[name], kinds, dimensions)
-    flat = dict(_flat(tree))
-    for key in types:
-        if types[key] is int and key in flat:
-            yield from _reference_faults(key, flat, types)
+            yield from _node_faults(name, nodes[name], kinds, dimensions, kind == "memory" and roots == [name])
+    if whole:
+        yield from _all_reference_faults(dict(_flat(tree)), types)
     if isinstance(nm := tree.get("technology_nm", 45), int | float) and nm >= 1:
         yield from _technology_faults(nm, nodes)
 
@@ -71,13 +71,13 @@ def _tree_faults(parents: Mapping[str, Any], kinds: Mapping[str, str]) -> Iterat
             hint = "a memory is expected" + (": " + ", ".join(memories) if memories else "")
             yield f"{name}.in", f"{name} is in {parent}, an array, which has nothing inside", hint
     for name in roots[1:]:
-        message = f"nothing says what {name} is in, as of {roots[0]}: only one node, the off-chip memory, is in none"
-        yield name, message, f"add 'in: {roots[0]}' or the memory that it takes values from"
+        message = f"nothing says what {roots[0]} and {name} are in; only one node, the off-chip memory, is in none"
+        yield name, message, "add 'in: ...' to one of them: the memory that it takes values from"
     if roots and kinds[roots[0]] == "array":
         yield roots[0], f"nothing says what the array {roots[0]} is in", "add 'in: ...', the memory of its values"
     if kinds and "array" not in kinds.values():
         yield next(iter(kinds)), "no node is an array", "add one with 'kind: array': what computes"
-    yield from _circles(parents)
+    yield from _circles({name: parent for name, parent in parents.items() if kinds[name] == "memory"})
 
 
 def _circles(parents: Mapping[str, Any]) -> Iterator[Fault]:
@@ -94,11 +94,10 @@ def _circles(parents: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _node_faults(
-    name: str, node: Mapping[str, Any], kinds: Mapping[str, str], dimensions: tuple[str, ...]
+    name: str, node: Mapping[str, Any], kinds: Mapping[str, str], dimensions: tuple[str, ...], outermost: bool
 ) -> Iterator[Fault]:
     """Yield what is wrong with the names that a node uses, and what its price lacks."""
     arrays = [n for n, kind in kinds.items() if kind == "array"]
-    outermost = node.get("in") is None and kinds[name] == "memory"
     if outermost and dimensions:
         yield (
             f"{name}.{dimensions[0]}",
@@ -124,7 +123,7 @@ def _node_faults(
             yield f"{name}.{skew}", f"{name}.{skew} is '{value}', which is no dimension of {name}", hint
     if node.get("cells") == "regfile" and node.get("table", "accelergy") != "accelergy":
         yield f"{name}.table", f"the table {node['table']} has no register files", "the table accelergy has"
-    if kinds[name] == "memory" and _needs_width(node, outermost):
+    if kinds[name] == "memory" and _needs_width(node, node.get("in") is None):
         hint = "add 'row_values: ...' or 'width_bits: ...': what one access moves"
         yield name, f"'{name}.row_values' is missing", hint
 
@@ -139,26 +138,39 @@ def _needs_width(node: Mapping[str, Any], outermost: bool) -> bool:
     return "bytes" in node and any(node.get(key) is None for key in ("energy_j_per_byte", "leak_w", "area_mm2"))
 
 
-def _reference_faults(key: str, flat: Mapping[str, Any], types: Mapping[str, type]) -> Iterator[Fault]:
-    """Yield what is wrong with the value that a reference refers to."""
+def _all_reference_faults(flat: Mapping[str, Any], types: Mapping[str, type]) -> Iterator[Fault]:
+    told: set[str] = set()
+    for key in types:
+        if types[key] is int and key in flat and key not in told:
+            fault, circle = _reference_fault(key, flat, types)
+            told |= circle
+            if fault is not None:
+                yield fault
+
+
+def _reference_fault(
+    key: str, flat: Mapping[str, Any], types: Mapping[str, type]
+) -> tuple[Fault | None, frozenset[str]]:
+    """Return what is wrong with the value that a reference refers to, and the keys that refer to one another."""
     path = [key]
     while isinstance(value := flat.get(path[-1]), str):
         bare = path[-1].rpartition(".")[2] in _SKEWS and NAME.fullmatch(value)
         if not bare and not _DOTTED.fullmatch(value):
-            return
+            return None, frozenset()
         path.append(target(path[-1], value))
-        if path[-1] not in types or types[path[-1]] is not int:
-            if len(path) == 2 and not bare:
-                known = [k for k in types if types[k] is int and k.count(".") == 1]
-                hint = nearest(value, known)
-                yield key, f"{key} is '{value}', which is no whole number of this machine", hint
-            return
+        if types.get(path[-1]) is not int:
+            known = [k for k in types if types[k] is int and k.count(".") == 1]
+            wrong = (key, f"{key} is '{value}', which is no whole number of this machine", nearest(value, known))
+            return (wrong if len(path) == 2 and not bare else None), frozenset()
         if path[-1] == key:
-            yield key, "values refer to one another: " + " = ".join(path), "state one of them as a number"
+            what = "values refer to one another: " + " = ".join(path)
+            return (key, what, "state one of them as a number"), frozenset(path)
         if path[-1] in path[:-1]:
-            return
+            return None, frozenset()
     if value is None and len(path) == 2:
-        yield key, f"{key} is '{path[1]}', which is not stated", f"state {path[1]}, or give a number here"
+        hint = f"state {path[1]}, or give a number here"
+        return (key, f"{key} is '{path[1]}', which is not stated", hint), frozenset()
+    return None, frozenset()
 
 
 def _technology_faults(nm: float, nodes: Mapping[str, Mapping[str, Any]]) -> Iterator[Fault]:

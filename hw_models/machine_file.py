@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -81,7 +82,7 @@ def read_spatial(node: Node, overrides: Overrides = (), *, whole_rows: bool = Tr
     schema = section_of(layout, _tensors(flat, overrides))
 
     def further(tree: Mapping[str, Any], found: HeadSpec | None) -> Iterator[tuple[str, str, str]]:
-        wrong = tuple(faults_of(tree, layout, leaves(schema)))
+        wrong = tuple(faults_of(tree, layout, _types(schema), whole=not faults))
         yield from wrong
         if found is not None and whole_rows and not wrong and not faults:
             yield from values_that_do_not_fit(layout, dict(_values(found)))
@@ -92,7 +93,7 @@ def read_spatial(node: Node, overrides: Overrides = (), *, whole_rows: bool = Tr
         faults.append(error)
     if faults:
         raise all_of(faults)
-    return SpatialFile(layout, dict(_values(spec)), leaves(schema), dict(_descriptions(schema)))
+    return SpatialFile(layout, dict(_values(spec)), _types(schema), _about(schema))
 
 
 def load_spatial(node: Node, overrides: Overrides = ()) -> Machine:
@@ -210,6 +211,16 @@ def _misnamed(what: str, name: str, key: Node, taken: frozenset[str]) -> InputEr
     if name in taken:
         return key.error(f"'{name}' cannot be the name of a {what}", "it has a meaning of its own; take another name")
     return None
+
+
+@lru_cache(maxsize=256)
+def _types(schema: type[BaseModel]) -> Mapping[str, type]:
+    return leaves(schema)
+
+
+@lru_cache(maxsize=256)
+def _about(schema: type[BaseModel]) -> Mapping[str, str]:
+    return dict(_descriptions(schema))
 
 
 def _values(spec: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:

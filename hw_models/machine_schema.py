@@ -73,6 +73,11 @@ def _rate(value: object, handler: ValidatorFunctionWrapHandler) -> object:
     return value if value == PORTS else handler(value)
 
 
+def _written_rate() -> WithJsonSchema:
+    text = {"type": "string", "pattern": f"^(?:{PATTERNS['bytes']}(?:/s)?|{PORTS})$"}
+    return WithJsonSchema({"anyOf": [{"type": "number", "minimum": 1, "maximum": 1e18}, text]})
+
+
 Count: TypeAlias = Annotated[Size, _refers(_REFERENCE), _schema("count", 1, _REFERENCE)]
 """A count, or the key of one: ``256``, ``8K``, ``array_2d.columns``."""
 Capacity: TypeAlias = Annotated[Bytes, _refers(_REFERENCE), _schema("bytes", 1, _REFERENCE)]
@@ -81,7 +86,7 @@ Skew: TypeAlias = Annotated[int, Field(strict=True, ge=0, le=LARGEST), _refers(N
 """A number of cycles, 0 among them, or the name of a dimension of the array."""
 Bits: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=64)]
 Cost: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=1e18, allow_inf_nan=False)]
-PortRate: TypeAlias = Annotated[ByteRate, WrapValidator(_rate)]
+PortRate: TypeAlias = Annotated[ByteRate, WrapValidator(_rate), _written_rate()]
 """Bytes per second, or ``ports``."""
 Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_words)]
 """Names: a list, or words in a text."""

@@ -2,6 +2,8 @@
 
     live(hold) = its region + live(body)      live(seq, pipe) = the most of a child      live(par) = the sum of them
 
+(in an array's registers the most of them, since on one array they take turns).
+
 A region is what the ranges select where tiles are largest, which they are first, so one evaluation gives the peak. A
 hold between a pipeline and its loop is held in as many copies as its users differ in lateness, plus one; one that is
 refilled while it is used, twice; a state whose earlier value is wanted after the new one is made, once more; a hold in
@@ -89,6 +91,7 @@ def _versions(hold: Site, plan: Plan) -> int:
 class _Live:
     def __init__(self, plan: Plan, memory: str, rooms: dict[int, Number]) -> None:
         self.memory, self.rooms = memory, rooms
+        self.turns = plan.levels[memory].computes  # what runs side by side on one array takes turns in its registers
         self.numbers = iter(plan.sites)
 
     def of(self, node: Node) -> Number:
@@ -100,7 +103,7 @@ class _Live:
             own = self.rooms[site.number] if node.memory == self.memory else 0
             return own + self.of(node.body)
         parts = [self.of(child) for child in children(node)]
-        if isinstance(node, Parallel):
+        if isinstance(node, Parallel) and not self.turns:
             total: Number = 0
             for part in parts:
                 total = total + part

@@ -124,6 +124,8 @@ class _Counting:
             return self._inward(site, tensor, place, site.node.memory, passing)
         if not plan.wanted_outside(site):
             return []
+        if site.node.state and plan.every_iteration(site):
+            operand = next(o for _, o, writes in plan.touched(site) if writes)
         return self._outward(site, operand, outer)
 
     def compute(self, site: Site) -> list[Row]:

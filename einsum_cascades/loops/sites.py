@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 from einsum_cascades.errors import InputError, nearest
+from einsum_cascades.loops.arith import everywhere
 from einsum_cascades.loops.levels import Levels
 from einsum_cascades.loops.space import PRIME, Operand, Space, Step
 from einsum_cascades.loops.tree import (
@@ -237,21 +238,27 @@ class Plan:
         around = [h for h in hold.holds if self._serves(h, operand, _hold(hold).memory)]
         return around[-1] if around else None
 
+    def source(self, site: Site, operand: Operand) -> tuple[Site | None, tuple[Site, ...]]:
+        """Return where a value that a compute reads is made, as far in as it can be: the hold around both (None is home),
+        and the computes that make it."""
+        makers = [s for s, _, writes in self.users[operand.tensor] if writes and (s is not site or operand.carried)]
+        for hold in reversed(self.chain(site, operand)):
+            inside = tuple(s for s, _, writes in self.touched(hold) if writes and s in makers)
+            if inside and _hold(hold).tensor == operand.tensor:
+                return hold, inside
+        return None, tuple(makers)
+
     @cached_property
     def at_home(self) -> frozenset[str]:
-        """Tensors that have a place in the outermost memory: inputs, results, and what no one hold spans all uses of."""
+        """Tensors that have a place in the outermost memory: inputs, results, and what no hold is around where it is made
+        and read."""
         cascade = self.space.cascade
         found = {*cascade.inputs, *cascade.outputs} & self.users.keys()
         for tensor, users in self.users.items():
-            if tensor in found:
-                continue
-            spans = [
-                hold
-                for hold in self.holds
-                if _hold(hold).tensor == tensor
-                and len(self.touched(hold)) == len(users)
-            ]
-            if not spans:
+            if tensor not in found and any(
+                not self.chain(site, operand) if writes else self.source(site, operand)[0] is None
+                for site, operand, writes in users
+            ):
                 found.add(tensor)
         return frozenset(found)
 
@@ -263,10 +270,47 @@ class Plan:
         """Whether something outside a hold still wants what is made in it: a later reader, a further part of its sum, or
         the cascade's user."""
         tensor = _hold(hold).tensor
-        if tensor in self.space.cascade.outputs:
-            return True
+        return tensor in self.space.cascade.outputs or bool(self.partial(hold) or self._read_outside(hold))
+
+    def _read_outside(self, hold: Site) -> list[Operand]:
+        """What computes outside a hold read that is made in it, and not again where they stand."""
         inside = {(site.number, operand) for site, operand, _ in self.touched(hold)}
-        return any((site.number, operand) not in inside for site, operand, writes in self.users[tensor] if not writes)
+        found = []
+        for site, operand, writes in self.users[_hold(hold).tensor]:
+            if not writes and (site.number, operand) not in inside:
+                source = self.source(site, operand)[0]
+                if source is None or source.encloses(hold):
+                    found.append(operand)
+        return found
+
+    def partial(self, hold: Site) -> tuple[Loop, ...]:
+        """Return the loops around a hold whose iterations go on with its values: they cut what its making sums over, or
+        hand its state on."""
+        makers = [site for site, _, writes in self.touched(hold) if writes]
+        return tuple(
+            loop
+            for loop in hold.loops
+            if any(self.goes_on(maker, loop) for maker in makers)
+            and (_hold(hold).state or loop.rank not in self.carried_along(_hold(hold).tensor))
+        )
+
+    def goes_on(self, maker: Site, loop: Loop) -> bool:
+        """Whether iterations of a loop around a compute go on with one value: they cut what it sums over, or hand it on."""
+        step = self.step(maker)
+        if loop.rank in self.carried_along(step.output.tensor):
+            return True
+        own, kept = self.space.grains(step.ranks), self.space.grains(step.output.ranks)
+        if loop.rank not in own or own[loop.rank] == kept.get(loop.rank):
+            return False
+        return loop.rank not in kept or not everywhere(loop.tile >= self.space.length(kept[loop.rank]))
+
+    def every_iteration(self, hold: Site) -> bool:
+        """Whether what is outside a state's hold wants its value of each iteration, and not the last one alone."""
+        tensor, along = _hold(hold).tensor, self.carried_along(_hold(hold).tensor)
+        ranks = [self.space.whole(r) for o in self._read_outside(hold) if not o.carried for r in o.ranks]
+        if tensor in self.space.cascade.outputs:
+            ranks += [self.space.whole(r) for r in self.space.cascade.ranks_of[tensor]]
+        return bool(along & set(ranks))
 
 
 def _hold(site: Site) -> Hold:

@@ -36,7 +36,7 @@ from einsum_cascades.loops.tree import (
     Sequential,
     sequence,
 )
-from hw_models.machine import Array
+from hw_models.machine import Array, Memory
 from mappers.presets.nest import walk
 from mappers.presets.problem import Problem, chunks, lanes, spread
 from mappers.presets.slots import Slot, slots_of
@@ -52,6 +52,7 @@ class Fused:
     Attributes:
         interleaved: whether neighbouring tiles overlap.
         whole: inputs with a value per row that are kept for a whole group, over all passes.
+        widest: how many positions along the columns the rows may take, where columns leave some; None is all of them.
     """
 
     problem: Problem
@@ -59,6 +60,7 @@ class Fused:
     residency: Residency
     interleaved: bool
     whole: frozenset[str] = frozenset()
+    widest: Number | None = None
 
     @cached_property
     def steps(self) -> dict[str, Step]:
@@ -88,6 +90,8 @@ class Fused:
         for rank in reversed(self.columns):
             found[rank] = least(length, self.problem.size(rank))
             length = length // found[rank]
+        if self.widest is not None:
+            length = least(length, self.widest)
         found[self.roles.source] = rows * length
         return found
 
@@ -272,10 +276,51 @@ class Fused:
                     if self._shared_state(einsum, access):
                         found[tensor + PRIME, array] = None
                 elif tensor in names and len(chain) == 1 and streams.get(einsum.name) != tensor:
-                    found[tensor, array if self._array(self._maker(tensor)).name == array else self._middle()] = None
+                    maker = self._maker(tensor)
+                    own = self._array(maker).name == array and not self._fiber(tensor, array)
+                    own = own and self._layout(maker) == self._layout(einsum)
+                    found[tensor, array if own else self._room()] = None
                 elif tensor in names and chain[0] == STAGING:
                     found[tensor, self._middle()] = None
-        return sorted(found, key=lambda pair: (pair[1] == self._middle(), pair[1] not in self._arrays))
+        return sorted(found, key=lambda pair: [name.name for name in reversed(self._way())].index(pair[1]))
+
+    def _way(self) -> list[Memory | Array]:
+        """The buffer, what is between the arrays, and these."""
+        parts = self.problem.parts
+        between = [] if parts.between is None else [parts.between]
+        return [parts.buffer, *between, parts.matrix, parts.vector]
+
+    def _fiber(self, tensor: str, array: str) -> bool:
+        """Whether a lane works on several values of a tensor, more than its registers are for."""
+        if self.problem.accounting.fibers_in_registers:
+            return False
+        ranks = set(self.problem.cascade.ranks_of[tensor])
+        inner = ranks - self.roles.family - {*self.columns, *self.roles.batches}
+        return bool(inner) or (array == self.problem.parts.vector.name and self.roles.row in ranks)
+
+    def _layout(self, einsum: Einsum) -> tuple[str, ...]:
+        """By which ranks an Einsum lies over its array: values in registers stay where they are."""
+        laid = [rank for rank in self.columns if rank in einsum.ranks]
+        rows = self.roles.row in einsum.ranks
+        if self._array(einsum) is self.problem.parts.matrix:
+            return (*laid, *[self.roles.row] * rows)
+        spare = not laid or anywhere(2 * self._filled(laid) <= self._width(self.problem.parts.vector))
+        return (*laid, *[self.roles.row] * (rows and spare))
+
+    def _filled(self, ranks: list[str]) -> Number:
+        found: Number = 1
+        for rank in ranks:
+            found = found * self.tile[rank]
+        return found
+
+    def _width(self, array: Array) -> Number:
+        return lanes(self.problem.parts.dimensions(array))
+
+    def _room(self) -> str:
+        """Where fibers wait for the next Einsum: between the arrays, if more than wires are there."""
+        between = self.problem.parts.between
+        wires = between is None or between.pricing.stated.read_j is not None
+        return self.buffer if wires or between is None else between.name
 
     @property
     def _arrays(self) -> tuple[str, ...]:

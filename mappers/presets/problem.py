@@ -23,12 +23,14 @@ class Problem:
 
     Attributes:
         sizes: by whole rank, ``instances`` included.
+        further: how many memories further out than the nearest one the buffer is.
     """
 
     cascade: Cascade
     sizes: Mapping[str, Number]
     machine: Machine
     accounting: Accounting
+    further: int = 0
 
     def size(self, rank: str) -> Number:
         """Return the size of a rank.
@@ -48,7 +50,7 @@ class Problem:
     @cached_property
     def parts(self) -> Parts:
         """The parts of the machine."""
-        return Parts.of(self.machine)
+        return Parts.of(self.machine, self.further)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Parts:
     Attributes:
         matrix: the array with the most multiply-accumulators, for products.
         vector: the array for all else; the same one if there is only one.
-        buffer: the memory nearest to both that is large: what tiles are cut for.
+        buffer: a memory of stated size that both take values from: what tiles are cut for.
+        buffers: how many there are.
         between: the memory through which values change arrays, if that is not the buffer.
         outside: dimensions over which all of these have instances: (name, length).
     """
@@ -67,12 +70,16 @@ class Parts:
     matrix: Array
     vector: Array
     buffer: Memory
+    buffers: int
     between: Memory | None
     outside: tuple[tuple[str, Number], ...]
 
     @classmethod
-    def of(cls, machine: Machine) -> Parts:
+    def of(cls, machine: Machine, further: int = 0) -> Parts:
         """Find them.
+
+        Args:
+            further: which buffer: 0 is the nearest to the arrays.
 
         Raises:
             InputError: the machine has no array, or no memory between its arrays and the off-chip one.
@@ -90,14 +97,14 @@ class Parts:
                 f"{machine.name} has no memory of a stated size between its arrays and {machine.root.name}",
                 hint="presets cut tiles for one: give it 'bytes'",
             )
-        buffer = on_chip[-1]
+        buffer = on_chip[-1 - further]
         between = shared[-1] if shared[-1] is not buffer else None
         outside = tuple(
             (f"{node.name}.{name}", length)
             for node in shared[: shared.index(buffer) + 1]
             for name, length in node.dimensions
         )
-        return cls(machine, matrix, vector, buffer, between, outside)  # type: ignore[arg-type]
+        return cls(machine, matrix, vector, buffer, len(on_chip), between, outside)  # type: ignore[arg-type]
 
     def offers(self, array: Array, einsum: Einsum) -> bool:
         """Whether an array does all the work of an Einsum."""

@@ -354,7 +354,7 @@ class _Maker:
         used = {o.tensor for n in names for o in (*self.step(n).inputs, self.step(n).output)}
         for level in self.levels.levels:
             inside = all(self.levels.inside(self.units[name], level.name) for name in names)
-            kept = not any(
+            kept = self.generator.random() < 0.25 or not any(
                 self.levels.inside(memory, level.name)
                 for tensor, memory in around.kept.items()
                 if tensor.removesuffix("'") in used
@@ -406,7 +406,8 @@ class _Maker:
         plain = tensor.removesuffix("'")
         users = [n for n in names if any(o.tensor == plain for o in (*self.step(n).inputs, self.step(n).output))]
         path = self.levels.path(self.units[users[0]])
-        memories = [m for m in path if all(self.levels.inside(self.units[n], m) for n in users)]
+        some = self.generator.random() < 0.07
+        memories = [m for m in path if some or all(self.levels.inside(self.units[n], m) for n in users)]
         memories = [m for m in memories if self.levels.inside(m, around.below) and m != self.levels.home]
         outer = around.kept.get(tensor, around.kept.get(plain))
         if outer is not None:

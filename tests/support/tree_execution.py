@@ -99,18 +99,42 @@ class _Place:
             yield from place.all()
 
 
+def _where(place: _Place) -> str:
+    """The memory of a hold, or the unit of a compute."""
+    return place.node.memory if isinstance(place.node, Hold) else place.node.unit  # type: ignore[union-attr]
+
+
 class _Store:
     """What one instance keeps for one hold."""
 
-    __slots__ = ("at", "began", "dirty", "fetched", "hold", "newest", "values")
+    __slots__ = ("began", "dirty", "fetched", "hold", "newest", "region", "values")
 
-    def __init__(self, hold: _Place | None, at: dict[str, int] | None = None) -> None:
-        self.hold, self.at = hold, at or {}
+    def __init__(self, hold: _Place | None, region: list[Coordinates] | None = None) -> None:
+        self.hold, self.region = hold, region or []
         self.values: dict[Coordinates, _Value] = {}
         self.newest: dict[tuple[int, ...], int] = {}
         self.began: int | None = None
         self.dirty: set[Coordinates] = set()
         self.fetched: set[Coordinates] = set()
+
+
+class _Visit:
+    """One visit of a hold: the stores of its instances, with what each is to keep.
+
+    Where spatial loops inside run over dimensions of the hold's own memory, it is in all those instances, and each
+    keeps what the uses there touch.
+    """
+
+    __slots__ = ("fan", "outside", "regions", "stores", "threads")
+
+    def __init__(self, thread: _Thread, fan: list[str], place: _Place) -> None:
+        self.outside, self.fan = thread, fan
+        self.stores: dict[tuple[int, ...], _Store] = {}
+        self.regions: dict[tuple[int, ...], dict[Coordinates, None]] = {}
+        self.threads: list[_Thread] = []
+
+    def at(self, thread: _Thread) -> tuple[int, ...]:
+        return tuple(thread.position.get(d, 0) for d in self.fan)
 
 
 class _Value:
@@ -136,8 +160,8 @@ class _Thread:
         turns = (*self.turns, (place, low))
         return _Thread({**self.position, **at}, ranges, self.stores, turns, {**self.last, rank: ends})
 
-    def within(self, number: int, store: _Store) -> _Thread:
-        return _Thread(self.position, self.ranges, {**self.stores, number: store}, self.turns, self.last)
+    def within(self, number: int, visit: _Visit) -> _Thread:
+        return _Thread(self.position, self.ranges, {**self.stores, number: visit}, self.turns, self.last)
 
 
 Way = list[tuple[str, ...]]
@@ -206,13 +230,16 @@ class Execution:
         rank = self._carried.get(node.tensor.removesuffix("'"))
         return node.state or all(loop.node.rank != rank for loop in hold.loops)  # type: ignore[union-attr]
 
-    def serves(self, hold: _Place, operand: Operand) -> bool:
+    def serves(self, hold: _Place, operand: Operand, place: _Place) -> bool:
+        """Whether a hold is one through which a place has an operand: it is on the way to its unit or memory."""
         assert isinstance(hold.node, Hold)
         kept = hold.node.tensor
+        if not self.levels.inside(_where(place), hold.node.memory):
+            return False
         return kept == operand.name or (operand.carried and kept == operand.tensor and self._outside(hold))
 
     def chain(self, place: _Place, operand: Operand) -> list[_Place]:
-        return [hold for hold in place.holds if self.serves(hold, operand)]
+        return [hold for hold in place.holds if self.serves(hold, operand, place)]
 
     def outer(self, hold: _Place) -> _Place | None:
         assert isinstance(hold.node, Hold)
@@ -225,7 +252,7 @@ class Execution:
         return [
             (place, operand, writes)
             for place, operand, writes in self._uses
-            if operand.tensor == tensor and hold.encloses(place) and self.serves(hold, operand)
+            if operand.tensor == tensor and hold.encloses(place) and self.serves(hold, operand, place)
         ]
 
     def makers(self, tensor: str) -> list[_Place]:
@@ -236,7 +263,7 @@ class Execution:
         for hold in reversed(self.chain(place, operand)):
             assert isinstance(hold.node, Hold)
             if hold.node.tensor == operand.tensor and any(
-                hold.encloses(m) for m in self.makers(operand.tensor) if m is not place or operand.carried
+                writes and (maker is not place or operand.carried) for maker, _, writes in self.uses(hold)
             ):
                 return hold
         return None
@@ -257,24 +284,35 @@ class Execution:
         tensor = hold.node.tensor
         if tensor in self.space.cascade.outputs:
             return True
+        return bool(self._wanted_by(hold)) or self._goes_on(hold)
+
+    def _wanted_by(self, hold: _Place) -> list[Operand]:
+        """What computes outside a hold read that is made in it, and not again where they stand."""
         used = [(place, operand) for place, operand, _ in self.uses(hold)]
+        found = []
         for place, operand, writes in self._uses:
-            if writes or operand.tensor != tensor or (place, operand) in used:
+            if writes or operand.tensor != hold.node.tensor or (place, operand) in used:  # type: ignore[union-attr]
                 continue
             made = self._made_in(place, operand)
             if made is None or made.encloses(hold):
-                return True
-        return self._goes_on(hold)
+                found.append(operand)
+        return found
+
+    def each_wanted(self, hold: _Place) -> bool:
+        """Whether something outside a state wants its value of each iteration, so that each is written."""
+        assert isinstance(hold.node, Hold)
+        tensor = hold.node.tensor
+        own = self.space.cascade.ranks_of[tensor]
+        return any(
+            set(operand.ranks) >= set(own) and not operand.carried for operand in self._wanted_by(hold)
+        ) or tensor in self.space.cascade.outputs
 
     def _goes_on(self, hold: _Place) -> bool:
         """Whether a sum or a state goes on when a hold is entered again."""
         assert isinstance(hold.node, Hold)
-        makers = [m for m in self.makers(hold.node.tensor) if hold.encloses(m)]
-        outer = self.outer(hold)
+        makers = [maker for maker, _, writes in self.uses(hold) if writes]
         for loop in hold.loops:
             assert isinstance(loop.node, Loop)
-            if outer is not None and loop.encloses(outer):
-                continue
             if hold.node.state and loop.node.rank == self._carried[hold.node.tensor]:
                 return True
             for maker in makers:
@@ -323,9 +361,9 @@ class Execution:
         iteration = point[rank] // grains[rank] if rank is not None and rank in grains else None
         return where, self._version(operand, iteration)
 
-    def region(self, hold: _Place, thread: _Thread) -> list[Coordinates]:
-        """The values that a thread's ranges select of what a hold keeps; of a state its place alone."""
-        operand, grains = self._kept(hold)
+    def region(self, hold: _Place, thread: _Thread, use: Operand | None = None) -> list[Coordinates]:
+        """The values that a thread's ranges select of what a hold keeps (or one use of it); of a state its place alone."""
+        operand, grains = self._kept(hold) if use is None else (use, self.grains(use.ranks))
         rank = self._carried.get(operand.tensor)
         sides = [range(thread.ranges[r][0] // g, -(-thread.ranges[r][1] // g)) for r, g in grains.items() if r != rank]
         versions: Iterable[int | None] = [None]
@@ -363,16 +401,13 @@ class Execution:
             if kept:
                 self.expand(place.below[0], kept, key, loop)
         elif isinstance(node, Hold):
-            fan = self.levels.fan_out(node.memory)
-            inside = [
-                thread.within(place.number, _Store(place, {d: thread.position.get(d, 0) for d in fan}))
-                for thread in threads
-            ]
-            low, high = self.lateness(place)
-            self._event((*key[:loop], key[loop] + low, *key[loop + 1 :], -1), "enter", place, inside)
-            self.expand(place.below[0], inside, (*key, 0), loop)
-            self._event((*key[:loop], key[loop] + high, *key[loop + 1 :], 1), "leave", place, inside)
+            self._expand_hold(place, node, threads, key, loop)
         elif isinstance(node, Compute):
+            for operand, holds in self._spread_uses(place):
+                for hold, thread in product(holds, threads):
+                    visit = thread.stores[hold.number]
+                    region = visit.regions.setdefault(visit.at(thread), {})
+                    region.update(dict.fromkeys(self.region(hold, thread, operand)))
             self._event(key, "compute", place, threads)
         else:
             for number, child in enumerate(place.below):
@@ -380,11 +415,55 @@ class Execution:
 
     def _event(self, key: tuple[int, ...], kind: str, place: _Place, threads: list[_Thread]) -> None:
         node = place.node
-        memory = node.memory if isinstance(node, Hold) else node.unit  # type: ignore[union-attr]
+        memory = _where(place)
         fan = self.levels.fan_out(memory)
         if len({tuple((d, t.position.get(d, 0)) for d in fan) for t in threads}) < len(threads):
             raise Fault(f"{memory} cannot tell its positions apart")
         self.events.append((key, len(self.events), kind, place, threads))
+
+    def _expand_hold(
+        self, place: _Place, node: Hold, threads: list[_Thread], key: tuple[int, ...], loop: int
+    ) -> None:
+        fan = sorted(self.levels.fan_out(node.memory))
+        visits = [_Visit(thread, fan, place) for thread in threads]
+        inside = [t.within(place.number, visit) for t, visit in zip(threads, visits, strict=True)]
+        low, high = self.lateness(place)
+        self.expand(place.below[0], inside, (*key, 0), loop)
+        spread = []
+        for thread, visit in zip(inside, visits, strict=True):
+            if not self._is_spread(place):
+                visit.regions = {visit.at(thread): dict.fromkeys(self.region(place, thread))}
+            for at, region in visit.regions.items():
+                visit.stores[at] = _Store(place, list(region))
+                position = {**thread.position, **{d: i for d, i in zip(fan, at, strict=True) if i}}
+                spread.append(_Thread(position, thread.ranges, thread.stores, thread.turns, thread.last))
+        self._event((*key[:loop], key[loop] + low, *key[loop + 1 :], -1), "enter", place, spread)
+        self._event((*key[:loop], key[loop] + high, *key[loop + 1 :], 1), "leave", place, spread)
+
+    @cached_property
+    def _is_spread(self) -> Callable[[_Place], bool]:
+        """Whether spatial loops inside a hold run over dimensions of its own memory."""
+
+        @lru_cache(maxsize=None)
+        def found(hold: _Place) -> bool:
+            fan = self.levels.fan_out(_where(hold))
+            return any(
+                loop.node.over in fan  # type: ignore[union-attr]
+                for place, _, _ in self.uses(hold)
+                for loop in place.loops
+                if hold.encloses(loop)
+            )
+
+        return found
+
+    @cached_property
+    def _spread_uses(self) -> Callable[[_Place], list[tuple[Operand, list[_Place]]]]:
+        @lru_cache(maxsize=None)
+        def found(place: _Place) -> list[tuple[Operand, list[_Place]]]:
+            uses = [(o, [h for h in self.chain(place, o) if self._is_spread(h)]) for p, o, _ in self._uses if p is place]
+            return [(operand, holds) for operand, holds in uses if holds]
+
+        return found
 
     def _expand_loop(
         self, place: _Place, node: Loop, threads: list[_Thread], key: tuple[int, ...], loop: int
@@ -445,7 +524,7 @@ class Execution:
             elif kind == "enter":
                 self._enter(place, threads)
             if kind == "enter":
-                place.room = max(place.room, *(len(self.region(place, thread)) for thread in threads))
+                place.room = max(place.room, *(len(self._own(place, thread).region) for thread in threads))
         self._check_results()
         self._room()
         return self.found
@@ -461,10 +540,15 @@ class Execution:
     def _source(self, thread: _Thread, hold: _Place | None, tensor: str) -> _Store:
         if hold is None:
             return self.home[tensor]
-        store = thread.stores[hold.number]
-        if any(thread.position.get(d, 0) != at for d, at in store.at.items()):
+        visit = thread.stores[hold.number]
+        at = visit.at(thread)
+        if at not in visit.stores:
             raise Fault(f"{tensor} is kept at another position")
-        return store
+        return visit.stores[at]
+
+    def _own(self, hold: _Place, thread: _Thread) -> _Store:
+        visit = thread.stores[hold.number]
+        return visit.stores[visit.at(thread)]
 
     @cached_property
     def _ways(self) -> Callable[[_Place | None, str, bool], tuple[tuple[Level, ...], Way, str]]:
@@ -556,13 +640,13 @@ class Execution:
             return
         wanted = []
         for thread in threads:
-            for where in self.region(hold, thread):
+            for where in self._own(hold, thread).region:
                 if node.state:
                     where = (where[0], self._entry_version(hold, thread))
                 wanted.append((thread, where))
         lag = max((self._lag(reader, operand) for reader, operand, _ in self.uses(hold)), default=0)
         for thread, where, mask in self._inward(tensor, wanted, outer, node.memory, lag):
-            store = thread.stores[hold.number]
+            store = self._own(hold, thread)
             store.values[where] = _Value(mask, ())
             if node.state:
                 store.newest[where[0]] = where[1]  # type: ignore[assignment]
@@ -576,9 +660,9 @@ class Execution:
     def _begin_state(self, hold: _Place, threads: list[_Thread]) -> None:
         if hold.node.state:  # type: ignore[union-attr]
             for thread in threads:
-                store = thread.stores[hold.number]
+                store = self._own(hold, thread)
                 store.began = self._entry_version(hold, thread)
-                for where, _ in self.region(hold, thread):
+                for where, _ in self._own(hold, thread).region:
                     store.newest[where] = store.began
 
     def _same_run(self, value: _Value, hold: _Place, thread: _Thread) -> bool:
@@ -597,8 +681,8 @@ class Execution:
         self._begin_state(hold, threads)
         levels, way, memory = self._ways(outer, node.memory, False)
         for thread in threads:
-            store, source = thread.stores[hold.number], self._source(thread, outer, node.tensor)
-            for where in self.region(hold, thread):
+            store, source = self._own(hold, thread), self._source(thread, outer, node.tensor)
+            for where in self._own(hold, thread).region:
                 if node.state:
                     where = (where[0], store.began)
                     if store.began == -1:
@@ -631,28 +715,28 @@ class Execution:
         groups: dict[Any, list[tuple[_Thread, Coordinates]]] = {}
         seen: list[set[Any]] = [set() for _ in way]
         for thread in threads:
-            store, source = thread.stores[hold.number], self._source(thread, outer, tensor)
+            store, source = self._own(hold, thread), self._source(thread, outer, tensor)
             for where in store.fetched:
                 if where in source.values:
                     source.values[where].taken = False
             for where in sorted(store.dirty):
-                if node.state and where[1] != store.newest[where[0]]:
+                if node.state and where[1] != store.newest[where[0]] and not self.each_wanted(hold):
                     continue
                 for apart, found in zip(way, seen, strict=True):
                     found.add((id(source), where, *(thread.position.get(d, 0) for d in apart)))
                 kept = (id(source), where, *(thread.position.get(d, 0) for d in way[0]))
                 groups.setdefault(kept, []).append((thread, where))
                 rows[node.memory, tensor, "drain"] += 1
-        order = sorted(groups.values(), key=lambda group: not any(w in t.stores[hold.number].fetched for t, w in group))
+        order = sorted(groups.values(), key=lambda group: not any(w in self._own(hold, t).fetched for t, w in group))
         for group in order:
             mask, run = 0, None
             for thread, where in group:
-                value = thread.stores[hold.number].values[where]
+                value = self._own(hold, thread).values[where]
                 mask, run = self._sum(tensor, where, mask, value.mask), run or value.run
             thread, where = group[0]
             source = self._source(thread, outer, tensor)
             before = source.values.get(where)
-            fetched = any(where in t.stores[hold.number].fetched for t, where in group)
+            fetched = any(where in self._own(hold, t).fetched for t, where in group)
             if not node.state and not fetched and before is not None and self._same_run(before, hold, thread):
                 self._back(tensor, memory, levels)
                 rows[node.memory, tensor, "fill"] += 1
@@ -794,45 +878,48 @@ class Execution:
     # Room.
 
     def _room(self) -> None:
-        total: dict[str, int] = {}
-        for memory, late in self._profile(self.root).items():
-            total[memory] = self._epochs(late, 1)
-        self.found.bits = {m: n for m, n in total.items() if m != self.levels.home}
+        for memory, (late, run) in self._profile(self.root).items():
+            if memory != self.levels.home:
+                self.found.bits[memory] = self._epochs(late, 1) + run
 
     def _epochs(self, late: dict[int, int], trips: int) -> int:
-        """Most bits of a pipeline's epochs, given those of an iteration by how late."""
-        first, last = min(late), max(late)
-        if trips < last - first + 1:
+        """Most bits of what is kept from epoch to epoch of a pipeline, given those of an iteration by how late."""
+        if not late:
+            return 0
+        if trips < max(late) - min(late) + 1:
             self.found.short = True
-        ends = trips + last
-        return max(sum(late.get(epoch - i, 0) for i in range(trips)) for epoch in range(first, ends + 1))
+        return max(sum(late.get(first + i, 0) for i in range(trips)) for first in range(min(late) - trips, max(late) + 1))
 
-    def _profile(self, place: _Place) -> dict[str, dict[int, int]]:
-        """Bits in each memory by how late in the pipeline around."""
+    def _profile(self, place: _Place) -> dict[str, tuple[dict[int, int], int]]:
+        """Bits in each memory that one iteration keeps from epoch to epoch, by how late, and the most besides."""
         node = place.node
         parts = [self._profile(child) for child in place.below]
         if isinstance(node, Compute):
             return {}
         if isinstance(node, Loop) and node.over is None:
-            return {memory: {0: self._epochs(late, place.trips)} for memory, late in parts[0].items()}
+            return {memory: ({}, self._epochs(late, place.trips) + run) for memory, (late, run) in parts[0].items()}
         if isinstance(node, Late):
-            return {memory: {at + node.by: n for at, n in late.items()} for memory, late in parts[0].items()}
+            return {
+                memory: ({at + node.by: n for at, n in late.items()}, run) for memory, (late, run) in parts[0].items()
+            }
         if isinstance(node, Hold):
-            low, high = self.lateness(place)
-            own, copies = parts[0].setdefault(node.memory, {}), place.versions
+            (low, high), copies = self.lateness(place), place.versions
+            late, run = parts[0].get(node.memory, ({}, 0))
             timed = any(loop.node.over is None for loop in place.loops)  # type: ignore[union-attr]
             if high == low and (node.double or (self.levels[node.memory].double_buffered and timed)):
                 copies = max(copies, 2)
-            for at in range(low, high + 1):
-                bits = self.bits(node.tensor.removesuffix("'")) * place.room * copies
-                own[at] = own.get(at, 0) + bits
-            return parts[0]
-        found: dict[str, dict[int, int]] = {}
+            own = self.bits(node.tensor.removesuffix("'")) * place.room * copies
+            if high == low:
+                run += own
+            else:
+                late = {at: late.get(at, 0) + own * (low <= at <= high) for at in {*late, *range(low, high + 1)}}
+            return {**parts[0], node.memory: (late, run)}
+        found: dict[str, tuple[dict[int, int], int]] = {}
         for part in parts:
-            for memory, late in part.items():
-                into = found.setdefault(memory, {})
-                for at, n in late.items():
-                    into[at] = into.get(at, 0) + n if isinstance(node, Parallel) else max(into.get(at, 0), n)
+            for memory, (late, run) in part.items():
+                kept, most = found.get(memory, ({}, 0))
+                kept = {at: kept.get(at, 0) + late.get(at, 0) for at in {*kept, *late}}
+                found[memory] = kept, most + run if isinstance(node, Parallel) else max(most, run)
         return found
 
 
