@@ -270,6 +270,6 @@ def _flow(value: Any) -> str:
         return tag + "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_flow, value)) + "]"
-    if value == _LARGE or isinstance(value, str) and value.isidentifier():
+    if value == _LARGE or (isinstance(value, str) and value.isidentifier()):
         return str(value)
     return json.dumps(value)

@@ -83,10 +83,10 @@ class Asked:
         Raises:
             InputError: anything unusable, with what would be right.
         """
+        mapper, tree = self._mapped()
         cascade, machine = self._cascade(), self._machine()
         accounting = self.accounting or self.file.accounting or "published"
         workload, scalars = self._workload(cascade, machine, BACKENDS[machine.kind])
-        mapper, tree = self._mapped()
         return Request(
             cascade,
             machine,
@@ -121,11 +121,11 @@ class Asked:
 
     @property
     def _cascade_name(self) -> str:
-        return _name(self.cascade) or stated(self.file.cascade, "cascade", "--cascade")
+        return _name(self.cascade) or stated(self.file, "cascade", "--cascade")
 
     @property
     def _machine_name(self) -> str:
-        return _name(self.arch) or stated(self.file.machine, "machine", "--arch")
+        return _name(self.arch) or stated(self.file, "machine", "--arch")
 
     @property
     def _overrides(self) -> Sequence[str]:
@@ -156,7 +156,7 @@ class Asked:
         return replace(found, value_bytes=backend.value_bytes(machine)), tuple(scalars.items())
 
     def mapping_file(self, found: Evaluation, path: Path | None = None) -> str:
-        """Return the text of a file that holds the mapping of what this evaluation found, and all that it was asked for.
+        """Return the text of a file that holds the mapping that was found, and all that was asked for.
 
         Args:
             path: where it is to lie; the current folder if not given.
@@ -186,7 +186,7 @@ def _name(given: object) -> str:
 
 
 def _with_file(spec: WorkloadSpec, file: MappingFile, cascade: Cascade) -> Workload:
-    """Return the workload: sizes of single ranks replace those of a mapping's file, any other description all of them."""
+    """Return the workload: sizes of single ranks replace those of a mapping's file, other descriptions all of them."""
     own = file.workload
     if own is None or not spec.given.keys() <= {"sizes", "batch", "heads"}:
         return workload_from(spec, cascade)
@@ -224,8 +224,8 @@ def evaluate(
         causal: whether queries see only the keys up to their own; for attention on a CPU or a GPU.
         dtype: type of the values, whose width must be the machine's.
         described: the fields of a ``WorkloadSpec``: ``model``, ``hf_config``, ``seq_len``, ``kv_len``, ``batch``,
-            ``heads``, ``head_dim``, ``value_dim`` and ``sizes``; on a GPU sizes may also be values of scalar inputs that
-            masks depend on, such as the width of a window, which otherwise bounds nothing.
+            ``heads``, ``head_dim``, ``value_dim`` and ``sizes``; on a GPU sizes may also be values of scalar inputs
+            that masks depend on, such as the width of a window, which otherwise bounds nothing.
 
     Raises:
         InputError: anything unusable, with what would be right.

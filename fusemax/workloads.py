@@ -14,7 +14,7 @@ from einsum_cascades.models import Model, load_model, model_from_hf_config
 from einsum_cascades.not_a_rank import not_a_rank
 from einsum_cascades.sizes import as_size, as_sizes
 from einsum_cascades.workload import Workload
-from fusemax.workload_spec import Count, WorkloadSpec
+from fusemax.workload_spec import WorkloadSpec
 
 RANK_OF: Final = {"head_dim": "E", "value_dim": "F", "kv_len": "M", "seq_len": "P"}
 """The rank of an attention cascade that each argument sizes."""

@@ -208,7 +208,9 @@ def _energy(found: dict[str, Any]) -> Table:
     for part, joules in found["energy_parts_j"].items():
         if joules:
             registers = f"{ARRAYS.get(part, part)} registers" if part in (found["utilization"] or {}) else ""
-            view.add_row(registers or part.replace("_", " "), quantity(joules, "J"), percent(joules / found["energy_j"]))
+            view.add_row(
+                registers or part.replace("_", " "), quantity(joules, "J"), percent(joules / found["energy_j"])
+            )
     return view
 
 

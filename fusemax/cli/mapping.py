@@ -24,7 +24,9 @@ def mapping(
     check: Annotated[bool, typer.Option("--check", help="Check it, and print its counts.")] = False,
     accelforge: Annotated[
         Path | None,
-        typer.Option("--accelforge", metavar="DIR", help="Write workload, machine and mapping as AccelForge reads them."),
+        typer.Option(
+            "--accelforge", metavar="DIR", help="Write workload, machine and mapping as AccelForge reads them."
+        ),
     ] = None,
     cascade: options.OptionalCascade = None,
     arch: options.OptionalArch = None,

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 import fusemax
 from einsum_cascades.load import load_cascade
+from fusemax.catalogue import DESCRIPTIONS
 from fusemax.cli import app, completion, completion_values
 from fusemax.evaluation import DTYPE_BITS
 from fusemax.studies import study_names
-from fusemax.catalogue import DESCRIPTIONS
 from fusemax.sweep.names import COSTS
 from fusemax.workloads import settable_ranks
 from hw_models.accounting import ACCOUNTINGS
@@ -72,7 +72,7 @@ def pressed(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[st
         ("fusemax rewrite softmax-matmul --rank M", ["M"]),
         (
             "fusemax evaluate --arch fusemax-cloud --set-arch global_buffer.b",
-            ["global_buffer.bytes=", "global_buffer.banks="],
+            ["global_buffer.bytes=", "global_buffer.bandwidth_bytes_per_s=", "global_buffer.banks="],
         ),
         ("fusemax evaluate --arch h100 --set-arch hbm.", ["hbm.bytes=", "hbm.bytes_per_s=", "hbm.latency_s="]),
         ("fusemax evaluate --arch cpu --set-arch levels.L1.b", ["levels.L1.bytes="]),
@@ -108,7 +108,9 @@ def test_the_keys_offered_are_those_that_there_are(monkeypatch: pytest.MonkeyPat
     assert list(completion_values.COLUMNS) == [*(name for name in COSTS if name != "status"), "status"]
     for machine in architecture_names():
         file = read_machine_file(machine)
-        offered = {key.rstrip("=") for key in pressed(f"fusemax evaluate --arch {machine} --set-arch ", ROOT, monkeypatch)}
+        offered = {
+            key.rstrip("=") for key in pressed(f"fusemax evaluate --arch {machine} --set-arch ", ROOT, monkeypatch)
+        }
         known = {key for key in kind_of(file).keys(file) if key not in DESCRIPTIONS and not key.endswith(".in")}
         assert offered <= known
         assert len(offered) > 15

@@ -84,7 +84,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             [*EVALUATE, *WORKLOAD, "--arch", "casc.yaml"],
             "expected an architecture, but this describes a cascade",
-            "an architecture has the keys array_2d",
+            "an architecture has the keys nodes",
         ),
         # what-ifs
         (
@@ -133,7 +133,7 @@ def test_a_mistake_is_answered(arguments: list[str], message: str, hint: str) ->
     ("arguments", "hint"),
     [
         (["analyse", "attention-3-pass"], "Did you mean 'analyze'?"),
-        (["evaluate", *WORKLOAD], "Missing option '--cascade'"),
+        (["evaluate", *WORKLOAD], "the cascade is missing"),
         ([*EVALUATE, "--seqlen", "64"], "--seq-len"),
         ([*EVALUATE, "--seq-len", "64KiB"], "a whole number from 1 to 2^50 is expected"),
         (["cascades", "attention-1-pass", "--format", "svg"], "'latex'"),

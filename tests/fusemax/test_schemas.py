@@ -39,12 +39,16 @@ def tree(path: Path) -> Any:
     return parse_yaml(path.read_text(encoding="utf-8"), path.name).plain()
 
 
-def misspelt(node: dict[str, Any], *, deep: bool) -> list[dict[str, Any]]:
-    """The tree with one of its keys misspelt, for each key."""
-    found = [{(f"{k}x" if k == key else k): v for k, v in node.items()} for key in node]
+OWN_NAMES = ("nodes", "dimensions", "bits")
+"""Parts of a file whose keys are names of its own."""
+
+
+def misspelt(node: dict[str, Any], *, deep: bool, own: bool = False) -> list[dict[str, Any]]:
+    """The tree with one of its keys misspelt, for each key that is no name of its own."""
+    found = [] if own else [{(f"{k}x" if k == key else k): v for k, v in node.items()} for key in node]
     for key, inner in node.items():
         if deep and isinstance(inner, dict):
-            found += [{**node, key: other} for other in misspelt(inner, deep=True)]
+            found += [{**node, key: other} for other in misspelt(inner, deep=True, own=key in OWN_NAMES)]
     return found
 
 
