@@ -150,11 +150,10 @@ class Plan:
         assert isinstance(site.node, Compute)
         steps = self.space.steps
         if site.node.einsum not in steps:
-            guess = nearest(site.node.einsum, steps)
             raise InputError(
                 f"'{site.node.einsum}' is no Einsum of {self.space.cascade.name}",
                 location=site.node.location,
-                hint=f"did you mean {guess}?" if guess else "its Einsums are " + ", ".join(steps),
+                hint=nearest(site.node.einsum, steps),
             )
         return steps[site.node.einsum]
 

@@ -173,9 +173,7 @@ def _read(text: str, source: str, first_line: int, first_column: int) -> Iterato
         if "\t" in body:
             raise here.fault("a tab stands in this line", "indent with spaces")
         if here.word not in _WORDS:
-            guess = nearest(here.word, _WORDS)
-            hint = f"did you mean '{guess}'?" if guess else "a line begins with one of " + ", ".join(_WORDS)
-            raise here.fault(f"'{here.word}' is no node", hint, width=len(here.word))
+            raise here.fault(f"'{here.word}' is no node", nearest(here.word, _WORDS), width=len(here.word))
         if here.indent > 2 * MOST_DEPTH * len(_INDENT):
             raise here.fault("nodes are nested too deeply")
         yield here
