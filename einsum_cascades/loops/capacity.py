@@ -2,6 +2,8 @@
 
     live(hold) = its region + live(body)      live(seq, pipe) = the most of a child      live(par) = the sum of them
 
+and copies that late stages of earlier iterations still use live beside all that the loop around them runs.
+
 A region is what the ranges select where tiles are largest, which they are first, so one evaluation gives the peak. A
 hold between a pipeline and its loop is held in as many copies as its users differ in lateness, plus one; one that is
 refilled while it is used, twice; a state whose earlier value is wanted after the new one is made, once more; a hold in
@@ -15,8 +17,8 @@ from collections.abc import Callable
 from einsum_cascades.loops.arith import Number, most
 from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.sites import Plan, Site
-from einsum_cascades.loops.space import PRIME
-from einsum_cascades.loops.tree import Compute, Hold, Node, Parallel, children
+from einsum_cascades.loops.space import PRIME, Operand
+from einsum_cascades.loops.tree import Compute, Hold, Loop, Node, Parallel, children
 
 Bits = Callable[[str], Number]
 """Bits of a value of a tensor, by its name."""
@@ -54,10 +56,7 @@ def room(plan: Plan, hold: Site, measure: Measure | None = None) -> Number:
 
 def copies(plan: Plan, hold: Site) -> int:
     """Return how many tiles of a hold live at a time."""
-    node = _hold(hold)
-    uses = plan.touched(hold)
-    late = [_lateness(hold, site) for site, _, _ in uses]
-    found = max(late, default=0) - min(late, default=0) + 1
+    node, found = _hold(hold), crossing(plan, hold) + 1
     if node.state:
         found = max(found, _versions(hold, plan))
     if node.double or (plan.levels[node.memory].double_buffered and hold.time_loops):
@@ -65,50 +64,81 @@ def copies(plan: Plan, hold: Site) -> int:
     return found
 
 
-def _lateness(hold: Site, user: Site) -> int:
-    depth = len(hold.path)
+def crossing(plan: Plan, hold: Site) -> int:
+    """Return from how many earlier iterations of the loop around it tiles of a hold are left, for late stages."""
+    depth = len(hold.time_loops)
+    late = [_lateness(site, depth, hold.path) for site, _, _ in plan.touched(hold)]
+    return max(late, default=0) - min(late, default=0)
+
+
+def _lateness(site: Site, depth: int, below: tuple[int, ...] = ()) -> int:
+    """By how many iterations a site is late in the pipelines below a node that so many loops in time are around."""
     return sum(
         stage.late
-        for stage in user.stages
-        if stage.pipeline[:depth] == hold.path and len(stage.pipeline) >= depth and stage.loops <= len(hold.loops)
+        for stage in site.stages
+        if stage.pipeline[: len(below)] == below and sum(x.over is None for x in site.loops[: stage.loops]) == depth
     )
 
 
 def _versions(hold: Site, plan: Plan) -> int:
-    """How many iterations' values of a state are wanted at a time: two where the old one is read after the new is made."""
+    """How many iterations' values of a state live at a time: what is read after the next is made lives longer."""
     uses = plan.touched(hold)
-    made = min((site.number for site, _, writes in uses if writes), default=None)
-    old = [
-        site.number
-        for site, operand, _ in uses
-        if operand.carried and plan.chain(site, operand) and plan.chain(site, operand)[-1] is hold
-    ]
-    return 2 if made is not None and any(number > made for number in old) else 1
+    along = plan.carried_along(_hold(hold).tensor)
+    inside = [_next(hold, plan, site, operand) for site, operand, _ in uses]
+    made = [(site, way) for (site, _, writes), way in zip(uses, inside, strict=True) if writes]
+    found = 1
+    for (site, operand, writes), way in zip(uses, inside, strict=True):
+        if writes or not along & {plan.space.whole(r) for r in operand.ranks}:
+            continue
+        for maker, out in made:
+            depth = max((i for i, loop in enumerate(maker.time_loops, 1) if loop.rank in along), default=0)
+            ahead = _of(way, plan, depth, min) - _of(out, plan, depth, max) + operand.carried
+            found = max(found, ahead + (out.ends < way.number))
+    return found
+
+
+def _next(hold: Site, plan: Plan, site: Site, operand: Operand) -> Site:
+    """The hold that a state's values are fetched into next on their way to a compute, or the compute."""
+    return next((h for h in plan.chain(site, operand) if hold.encloses(h)), site)
+
+
+def _of(place: Site, plan: Plan, depth: int, most_of: Callable[[list[int]], int]) -> int:
+    sites = [site for site, _, _ in plan.touched(place)] if isinstance(place.node, Hold) else [place]
+    return most_of([_lateness(site, depth) for site in sites])
 
 
 class _Live:
     def __init__(self, plan: Plan, memory: str, rooms: dict[int, Number]) -> None:
-        self.memory, self.rooms = memory, rooms
+        self.plan, self.memory, self.rooms = plan, memory, rooms
         self.numbers = iter(plan.sites)
 
     def of(self, node: Node) -> Number:
         """Return what a subtree holds at most; nodes are visited in tree order, as sites are numbered."""
+        inside, left = self._parts(node)
+        return inside + left
+
+    def _parts(self, node: Node) -> tuple[Number, Number]:
+        """What a subtree holds at most, without and with what earlier iterations of the loop around leave in it."""
         if isinstance(node, Hold | Compute):
             site = next(self.numbers)
             if isinstance(node, Compute):
-                return 0
-            own = self.rooms[site.number] if node.memory == self.memory else 0
-            return own + self.of(node.body)
-        parts = [self.of(child) for child in children(node)]
-        if isinstance(node, Parallel):
-            total: Number = 0
-            for part in parts:
-                total = total + part
-            return total
-        found = parts[0]
-        for part in parts[1:]:
-            found = most(found, part)
-        return found
+                return 0, 0
+            inside, left = self._parts(node.body)
+            if node.memory != self.memory:
+                return inside, left
+            room, earlier = self.rooms[site.number], crossing(self.plan, site)
+            if earlier == 0:
+                return inside + room, left
+            one = room // copies(self.plan, site)
+            return inside + room - earlier * one, left + earlier * one
+        parts = [self._parts(child) for child in children(node)]
+        if isinstance(node, Loop) and node.over is None:
+            return parts[0][0] + parts[0][1], 0
+        found, left = parts[0]
+        for inside, earlier in parts[1:]:
+            found = found + inside if isinstance(node, Parallel) else most(found, inside)
+            left = left + earlier
+        return found, left
 
 
 def _hold(site: Site) -> Hold:

@@ -19,7 +19,7 @@ from einsum_cascades.loops.levels import Levels
 from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.reads import Reads, several
 from einsum_cascades.loops.sites import Plan, Site
-from einsum_cascades.loops.space import Step
+from einsum_cascades.loops.space import PRIME, Step
 from einsum_cascades.loops.tree import (
     Compute,
     Hold,
@@ -122,6 +122,7 @@ class _Rules:
         self._instances(site, node.memory)
         if node.state and not self.plan.carried_along(node.tensor):
             raise wrong(node, f"{node.tensor} is no state: nothing carries it along an iterative rank")
+        self._versions(site, node)
         loops = self.plan.partial(site)
         if loops and self.plan.outer(site) is None and node.tensor not in self.plan.at_home:
             raise wrong(
@@ -138,6 +139,27 @@ class _Rules:
                     "give all its uses the same spatial loops, or keep it in a memory that they share",
                 )
             self._in_one_piece(site, user)
+
+    def _versions(self, site: Site, node: Hold) -> None:
+        """What a hold keeps is there when it is entered, and made when it is left."""
+        outer = self.plan.outer(site)
+        if node.state and outer is not None and isinstance(outer.node, Hold) and not outer.node.state:
+            raise wrong(node, f"a state hands on its newest value, and the hold of {node.tensor} around it keeps others")
+        for user, _, writes in self.plan.users[node.tensor.removesuffix(PRIME)]:
+            if not (writes and site.encloses(user)):
+                continue
+            for place, loop in enumerate(user.loops):
+                inside = place >= len(site.loops)
+                if inside and node.tensor.endswith(PRIME) and self.plan.goes_on(user, loop) and several(self.space, user, place):
+                    raise wrong(
+                        node, f"'for {loop.rank} step {loop.tile}' inside makes what this hold keeps", "move it into that loop"
+                    )
+                if not inside and loop.rank in user.last - site.last and several(self.space, user, place):
+                    raise wrong(
+                        node,
+                        f"{node.tensor} is made in the last turn of 'for {loop.rank}' alone, and kept in each",
+                        f"move this hold out of that loop, or below 'last {loop.rank}'",
+                    )
 
     def _in_one_piece(self, hold: Site, user: Site) -> None:
         """What a hold keeps in each of its instances is one tile of each rank."""
