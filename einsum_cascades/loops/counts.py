@@ -125,8 +125,6 @@ class _Counting:
             return self._inward(site, tensor, place, site.node.memory, passing)
         if not plan.wanted_outside(site):
             return []
-        if site.node.state and plan.every_iteration(site):
-            operand = next(o for _, o, writes in plan.touched(site) if writes)
         return self._outward(site, operand, outer)
 
     def compute(self, site: Site) -> list[Row]:
@@ -172,8 +170,11 @@ class _Counting:
         passing = self._results(site, operand)
         visits = passing(_together(served, 0))
         begun = self._beginnings(outer, site, operand)
-        rows = [Row(place, tensor, "update", visits, number, begun, -1 if outer is None else outer.number)]
         back = visits - begun
+        if isinstance(site.node, Hold) and site.node.state and self.plan.every_iteration(site):
+            passing = self._results(site, next(o for _, o, writes in self.plan.touched(site) if writes))
+            visits = begun = passing(_together(served, 0))
+        rows = [Row(place, tensor, "update", visits, number, begun, -1 if outer is None else outer.number)]
         rows.append(Row(place, tensor, "read", back, number))
         for step, level in enumerate(way):
             out, into = passing(_together(served, step + 1)), passing(_together(served, step))

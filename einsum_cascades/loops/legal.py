@@ -13,13 +13,13 @@
 from __future__ import annotations
 
 from einsum_cascades.errors import InputError, unknown
-from einsum_cascades.loops.arith import Number, everywhere, steps
+from einsum_cascades.loops.arith import Number, everywhere, least, steps
 from einsum_cascades.loops.faults import place_of, wrong
 from einsum_cascades.loops.levels import Levels
 from einsum_cascades.loops.measure import Measure
-from einsum_cascades.loops.reads import Reads
+from einsum_cascades.loops.reads import Reads, several
 from einsum_cascades.loops.sites import Plan, Site
-from einsum_cascades.loops.space import Step
+from einsum_cascades.loops.space import PRIME, Step
 from einsum_cascades.loops.tree import (
     Compute,
     Hold,
@@ -122,6 +122,7 @@ class _Rules:
         self._instances(site, node.memory)
         if node.state and not self.plan.carried_along(node.tensor):
             raise wrong(node, f"{node.tensor} is no state: nothing carries it along an iterative rank")
+        self._versions(site, node)
         loops = self.plan.partial(site)
         if loops and self.plan.outer(site) is None and node.tensor not in self.plan.at_home:
             raise wrong(
@@ -137,6 +138,41 @@ class _Rules:
                     f"{node.tensor} lies over the instances of {node.memory} in another way than here",
                     "give all its uses the same spatial loops, or keep it in a memory that they share",
                 )
+            self._in_one_piece(site, user)
+
+    def _versions(self, site: Site, node: Hold) -> None:
+        """What a hold keeps is there when it is entered, and made when it is left."""
+        outer = self.plan.outer(site)
+        if node.state and outer is not None and isinstance(outer.node, Hold) and not outer.node.state:
+            raise wrong(node, f"a state hands on its newest value, and the hold of {node.tensor} around it keeps others")
+        for user, _, writes in self.plan.users[node.tensor.removesuffix(PRIME)]:
+            if not (writes and site.encloses(user)):
+                continue
+            for place, loop in enumerate(user.loops):
+                inside = place >= len(site.loops)
+                if inside and node.tensor.endswith(PRIME) and self.plan.goes_on(user, loop) and several(self.space, user, place):
+                    raise wrong(
+                        node, f"'for {loop.rank} step {loop.tile}' inside makes what this hold keeps", "move it into that loop"
+                    )
+                if not inside and loop.rank in user.last - site.last and several(self.space, user, place):
+                    raise wrong(
+                        node,
+                        f"{node.tensor} is made in the last turn of 'for {loop.rank}' alone, and kept in each",
+                        f"move this hold out of that loop, or below 'last {loop.rank}'",
+                    )
+
+    def _in_one_piece(self, hold: Site, user: Site) -> None:
+        """What a hold keeps in each of its instances is one tile of each rank."""
+        spread = self.plan.spread(hold, user)
+        for place, loop in enumerate(user.loops[len(hold.loops) :], len(hold.loops)):
+            if any(loop is x for x in spread) or not several(self.space, user, place):
+                continue
+            if any(x.rank == loop.rank for x in user.loops[place + 1 :] if any(x is y for y in spread)):
+                raise wrong(
+                    loop,
+                    f"each instance of {hold.unit} would keep a piece of {hold.node.tensor} for each turn of this loop",  # type: ignore[union-attr]
+                    "move that hold into this loop, or the spatial loop out of it",
+                )
 
     def compute(self, site: Site) -> None:
         node, step = site.node, self.plan.step(site)
@@ -148,6 +184,14 @@ class _Rules:
                 raise wrong(
                     loop,
                     f"{step.name} has no rank {loop.rank}: each position would compute the same",
+                    f"move 'compute {step.name}' out of this loop",
+                )
+        for place, loop in enumerate(site.loops):
+            length = self.measure.length(grains.get(loop.rank, ()))
+            if not everywhere(loop.tile >= length) and several(self.space, site, place):
+                raise wrong(
+                    loop,
+                    f"{step.name} has one point for {length} of {loop.rank}: turns of this loop would compute it again",
                     f"move 'compute {step.name}' out of this loop",
                 )
         for operand in (*step.inputs, step.output):
@@ -162,15 +206,17 @@ class _Rules:
         return bool(self.plan.carried_along(step.output.tensor))
 
     def _whole_grains(self, site: Site, rank: str, grain: tuple[str, ...]) -> None:
+        """Tiles are whole grains, or within one."""
         length = self.measure.length(grain)
+        left = self.space.sizes[rank]
         for loop in site.loops:
-            if loop.rank == rank and grain:
-                if everywhere(loop.tile <= length):
-                    continue
-                if not everywhere(loop.tile % length == 0):
-                    raise wrong(
-                        loop, f"tiles of {loop.tile} cut parts of {length} points of {rank} apart", "take a multiple"
-                    )
+            if loop.rank != rank or not grain:
+                continue
+            if not everywhere((loop.tile % length == 0) | (loop.tile < length) & ((left <= length) | (length % loop.tile == 0))):
+                raise wrong(
+                    loop, f"tiles of {loop.tile} cut parts of {length} points of {rank} apart", "take a multiple"
+                )
+            left = least(left, loop.tile)
 
     def _one_by_one(self, site: Site, step: Step) -> None:
         """Iterations that hand values on are tiles of their own."""

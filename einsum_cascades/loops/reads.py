@@ -16,7 +16,7 @@ from einsum_cascades.loops.arith import everywhere, steps
 from einsum_cascades.loops.faults import wrong
 from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.sites import Plan, Site
-from einsum_cascades.loops.space import Operand
+from einsum_cascades.loops.space import Operand, Space
 from einsum_cascades.loops.tree import Hold, Loop
 from einsum_cascades.loops.turns import first
 
@@ -46,10 +46,10 @@ class Reads:
         """Check that what a compute adds to, iteration after iteration, is not begun anew in between."""
         step, tensor = self.plan.step(maker), self.plan.step(maker).output.tensor
         for place, loop in enumerate(maker.loops):
-            if not self.plan.goes_on(maker, loop) or not self._turns(maker, place):
+            if not self.plan.goes_on(maker, loop) or not several(self.space, maker, place):
                 continue
             for within, other in enumerate(maker.loops[place + 1 :], place + 1):
-                if other.rank not in self._own(maker) and self._turns(maker, within):
+                if other.rank not in self._own(maker) and several(self.space, maker, within):
                     raise wrong(
                         other,
                         f"{step.name} has no rank {other.rank}: each turn of this loop would begin anew what the turns of "
@@ -65,12 +65,6 @@ class Reads:
                             f"{step.name} runs twice in 'for {loop.rank} step {loop.tile}', and each begins {tensor} anew",
                             f"keep {tensor} in a hold of its own around each, outside of that loop",
                         )
-
-    def _turns(self, site: Site, place: int) -> bool:
-        """Whether a loop around a site has several iterations."""
-        loop = site.loops[place]
-        around = [x.tile for x in site.loops[:place] if x.rank == loop.rank]
-        return not everywhere(steps(first(self.space.sizes[loop.rank], around), loop.tile) == 1)
 
     def _own(self, site: Site) -> set[str]:
         return {"instances", *(self.space.whole(r) for r in self.plan.step(site).ranks)}
@@ -173,7 +167,7 @@ class Reads:
             return
         ranks = self.plan.carried_along(operand.tensor)
         kept = [h for h in self.plan.chain(reader, operand) if isinstance(h.node, Hold) and h.node.tensor == operand.tensor]
-        if source is None or any(loop.rank in ranks and self._turns(kept[0], i) for i, loop in enumerate(kept[0].loops)):
+        if source is None or any(loop.rank in ranks and several(self.space, kept[0], i) for i, loop in enumerate(kept[0].loops)):
             raise wrong(
                 reader.node,
                 f"{self.plan.step(reader).name} reads {operand.tensor} of an earlier iteration, which nothing keeps",
@@ -196,6 +190,13 @@ class Reads:
             f"'for {loop.rank} step {loop.tile}' runs around both",
             "move the reader out of that loop" + (f", or below 'last {loop.rank}'" if loop.over is None else ""),
         )
+
+
+def several(space: Space, site: Site, place: int) -> bool:
+    """Whether a loop around a site has several iterations."""
+    loop = site.loops[place]
+    around = [x.tile for x in site.loops[:place] if x.rank == loop.rank]
+    return not everywhere(steps(first(space.sizes[loop.rank], around), loop.tile) == 1)
 
 
 def _common_loops(a: Site, b: Site) -> tuple[Loop, ...]:
