@@ -84,9 +84,7 @@ def crossing(plan: Plan, hold: Site, place: Site | None = None) -> int:
     spans = [(hold, hold)]
     if place is not None and place.encloses(hold):
         spans = [(place, hold), (place, place)]
-    late = [
-        _lateness(site, len(outer.time_loops), outer.path) for outer, h in spans for site, _, _ in plan.touched(h)
-    ]
+    late = [_lateness(site, len(outer.time_loops), outer.path) for outer, h in spans for site, _, _ in plan.touched(h)]
     return max(late, default=0) - min(late, default=0)
 
 

@@ -29,7 +29,7 @@ from einsum_cascades.loops.levels import Level
 from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.sites import Plan, Site
 from einsum_cascades.loops.space import Operand
-from einsum_cascades.loops.tree import Compute, Hold
+from einsum_cascades.loops.tree import Compute, Hold, parts_of
 
 Action = Literal["read", "fill", "update", "drain", "sent", "delivered", "spilled read", "spilled write"]
 
@@ -194,12 +194,15 @@ class _Counting:
         space = self.plan.space
         makers = [self.plan.step(s) for s, _, writes in self.plan.users[tensor] if writes]
         known = {space.whole(r) for step in makers for r in step.ranks} | {"instances"}
-        return frozenset(loop.rank for loop in self.plan.loops(site)) - known - site.last
+        around = {loop.rank for loop in self.plan.loops(site)}
+        return frozenset(rank for rank in around - site.last if known.isdisjoint(parts_of(rank)))
 
     def _beginnings(self, outer: Site | None, site: Site, operand: Operand) -> Number:
         """Return how many of the visits from a site to a hold (or home) find nothing there."""
         foreign = self._foreign(operand.tensor, site)
-        again = self.measure.passing([loop for loop in self.plan.loops(site) if loop.rank in foreign], None, last=site.last)
+        again = self.measure.passing(
+            [loop for loop in self.plan.loops(site) if loop.rank in foreign], None, last=site.last
+        )
         if outer is None:
             own = self.measure.passing((), operand.ranks, last=site.last)
         else:
@@ -244,7 +247,12 @@ class _Passing:
     def __call__(self, shared: frozenset[str]) -> Number:
         site = self.site
         return self.measure.passing(
-            self.measure.plan.loops(site), self.ranks, shared=shared, walked=self.walked, last=site.last, without=self.without
+            self.measure.plan.loops(site),
+            self.ranks,
+            shared=shared,
+            walked=self.walked,
+            last=site.last,
+            without=self.without,
         )
 
 

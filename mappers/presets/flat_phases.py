@@ -212,9 +212,7 @@ class Phases:
     def between(self, segment: Segment) -> tuple[str, ...]:
         """Return the tensors that one phase of a segment leaves to a later one, and nothing else reads."""
         made, used = self.made_in(segment), self.used_in(segment)
-        return tuple(
-            t for t in made if set(used[t]) - {made[t]} and not self.wanted_later(t, segment)
-        )
+        return tuple(t for t in made if set(used[t]) - {made[t]} and not self.wanted_later(t, segment))
 
     def ranks_of(self, tensor: str) -> tuple[str, ...]:
         """Return the whole ranks of a tensor."""

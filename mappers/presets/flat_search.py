@@ -349,7 +349,9 @@ class Search:
             size = int(self.phases.space.sizes[self.segment.column])
             trips = np.asarray(-(-size // self.fused[at]), float)
             whole = float(self.phases.problem.sizes["instances"]) * trips
-            trips = np.where(trips > 1, trips, whole)  # without a loop over columns, tiles of instances follow one another
+            trips = np.where(
+                trips > 1, trips, whole
+            )  # without a loop over columns, tiles of instances follow one another
             busy = busy + (sum(by_array.values()) - busy) / trips
         rates = [rate for rate in machine.root.rates if rate is not None]
         moved = np.asarray(bits, float) / 8 / min(rates) if rates else 0.0
@@ -419,7 +421,9 @@ class Search:
         free = self._free(counted, base)
         found: list[Option] = []
         for one in counted.layouts:
-            partial: list[tuple[int, int, tuple[tuple[str, str], ...]]] = [(int(self._fixed(one, counted, base)[at]), 0, ())]
+            partial: list[tuple[int, int, tuple[tuple[str, str], ...]]] = [
+                (int(self._fixed(one, counted, base)[at]), 0, ())
+            ]
             for tensor in free:
                 grown = []
                 for bits, room, place in partial:
@@ -473,7 +477,12 @@ def _home_bits(activity: Activity, tensor: str | None = None, without: Collectio
     home = activity.machine.root.name
     found: Any = 0
     for row in activity.rows:
-        if row.node == home and row.action in ("read", "fill", "update", "drain") and tensor in (None, row.tensor) and row.tensor not in without:
+        if (
+            row.node == home
+            and row.action in ("read", "fill", "update", "drain")
+            and tensor in (None, row.tensor)
+            and row.tensor not in without
+        ):
             found = found + row.count * activity.bits(row.tensor)
     return found
 
