@@ -24,42 +24,56 @@ Bits = Callable[[str], Number]
 """Bits of a value of a tensor, by its name."""
 
 
-def live_bits(plan: Plan, bits: Bits, only: str | None = None) -> dict[str, Number]:
+def live_bits(plan: Plan, bits: Bits, only: str | None = None, *, in_copies: bool = True) -> dict[str, Number]:
     """Return the most bits that one instance of each memory holds at a time; the outermost memory is left out.
 
     Args:
         only: the one memory that is asked for.
+        in_copies: whether what crosses a pipeline's stages takes room for each iteration that is under way.
     """
     measure = Measure(plan)
     memories = dict.fromkeys(_hold(h).memory for h in plan.holds if only in (None, _hold(h).memory))
     memories.pop(plan.levels.home, None)
     rooms = {
-        hold.number: room(plan, hold, measure) * bits(_hold(hold).tensor.removesuffix(PRIME))
+        hold.number: room(plan, hold, measure, in_copies=in_copies) * bits(_hold(hold).tensor.removesuffix(PRIME))
         for hold in plan.holds
         if _hold(hold).memory in memories
     }
     return {memory: _Live(plan, memory, rooms).of(plan.tree.body) for memory in memories}
 
 
-def room(plan: Plan, hold: Site, measure: Measure | None = None) -> Number:
+def room(plan: Plan, hold: Site, measure: Measure | None = None, *, in_copies: bool = True) -> Number:
     """Return the values that a hold takes room for, copies included."""
     node, measure = _hold(hold), measure or Measure(plan)
-    values = measure.region(hold, plan.operand_of(hold).ranks) * copies(plan, hold)
+    other = _gives_place(plan, hold)
+    values = measure.region(hold, plan.operand_of(hold).ranks) * copies(plan, hold, other, in_copies=in_copies)
     if node.part != 1:
         values = -(-values * node.part.numerator // node.part.denominator)
-    if node.place is not None:
-        other = next((h for h in reversed(plan.holds) if _hold(h).tensor == node.place and h.number != hold.number), None)
-        if other is not None:
-            values = most(values - room(plan, other, measure), 0)
+    if other is not None:
+        values = most(values - room(plan, other, measure, in_copies=in_copies), 0)
     return values
 
 
-def copies(plan: Plan, hold: Site) -> int:
-    """Return how many tiles of a hold live at a time."""
+def _gives_place(plan: Plan, hold: Site) -> Site | None:
+    """The hold whose room another one takes: of those around it the innermost."""
     node = _hold(hold)
-    uses = plan.touched(hold)
-    late = [_lateness(hold, site) for site, _, _ in uses]
-    found = max(late, default=0) - min(late, default=0) + 1
+    same = [h for h in plan.holds if _hold(h).tensor == node.place and _hold(h).memory == node.memory]
+    around = [h for h in same if h.encloses(hold)] or same
+    return around[-1] if around else None
+
+
+def copies(plan: Plan, hold: Site, place: Site | None = None, *, in_copies: bool = True) -> int:
+    """Return how many tiles of a hold live at a time.
+
+    Args:
+        place: the hold whose room it takes: from the first use of that one until its own last use both are one tile.
+        in_copies: whether a pipeline's iterations under way take room each.
+    """
+    node = _hold(hold)
+    late = [_lateness(hold, site) for site, _, _ in plan.touched(hold)]
+    if place is not None and place.encloses(hold):
+        late = [_lateness(place, site) for h in (hold, place) for site, _, _ in plan.touched(h)]
+    found = max(late, default=0) - min(late, default=0) + 1 if in_copies else 1
     if node.state:
         found = max(found, _versions(hold, plan))
     if node.double or (plan.levels[node.memory].double_buffered and hold.time_loops):
@@ -68,6 +82,7 @@ def copies(plan: Plan, hold: Site) -> int:
 
 
 def _lateness(hold: Site, user: Site) -> int:
+    """How many iterations after the first part of the pipelines that it spans a use of a hold is."""
     depth = len(hold.path)
     return sum(
         stage.late

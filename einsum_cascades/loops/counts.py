@@ -44,7 +44,8 @@ class Row(NamedTuple):
             a ``spilled`` access is one to a part that is not kept, which is made further out instead.
         count: values.
         site: number of the hold or compute that causes it.
-        begun, hold: of updates, how many values begin there, and the number of the hold there is (-1: it is home).
+        begun, hold: of updates, how many values begin there, parts that are not kept included, and the number of the hold
+            there is (-1: it is home).
     """
 
     node: str
@@ -281,7 +282,7 @@ def _placed(rows: list[Row], plan: Plan) -> Iterator[Row]:
         if row.site == hold.number and row.node != _hold(hold).memory:
             yield row._replace(count=kept)
             continue
-        yield row._replace(count=kept, begun=_scaled(row.begun, hold))
+        yield row._replace(count=kept)
         if row.action != "drain":
             yield row._replace(
                 action="spilled read" if row.action == "read" else "spilled write", count=rest, begun=0, hold=-1

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from einsum_cascades.loops.arith import Number, everywhere, steps
 from einsum_cascades.loops.sites import Plan, Site
-from einsum_cascades.loops.tree import INSTANCES, Loop
+from einsum_cascades.loops.tree import INSTANCES, ONCE, Loop
 from einsum_cascades.loops.turns import Cut, first, turns
 
 Grain: TypeAlias = tuple[str, ...]
@@ -71,10 +71,10 @@ class Measure:
         self, rank: str, loops: Sequence[Loop], grain: Grain | None, point: Grain | None, shared: Collection[str]
     ) -> Key | None:
         """Evaluate the turns of one rank, once for loops of the same tiles, and return by what they are known."""
-        if grain == () or (point == () and grain is None and not any(loop.over in shared for loop in loops)):
+        if grain == () or (point == () and grain is None and not any(_together(loop, shared) for loop in loops)):
             self._turns.setdefault((rank,), self.space.sizes[rank])
             return (rank,)
-        cuts: list[tuple[Number, bool]] = [(loop.tile, loop.over is not None and loop.over in shared) for loop in loops]
+        cuts: list[tuple[Number, bool]] = [(loop.tile, _together(loop, shared)) for loop in loops]
         if grain is not None:
             length = self.length(grain)
             coarse = [i for i, loop in enumerate(loops) if self.coarse(loop, grain)]
@@ -114,3 +114,8 @@ class Measure:
                 self._regions[key] = steps(length, self.length(grain)) if grain else length
             found = found * self._regions[key]
         return found
+
+
+def _together(loop: Loop, shared: Collection[str]) -> bool:
+    """Whether the positions of a loop count once together."""
+    return loop.over is not None and (loop.over == ONCE or loop.over in shared)

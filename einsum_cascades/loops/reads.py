@@ -1,9 +1,10 @@
 """Whether every read finds its value, complete, where the tree says that it is.
 
 A value is made in the innermost hold around its reader that a compute of it is in too, or at home (``Plan.source``): it
-goes there by the holds around its making, as they are left, and from there by the holds around its reader, as they are
-entered. So the former end before the latter begin, in the same iteration of the loops around both: earlier in the tree,
-or by less late stages of a pipeline. No hold on one of the two ways is around both ends.
+goes there by the holds around its making, as they are left, or as soon as it is complete if its reader is inside them too;
+and from there by the holds around its reader, as they are entered. So the former is before the latter, in the same
+iteration of the loops around both: earlier in the tree, or by less late stages of a pipeline. No hold on the way to the
+reader is around the making.
 """
 
 from __future__ import annotations
@@ -107,19 +108,28 @@ class Reads:
     def _before(self, source: Site | None, maker: Site, reader: Site, operand: Operand) -> bool:
         """Whether a value is on its place before it is fetched from there, in one iteration of the loops around both."""
         output = self.plan.step(maker).output
-        out = self._within(source, self.plan.chain(maker, output)) or [maker]
+        out = [h for h in self._within(source, self.plan.chain(maker, output)) if not h.encloses(reader)] or [maker]
         into = self._within(source, self.plan.chain(reader, operand)) or [reader]
         common = _common_loops(maker, reader)
         depth = sum(loop.over is None for loop in common)
         if operand.carried and self._same_iteration(maker, reader, operand):
-            if any(set(map(id, common)) - set(map(id, hold.loops)) for hold in into if hold is not reader):
+            if any(self._cut_inside(hold, common) for hold in into if hold is not reader):
                 return False
+            innermost = [loop.rank for loop in common if loop.over is None][-1]
+            if innermost not in self.plan.carried_along(operand.tensor):
+                return True  # the iteration before of a loop further out is done, pipelines inside it included
             made, wanted = self._late(out, depth, max), self._late(into, depth, min) + 1
         else:
-            if any(hold.encloses(reader) for hold in out) or any(hold.encloses(maker) for hold in into):
+            if any(hold.encloses(maker) for hold in into):
                 return False
             made, wanted = self._late(out, depth, max), self._late(into, depth, min)
         return (made, out[0].number) < (wanted, into[0].number)
+
+    def _cut_inside(self, hold: Site, loops: Iterable[Loop]) -> bool:
+        """Whether some loops are inside a hold, those apart over which it is spread."""
+        outside = {id(loop) for loop in hold.loops}
+        fan = self.plan.levels.fan_out(hold.unit)
+        return any(id(loop) not in outside and loop.over not in fan for loop in loops)
 
     def _same_iteration(self, maker: Site, reader: Site, operand: Operand) -> bool:
         """Whether the loops over an iterative rank around a making are those around its reader."""

@@ -16,6 +16,7 @@ from einsum_cascades.loops.arith import everywhere
 from einsum_cascades.loops.levels import Levels
 from einsum_cascades.loops.space import PRIME, Operand, Space, Step
 from einsum_cascades.loops.tree import (
+    ONCE,
     Compute,
     Hold,
     Last,
@@ -206,9 +207,20 @@ class Plan:
         return self.spread(site, self.touched(site)[0][0])
 
     def spread(self, hold: Site, use: Site) -> tuple[Loop, ...]:
-        """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along."""
+        """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along.
+
+        Loops in time between the two over the same ranks are among them, marked ``ONCE``: the instances are those of
+        their first tile.
+        """
         fan = self.levels.fan_out(_hold(hold).memory)
-        return tuple(loop for loop in use.loops[len(hold.loops) :] if loop.over in fan)
+        between = use.loops[len(hold.loops) :]
+        found: list[Loop] = []
+        for place, loop in enumerate(between):
+            if loop.over in fan:
+                found.append(loop)
+            elif loop.over is None and any(x.rank == loop.rank and x.over in fan for x in between[place:]):
+                found.append(Loop(loop.rank, loop.tile, loop.body, ONCE))
+        return tuple(found)
 
     def carried_along(self, tensor: str) -> frozenset[str]:
         """Return the whole ranks along which a tensor's values are carried from iteration to iteration."""
@@ -256,11 +268,18 @@ class Plan:
         found = {*cascade.inputs, *cascade.outputs} & self.users.keys()
         for tensor, users in self.users.items():
             if tensor not in found and any(
-                not self.chain(site, operand) if writes else self.source(site, operand)[0] is None
+                tensor in self.unread or not self.chain(site, operand)
+                if writes
+                else self.source(site, operand)[0] is None
                 for site, operand, writes in users
             ):
                 found.add(tensor)
         return frozenset(found)
+
+    @cached_property
+    def unread(self) -> frozenset[str]:
+        """Tensors that the tree makes and nothing in it reads: of a part of a mapping, what its other parts may read."""
+        return frozenset(t for t, users in self.users.items() if all(writes for _, _, writes in users))
 
     def writes_inside(self, hold: Site) -> bool:
         """Whether what a hold keeps is made, or added to, in its subtree."""
@@ -270,7 +289,8 @@ class Plan:
         """Whether something outside a hold still wants what is made in it: a later reader, a further part of its sum, or
         the cascade's user."""
         tensor = _hold(hold).tensor
-        return tensor in self.space.cascade.outputs or bool(self.partial(hold) or self._read_outside(hold))
+        wanted = tensor in self.space.cascade.outputs or tensor in self.unread
+        return wanted or bool(self.partial(hold) or self._read_outside(hold))
 
     def _read_outside(self, hold: Site) -> list[Operand]:
         """What computes outside a hold read that is made in it, and not again where they stand."""

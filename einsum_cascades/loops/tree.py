@@ -30,6 +30,9 @@ from einsum_cascades.loops.arith import Number
 INSTANCES: Final = "instances"
 """The rank of the copies of a cascade that leaves its batch ranks unwritten."""
 
+ONCE: Final = "(once)"
+"""Stands for the dimension of a loop in time, seen from a hold outside of it, whose first tile alone counts."""
+
 
 @dataclass(frozen=True)
 class Loop:

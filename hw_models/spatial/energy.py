@@ -104,7 +104,9 @@ def _wrapped(row: Row, activity: Activity, accounting: Accounting) -> Number:
     if accounting.partition_size_bits is None or row.hold < 0 or activity.machine.node(row.node).parent != root:
         return 0
     hold = activity.plan.sites[row.hold]
-    tile = Measure(activity.plan).region(hold, activity.plan.operand_of(hold).ranks)
+    around = activity.plan.sites[row.site].holds
+    near = next(h for h in reversed(around) if h.unit == hold.unit)  # its tile is the one that the evaluation takes
+    tile = Measure(activity.plan).region(near, activity.plan.operand_of(hold).ranks)
     return (row.begun - accounting.free_first_reads(row.begun, tile)) * activity.bits(row.tensor)
 
 
