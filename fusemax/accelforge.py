@@ -1,12 +1,12 @@
 """Workload, machine and mapping as the YAML that AccelForge reads, as far as its format carries them.
 
     workload.yaml   ranks, bits, Einsums and how they access tensors
-    arch.yaml       memories, and each array as a memory of registers and a compute below it; of several branches all but
-                    the last are forks
+    arch.yaml       memories, and each array as a memory of registers and a compute below it; of several branches all
+                    but the last are forks
     mapping.yaml    storage, temporal and spatial loops, sequences, computes
 
-What it does not carry is told: an Einsum has no operator there, so a maximum and a product differ in name only; ranks are
-neither iterative nor split; loop trees have no lateness, no last iteration and no branches side by side.
+What it does not carry is told: an Einsum has no operator there, so a maximum and a product differ in name only; ranks
+are neither iterative nor split; loop trees have no lateness, no last iteration and no branches side by side.
 
 Source of the format: T. Andrulis, M. Gilbert et al., AccelForge, https://github.com/Accelergy-Project/accelforge.
 """

@@ -83,8 +83,9 @@ class Asked:
         Raises:
             InputError: anything unusable, with what would be right.
         """
+        cascade = self._cascade()
         mapper, tree = self._mapped()
-        cascade, machine = self._cascade(), self._machine()
+        machine = self._machine()
         accounting = self.accounting or self.file.accounting or "published"
         workload, scalars = self._workload(cascade, machine, BACKENDS[machine.kind])
         return Request(
