@@ -171,6 +171,7 @@ class _Counting:
         visits = passing(_together(served, 0))
         begun = self._beginnings(outer, site, operand)
         back = visits - begun
+        met = visits - passing(_together([_dimensions(level) for level in way], 0))
         if isinstance(site.node, Hold) and site.node.state and self.plan.every_iteration(site):
             passing = self._results(site, next(o for _, o, writes in self.plan.touched(site) if writes))
             visits = begun = passing(_together(served, 0))
@@ -183,6 +184,7 @@ class _Counting:
         if isinstance(site.node, Hold):
             rows.append(Row(inner, tensor, "drain", passing(frozenset()), number))
             rows.append(Row(inner, tensor, "fill", back, number))
+            rows.append(Row(inner, tensor, "read", met, number))
         return rows
 
     def _results(self, site: Site, operand: Operand) -> _Passing:
@@ -223,7 +225,7 @@ class _Counting:
             if outer is not None or operand.tensor in self.plan.at_home:
                 foreign = self._foreign(operand.tensor, hold)
                 way = self.levels.between(_memory(outer, self.plan), _hold(hold).memory)
-                shared = _together([_dimensions(level) if level.reduction else frozenset() for level in way], 0)
+                shared = _together([_dimensions(level) for level in way], 0)
                 kept = [loop for loop in self.plan.loops(hold) if loop.rank not in foreign]
                 visits = self.measure.passing(kept, operand.ranks, shared=shared, last=hold.last)
                 again = [loop for loop in self.plan.loops(hold) if loop.rank in foreign]

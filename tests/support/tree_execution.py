@@ -164,6 +164,9 @@ class _Thread:
         return _Thread(self.position, self.ranges, {**self.stores, number: visit}, self.turns, self.last)
 
 
+_MANY = 1000
+"""More iterations than a pipeline has stages."""
+
 Way = list[tuple[str, ...]]
 """Dimensions that tell accesses apart, at the outer memory and behind each link on the way in."""
 
@@ -906,8 +909,8 @@ class Execution:
             for bits, low, high, begins, ends in times.kept:
                 for late in range(low, high + 1):
                     live[late] += bits * ((late > low or at >= begins) and (late < high or at <= ends))
-            for first in range(min(lates) - trips + 1, max(lates) + 1):
-                most = max(most, sum(live.get(first + i, 0) for i in range(trips)))
+            for first in range(min(lates) - min(trips, len(live)) + 1, max(lates) + 1):
+                most = max(most, sum(live.get(first + i, 0) for i in range(min(trips, len(live)))))
         return most
 
     def _times(self, place: _Place, memory: str) -> _Times:
@@ -927,8 +930,10 @@ class Execution:
                 self._keep(place, node, parts[0])
             return parts[0]
         if isinstance(node, Parallel):
-            runs = [(late, 0, self._most(_at_late(part, late), 1)) for part in parts for late in part.lates()]
-            return _Times(1, runs, [(b, low, high, 0, 0) for part in parts for b, low, high, _, _ in part.kept])
+            kept = [(bits, low, high, 0, 0) for part in parts for bits, low, high, _, _ in part.kept]
+            most = sum(self._most(part, _MANY) for part in parts)
+            runs = [(0, 0, most - sum(bits * (high - low + 1) for bits, low, high, _, _ in kept))]
+            return _Times(1, runs, kept)
         found = _Times(0, [], [])
         for part in parts:
             found.runs += [(late, at + found.length, bits) for late, at, bits in part.runs]
@@ -961,13 +966,6 @@ class _Times:
     length: int
     runs: list[tuple[int, int, int]]
     kept: list[tuple[int, int, int, int, int]]
-
-    def lates(self) -> set[int]:
-        return {late for late, _, _ in self.runs}
-
-
-def _at_late(times: _Times, late: int) -> _Times:
-    return _Times(times.length, [(0, at, bits) for x, at, bits in times.runs if x == late], [])
 
 
 def execute(tree: LoopTree, space: Space, levels: Levels, bits: Callable[[str], int] = lambda _: 1) -> Executed:
