@@ -137,14 +137,15 @@ def beside(stated: str, file: Path | None) -> str:
     return seen if _PATH.search(seen) else os.path.join(os.curdir, seen)
 
 
-def stated(value: str, what: str, option: str) -> str:
-    """Return what a mapping's file or an option says.
+def stated(file: MappingFile, what: str, option: str) -> str:
+    """Return the name of the cascade or the machine that a mapping's file says.
 
     Raises:
-        InputError: neither says anything.
+        InputError: it says none, or there is no file.
     """
-    if not value:
-        raise InputError(f"the mapping says no {what}", hint=f"add '{what}: …' to its file, or give {option}")
+    if not (value := str(getattr(file, what))):
+        of = f"'{file.name}' says no {what}" if file.name else f"the {what} is missing"
+        raise InputError(of, hint=f"give {option} NAME" + f", or add '{what}: NAME' to the file" * bool(file.name))
     return value
 
 

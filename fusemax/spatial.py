@@ -1,6 +1,6 @@
 """Evaluation on spatial arrays: a mapper's tree or a user's, checked, counted and priced.
 
-    Problem -> mapper -> LoopTree -> legal? fits? -> Activity -> Cost
+Problem -> mapper -> LoopTree -> legal? fits? -> Activity -> Cost
 """
 
 from __future__ import annotations

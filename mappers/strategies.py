@@ -1,7 +1,7 @@
 """The tables of mappers, one per kind of machine.
 
-For a spatial array a mapper is a preset (``mappers.presets.named``): a function from a ``Problem`` to a ``LoopTree``. For
-CPUs and GPUs it is a function from a cascade on a machine to a mapping.
+For a spatial array a mapper is a preset (``mappers.presets.named``): a function from a ``Problem`` to a ``LoopTree``.
+For CPUs and GPUs it is a function from a cascade on a machine to a mapping.
 """
 
 from __future__ import annotations
