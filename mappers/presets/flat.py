@@ -16,7 +16,7 @@ from einsum_cascades.loops.tree import LoopTree
 from hw_models.spatial.activity import activity_of
 from hw_models.spatial.cost import latency_s
 from mappers.capacity import too_small
-from mappers.choose import fits
+from mappers.choose import fits, outcome, too_large
 from mappers.presets.flat_phases import Phases, Segment
 from mappers.presets.flat_search import Search
 from mappers.presets.flat_table import tabulated
@@ -90,6 +90,10 @@ def _speed(problem: Problem, tree: LoopTree) -> tuple[float, int, bool]:
 
 def _too_small(phases: Phases, segment: Segment) -> InputError:
     problem, buffer = phases.problem, phases.problem.parts.buffer
-    smallest = LoopTree(SegmentTree(phases, segment, Choice(1, fibers=False)).node(), phases.split)
+    choice = replace(Search(phases, segment).registers, fibers=False, overlap=False)
+    smallest = whole_tree(phases, [choice] * len(phases.segments))
     activity = activity_of(problem.plan(smallest), problem.machine, problem.accounting)
-    return too_small("FLAT", -(-activity.peak_bits.get(buffer.name, 0) // 8), buffer.bytes or 0)
+    needed = -(-activity.peak_bits.get(buffer.name, 0) // 8)
+    if needed > (buffer.bytes or 0) or fits(activity, problem.accounting):
+        return too_small("FLAT", needed, buffer.bytes or 0)
+    return too_large(outcome(problem, smallest), problem.accounting)

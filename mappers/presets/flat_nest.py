@@ -111,13 +111,20 @@ def walked(atoms: Iterable[Atom]) -> list[Turn]:
     return [Turn(atom, atom.unit) for atom in atoms if not _one(atom.extent)]
 
 
-def nested(turns: Sequence[Turn], body: Node, tensors: Iterable[str], array: str) -> Node:
-    """Return loops around computes, with a register for each tensor as far out as it may stand."""
+def nested(turns: Sequence[Turn], body: Node, tensors: Iterable[str], array: str, *, lean: bool = False) -> Node:
+    """Return loops around computes, with a register for each tensor as far out as it may stand.
+
+    Args:
+        lean: no register for tensors that change in the innermost loop in time.
+    """
     names = list(tensors)
     depth = {
         name: max((i + 1 for i, turn in enumerate(turns) if turn.over is None and name in turn.atom.members), default=0)
         for name in names
     }
+    deepest = max((i + 1 for i, turn in enumerate(turns) if turn.over is None), default=0)
+    if lean:
+        names = [name for name in names if depth[name] < deepest]
     for place in range(len(turns), -1, -1):
         for name in reversed(names):
             if depth[name] == place:

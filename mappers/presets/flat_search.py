@@ -109,16 +109,21 @@ class Search:
             for fibers in (True, False) if set(self.between) - set(on_chip) else (True,):
                 for overlap in overlaps:
                     place = dict.fromkeys(on_chip, TILE) | (self._lent if fibers else {})
-                    yield self._base(Choice(self.fused, place, fibers=fibers, overlap=overlap, share=self._share))
+                    choice = replace(self.registers, fused=self.fused, place=place, fibers=fibers, overlap=overlap)
+                    yield self._base(choice)
 
     @cached_property
-    def _share(self) -> bool:
-        """Whether the registers have room for what the Einsums of a pass hand on."""
+    def registers(self) -> Choice:
+        """How registers are used: as far as they have room, Einsums of a pass hand on values in them, and operands that
+        change at every point pass through them."""
+        choices = [Choice(1), Choice(1, share=False), Choice(1, share=False, lean=True)]
+        return next((choice for choice in choices[:-1] if self._has_registers(choice)), choices[-1])
+
+    def _has_registers(self, choice: Choice) -> bool:
         if self.phases.problem.accounting.fibers_in_registers:
             return True
-        for number in self._vectors:
-            tree = SegmentTree(self.phases, self.segment, Choice(1))
-            activity = self.counts.activity(tree.node(number))
+        for number in range(len(self.segment.phases)):
+            activity = self.counts.activity(SegmentTree(self.phases, self.segment, choice).node(number))
             for name, bits in activity.peak_bits.items():
                 level = activity.plan.levels[name]
                 if level.computes and level.capacity_bits is not None and bits > level.capacity_bits:
