@@ -19,11 +19,10 @@ from hw_models.machine import Machine
 from hw_models.spatial.cost import Cost, TaskCost
 from hw_models.spatial.energy import Energy
 from mappers.activity import activity_of
-from mappers.flat import flat, flat_searched
 from mappers.mapping import Mapping
 from mappers.unfused import unfused
 
-OLD: Final = {"unfused": unfused, "flat": flat, "flat-searched": flat_searched}
+OLD: Final = {"unfused": unfused}
 
 
 def evaluate_old(
