@@ -16,8 +16,8 @@ from einsum_cascades.loops.arith import everywhere, steps
 from einsum_cascades.loops.faults import wrong
 from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.sites import Plan, Site
-from einsum_cascades.loops.space import Operand
-from einsum_cascades.loops.tree import Hold, Loop
+from einsum_cascades.loops.space import Operand, Space
+from einsum_cascades.loops.tree import Hold, Loop, parts_of
 from einsum_cascades.loops.turns import first
 
 
@@ -46,17 +46,17 @@ class Reads:
         """Check that what a compute adds to, iteration after iteration, is not begun anew in between."""
         step, tensor = self.plan.step(maker), self.plan.step(maker).output.tensor
         for place, loop in enumerate(maker.loops):
-            if not self.plan.goes_on(maker, loop) or not self._turns(maker, place):
+            if not self.plan.goes_on(maker, loop) or not several(self.space, maker, place):
                 continue
             for within, other in enumerate(maker.loops[place + 1 :], place + 1):
-                if other.rank not in self._own(maker) and self._turns(maker, within):
+                if self._own(maker).isdisjoint(parts_of(other.rank)) and several(self.space, maker, within):
                     raise wrong(
                         other,
                         f"{step.name} has no rank {other.rank}: each turn of this loop would begin anew what the turns of "
                         f"'for {loop.rank} step {loop.tile}' around it add up",
                         f"put 'for {other.rank}' outside of 'for {loop.rank}', or {step.name} out of it",
                     )
-            outside = [h for h in self.plan.chain(maker, step.output) if loop not in h.loops]
+            outside = [h for h in self.plan.chain(maker, step.output) if not _around(loop, h)]
             for again, _, writes in self.plan.users[tensor]:
                 if writes and again.number != maker.number and self._in(again, maker, place):
                     if self._reaches(again, outside[-1] if outside else None):
@@ -65,12 +65,6 @@ class Reads:
                             f"{step.name} runs twice in 'for {loop.rank} step {loop.tile}', and each begins {tensor} anew",
                             f"keep {tensor} in a hold of its own around each, outside of that loop",
                         )
-
-    def _turns(self, site: Site, place: int) -> bool:
-        """Whether a loop around a site has several iterations."""
-        loop = site.loops[place]
-        around = [x.tile for x in site.loops[:place] if x.rank == loop.rank]
-        return not everywhere(steps(first(self.space.sizes[loop.rank], around), loop.tile) == 1)
 
     def _own(self, site: Site) -> set[str]:
         return {"instances", *(self.space.whole(r) for r in self.plan.step(site).ranks)}
@@ -113,7 +107,9 @@ class Reads:
         common = _common_loops(maker, reader)
         depth = sum(loop.over is None for loop in common)
         if operand.carried and self._same_iteration(maker, reader, operand):
-            if any(self._cut_inside(hold, common) for hold in into if hold is not reader):
+            ranks = self.plan.carried_along(operand.tensor)
+            handed = [loop for loop in common if loop.rank in ranks]
+            if any(not _around(loop, hold) for hold in (*out, *into) for loop in handed):
                 return False
             innermost = [loop.rank for loop in common if loop.over is None][-1]
             if innermost not in self.plan.carried_along(operand.tensor):
@@ -124,12 +120,6 @@ class Reads:
                 return False
             made, wanted = self._late(out, depth, max), self._late(into, depth, min)
         return (made, out[0].number) < (wanted, into[0].number)
-
-    def _cut_inside(self, hold: Site, loops: Iterable[Loop]) -> bool:
-        """Whether some loops are inside a hold, those apart over which it is spread."""
-        outside = {id(loop) for loop in hold.loops}
-        fan = self.plan.levels.fan_out(hold.unit)
-        return any(id(loop) not in outside and loop.over not in fan for loop in loops)
 
     def _same_iteration(self, maker: Site, reader: Site, operand: Operand) -> bool:
         """Whether the loops over an iterative rank around a making are those around its reader."""
@@ -172,8 +162,12 @@ class Reads:
         if operand.tensor in self.plan.at_home:
             return
         ranks = self.plan.carried_along(operand.tensor)
-        kept = [h for h in self.plan.chain(reader, operand) if isinstance(h.node, Hold) and h.node.tensor == operand.tensor]
-        if source is None or any(loop.rank in ranks and self._turns(kept[0], i) for i, loop in enumerate(kept[0].loops)):
+        kept = [
+            h for h in self.plan.chain(reader, operand) if isinstance(h.node, Hold) and h.node.tensor == operand.tensor
+        ]
+        if source is None or any(
+            loop.rank in ranks and several(self.space, kept[0], i) for i, loop in enumerate(kept[0].loops)
+        ):
             raise wrong(
                 reader.node,
                 f"{self.plan.step(reader).name} reads {operand.tensor} of an earlier iteration, which nothing keeps",
@@ -196,6 +190,17 @@ class Reads:
             f"'for {loop.rank} step {loop.tile}' runs around both",
             "move the reader out of that loop" + (f", or below 'last {loop.rank}'" if loop.over is None else ""),
         )
+
+
+def several(space: Space, site: Site, place: int) -> bool:
+    """Whether a loop around a site has several iterations."""
+    loop = site.loops[place]
+    around = [x.tile for x in site.loops[:place] if x.rank == loop.rank]
+    return not everywhere(steps(first(space.extent(loop.rank), around), loop.tile) == 1)
+
+
+def _around(loop: Loop, site: Site) -> bool:
+    return any(loop is other for other in site.loops)
 
 
 def _common_loops(a: Site, b: Site) -> tuple[Loop, ...]:

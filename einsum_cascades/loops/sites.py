@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from einsum_cascades.errors import InputError, nearest
 from einsum_cascades.loops.arith import everywhere
 from einsum_cascades.loops.levels import Levels
 from einsum_cascades.loops.space import PRIME, Operand, Space, Step
 from einsum_cascades.loops.tree import (
-    ONCE,
     Compute,
     Hold,
     Last,
@@ -26,7 +25,11 @@ from einsum_cascades.loops.tree import (
     Node,
     Pipeline,
     children,
+    parts_of,
 )
+
+WITHIN: Final = "(within)"
+"""Marks a loop in time inside a hold, outside the spatial loops by which it lies over its instances."""
 
 
 class Stage(NamedTuple):
@@ -209,18 +212,17 @@ class Plan:
     def spread(self, hold: Site, use: Site) -> tuple[Loop, ...]:
         """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along.
 
-        Loops in time between the two over the same ranks are among them, marked ``ONCE``: the instances are those of
-        their first tile.
+        Loops in time between them and the hold, over the same ranks, come with them, marked ``WITHIN``: an instance has a
+        tile of each of their iterations.
         """
         fan = self.levels.fan_out(_hold(hold).memory)
-        between = use.loops[len(hold.loops) :]
-        found: list[Loop] = []
-        for place, loop in enumerate(between):
-            if loop.over in fan:
-                found.append(loop)
-            elif loop.over is None and any(x.rank == loop.rank and x.over in fan for x in between[place:]):
-                found.append(Loop(loop.rank, loop.tile, loop.body, ONCE))
-        return tuple(found)
+        inside = use.loops[len(hold.loops) :]
+        last = {loop.rank: place for place, loop in enumerate(inside) if loop.over in fan}
+        return tuple(
+            loop if loop.over in fan else replace(loop, over=WITHIN)
+            for place, loop in enumerate(inside)
+            if loop.over in fan or (loop.over is None and place < last.get(loop.rank, -1))
+        )
 
     def carried_along(self, tensor: str) -> frozenset[str]:
         """Return the whole ranks along which a tensor's values are carried from iteration to iteration."""
@@ -319,15 +321,15 @@ class Plan:
         step = self.step(maker)
         if loop.rank in self.carried_along(step.output.tensor):
             return True
-        own, kept = self.space.grains(step.ranks), self.space.grains(step.output.ranks)
-        if loop.rank not in own or own[loop.rank] == kept.get(loop.rank):
+        own, kept, rank = self.space.grains(step.ranks), self.space.grains(step.output.ranks), parts_of(loop.rank)[0]
+        if rank not in own or own[rank] == kept.get(rank):
             return False
-        return loop.rank not in kept or not everywhere(loop.tile >= self.space.length(kept[loop.rank]))
+        return rank not in kept or not everywhere(loop.tile >= self.space.length(kept[rank]))
 
     def every_iteration(self, hold: Site) -> bool:
         """Whether what is outside a state's hold wants its value of each iteration, and not the last one alone."""
         tensor, along = _hold(hold).tensor, self.carried_along(_hold(hold).tensor)
-        ranks = [self.space.whole(r) for o in self._read_outside(hold) if not o.carried for r in o.ranks]
+        ranks = [self.space.whole(r) for o in self._read_outside(hold) for r in o.ranks]
         if tensor in self.space.cascade.outputs:
             ranks += [self.space.whole(r) for r in self.space.cascade.ranks_of[tensor]]
         return bool(along & set(ranks))

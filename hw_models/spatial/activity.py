@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from einsum_cascades.ir import Cascade
 from einsum_cascades.loops.arith import Number
 from einsum_cascades.loops.capacity import live_bits
 from einsum_cascades.loops.counts import Row, count
@@ -98,7 +99,11 @@ class Activity:
 
 def bits_of(tensor: str, plan: Plan, machine: Machine) -> Number:
     """Return the bits of a tensor's values: its own if the machine gives them, else those of its role."""
-    cascade = plan.space.cascade
+    return value_bits(tensor, plan.space.cascade, machine)
+
+
+def value_bits(tensor: str, cascade: Cascade, machine: Machine) -> Number:
+    """Return the bits of a tensor's values: its own if the machine gives them, else those of its role."""
     if tensor in cascade.inputs:
         return machine.bits_of(tensor, "inputs")
     return machine.bits_of(tensor, "outputs" if tensor in cascade.outputs else "accumulators")

@@ -110,9 +110,7 @@ def _wrapped(row: Row, activity: Activity, accounting: Accounting) -> Number:
     return (row.begun - accounting.free_first_reads(row.begun, tile)) * activity.bits(row.tensor)
 
 
-def _operations_j(
-    activity: Activity, accounting: Accounting, prices: Prices, latency_s: Number
-) -> dict[str, Number]:
+def _operations_j(activity: Activity, accounting: Accounting, prices: Prices, latency_s: Number) -> dict[str, Number]:
     """Joules by class of work, all arrays together."""
     work: dict[tuple[str, Any], Number] = {}
     for task in activity.tasks.values():

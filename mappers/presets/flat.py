@@ -70,8 +70,9 @@ def _searched(phases: Phases) -> LoopTree:
 
 def _best(phases: Phases, segment: Segment) -> Choice:
     best: tuple[float, int, Choice] | None = None
-    for number, choice in enumerate(Search(phases, segment).choices()):
-        if number >= _EVALUATED and best is not None:
+    exact = not phases.problem.accounting.pipeline_ends
+    for number, (expected, bits, choice) in enumerate(Search(phases, segment).choices()):
+        if best is not None and (number >= _EVALUATED or (exact and (expected, bits) >= (best[0], 8 * best[1]))):
             break
         tree = LoopTree(SegmentTree(phases, segment, choice).node(), phases.split)
         latency, traffic, fitting = _speed(phases.problem, tree)

@@ -117,23 +117,24 @@ class Search:
         """Numbers of the phases that are products."""
         return tuple(i for i, phase in enumerate(self.segment.phases) if phase.product)
 
-    def choices(self) -> Iterator[Choice]:
-        """Yield choices, those with the best bounds first."""
+    def choices(self) -> Iterator[tuple[float, int, Choice]]:
+        """Yield choices with estimates of their latency and off-chip bits, the best first."""
         found: list[tuple[float, int, int, Base]] = []
         for base in self._bases():
             latency, bits = self._bound(base)
-            for place in np.lexsort((np.asarray(bits, float), latency))[:MOST_TILES]:
+            order = np.lexsort((np.asarray(bits, float), latency))[:MOST_TILES]
+            for place in dict.fromkeys([*order.tolist(), *self._promising(base)]):
                 if np.isfinite(latency[place]):
                     found.append((float(latency[place]), int(bits[place]), int(place), base))
         found.sort(key=lambda one: one[:2])
         ready: list[tuple[float, int, Choice]] = []
-        for latency_bound, bits_bound, place, base in found[: 2 * MOST_TILES]:
-            if len(ready) >= 8 and (latency_bound, bits_bound) >= sorted(r[:2] for r in ready)[7]:
+        for latency_bound, bits_bound, place, base in found:
+            if ready and (latency_bound, bits_bound) > min(ready, key=lambda r: r[:2])[:2]:
                 break
             combined = self._best(base, place)
             if combined is not None:
                 ready.append(combined)
-        yield from (choice for _, _, choice in sorted(ready, key=lambda one: one[:2]))
+        yield from sorted(ready, key=lambda one: one[:2])
 
     # What is fixed before the products
 
@@ -332,10 +333,38 @@ class Search:
             elif tensor in self.between:
                 total = total + one.bits[tensor, ""]
             elif place is None:
-                total = total + _least([one.bits[tensor, level] for level in ("", *counted.levels[tensor])])
+                total = total + self._least_bits(one, tensor, counted.levels[tensor], base)
             else:
                 total = total + one.bits[tensor, place.get(tensor, "")]
         return total
+
+    def _promising(self, base: Base) -> list[int]:
+        """Places of fused tiles that do well when operands come on chip one after another as long as they fit."""
+        cycles: Array = 0 * self.fused
+        bits, room = base.bits, base.room
+        for number in self.products:
+            counted = self._counted(number)
+            one = min(counted.layouts, key=lambda x: float(np.sum(np.asarray(x.cycles, float))))
+            cycles = cycles + one.cycles
+            bits = bits + self._fixed(one, counted, base)
+            for tensor in self._free(counted, base):
+                best = one.bits[tensor, ""]
+                for level in counted.levels[tensor]:
+                    more = self._rooms[tensor, level]
+                    taken = np.asarray((one.bits[tensor, level] < best) & (room + more <= self.capacity), bool)
+                    best, room = np.where(taken, one.bits[tensor, level], best), room + np.where(taken, more, 0)
+                bits = bits + best
+        latency = np.asarray(self._latency(base, cycles, bits, slice(None)), float)
+        order = np.lexsort((np.asarray(bits, float), latency))[:MOST_TILES]
+        return [int(place) for place in order]
+
+    def _least_bits(self, one: LayoutCounts, tensor: str, levels: tuple[str, ...], base: Base) -> Array:
+        """The least traffic of an operand over those of its places that leave the rest its room."""
+        found = one.bits[tensor, ""]
+        for level in levels:
+            there = base.room + self._rooms[tensor, level] <= self.capacity
+            found = np.where(np.asarray(there, bool), np.minimum(found, one.bits[tensor, level]), found)
+        return found
 
     def _latency(self, base: Base, cycles: Array, bits: Array, at: Any) -> Array:
         machine = self.phases.problem.machine
@@ -349,7 +378,9 @@ class Search:
             size = int(self.phases.space.sizes[self.segment.column])
             trips = np.asarray(-(-size // self.fused[at]), float)
             whole = float(self.phases.problem.sizes["instances"]) * trips
-            trips = np.where(trips > 1, trips, whole)  # without a loop over columns, tiles of instances follow one another
+            trips = np.where(
+                trips > 1, trips, whole
+            )  # without a loop over columns, tiles of instances follow one another
             busy = busy + (sum(by_array.values()) - busy) / trips
         rates = [rate for rate in machine.root.rates if rate is not None]
         moved = np.asarray(bits, float) / 8 / min(rates) if rates else 0.0
@@ -419,7 +450,9 @@ class Search:
         free = self._free(counted, base)
         found: list[Option] = []
         for one in counted.layouts:
-            partial: list[tuple[int, int, tuple[tuple[str, str], ...]]] = [(int(self._fixed(one, counted, base)[at]), 0, ())]
+            partial: list[tuple[int, int, tuple[tuple[str, str], ...]]] = [
+                (int(self._fixed(one, counted, base)[at]), 0, ())
+            ]
             for tensor in free:
                 grown = []
                 for bits, room, place in partial:
@@ -473,7 +506,12 @@ def _home_bits(activity: Activity, tensor: str | None = None, without: Collectio
     home = activity.machine.root.name
     found: Any = 0
     for row in activity.rows:
-        if row.node == home and row.action in ("read", "fill", "update", "drain") and tensor in (None, row.tensor) and row.tensor not in without:
+        if (
+            row.node == home
+            and row.action in ("read", "fill", "update", "drain")
+            and tensor in (None, row.tensor)
+            and row.tensor not in without
+        ):
             found = found + row.count * activity.bits(row.tensor)
     return found
 

@@ -17,7 +17,10 @@ from mappers.presets.flat_tree import TILE, Choice, Layout, SegmentTree
 
 STATIONARY = ("first", "second", "result")
 _Key = tuple[int, int, int, int]
-_PRODUCTS = [(("Q", ("E", "P")), ("K", ("E", "M")), ("QK", ("M", "P"))), (("A", ("M", "P")), ("V", ("F", "M")), ("AV", ("F", "P")))]
+_PRODUCTS = [
+    (("Q", ("E", "P")), ("K", ("E", "M")), ("QK", ("M", "P"))),
+    (("A", ("M", "P")), ("V", ("F", "M")), ("AV", ("F", "P"))),
+]
 
 
 @lru_cache(maxsize=1)
@@ -25,9 +28,7 @@ def rows() -> dict[_Key, dict[str, str]]:
     """Return the published choices by array side, buffer bytes, head dim and sequence length; do not mutate them."""
     with (Path(__file__).parents[1] / "tables" / "flat.csv").open(encoding="utf-8", newline="") as file:
         table = csv.DictReader(line for line in file if not line.startswith("#"))
-        return {
-            (int(r["array_side"]), int(r["buffer_bytes"]), int(r["head_dim"]), int(r["seq_len"])): r for r in table
-        }
+        return {(int(r["array_side"]), int(r["buffer_bytes"]), int(r["head_dim"]), int(r["seq_len"])): r for r in table}
 
 
 def tabulated(phases: Phases) -> Choice | None:

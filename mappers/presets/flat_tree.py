@@ -284,7 +284,7 @@ class SegmentTree:
         taken: set[str] = set()
         if not self.choice.fibers:
             return found
-        order = list(self.segment.names)
+        order = {name: place for place, name in enumerate(self.phases.steps)}
         for number, phase in enumerate(self.segment.phases):
             if phase.product:
                 continue
@@ -296,8 +296,8 @@ class SegmentTree:
                         continue
                     if set(operand.ranks) != set(step.output.ranks) or step.reduced:
                         continue
-                    readers = [n for n in order if any(o.tensor == tensor for o in self.phases.steps[n].inputs)]
-                    if order.index(readers[-1]) <= order.index(name) and not self.phases.wanted_later(tensor, self.segment):
+                    last = self.phases.readers[tensor][-1]
+                    if order[last] <= order[name] and not self.phases.wanted_later(tensor, self.segment):
                         taken.add(tensor)
                         found[step.output.tensor] = found.get(tensor, tensor)
         return found
@@ -307,7 +307,8 @@ class SegmentTree:
         made = self.phases.made_in(self.segment)
         if tensor not in made:
             return False
-        return tensor in self.choice.place or made[tensor] == number or len(self.phases.used_in(self.segment)[tensor].get(number, [])) > 1
+        here = self.phases.used_in(self.segment)[tensor].get(number, [])
+        return tensor in self.choice.place or made[tensor] == number or len(here) > 1
 
     def _root(self, tensor: str) -> str | None:
         return self._roots.get(tensor)

@@ -190,7 +190,9 @@ class Fused:
         for tensor in self._kept_for_rows(einsums):
             body = Hold(tensor, self.buffer, body)
         body = Loop(self.roles.source, self.tile[self.roles.source], body)
-        middle = [part for p in self.problem.cascade.partitions if p.rank == self.roles.source for part in p.parts[1:-1]]
+        middle = [
+            part for p in self.problem.cascade.partitions if p.rank == self.roles.source for part in p.parts[1:-1]
+        ]
         size = self.tile[self.roles.source]
         for part in reversed(middle):
             size = size * self.problem.size(part)
@@ -216,9 +218,7 @@ class Fused:
             body = Hold(tensor, memory, body)
         return body
 
-    def _slot(
-        self, slot: Slot, held: list[tuple[str, str]], streams: dict[str, str], after: set[str]
-    ) -> Node:
+    def _slot(self, slot: Slot, held: list[tuple[str, str]], streams: dict[str, str], after: set[str]) -> Node:
         parts: list[Node] = []
         for late, einsums in slot:
             names = [e.name for e in einsums]
@@ -229,9 +229,7 @@ class Fused:
                 node = self._nest(einsum, frozenset(t for t, m in held if m == self._array(einsum).name))
                 readers = [e for e in self.residency.einsums if streams.get(e.name) == einsum.name]
                 if readers:
-                    beside = [
-                        self._nest(e, frozenset(t for t, m in held if m == self._array(e).name)) for e in readers
-                    ]
+                    beside = [self._nest(e, frozenset(t for t, m in held if m == self._array(e).name)) for e in readers]
                     fabric = self.problem.parts.between
                     node = Parallel((node, *beside))
                     if fabric is not None:

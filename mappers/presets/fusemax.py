@@ -67,7 +67,10 @@ def _variants(problem: Problem, interleaved: bool) -> Iterator[Fused]:
     ways = [kept]
     if kept.crossing_tiles:
         ways.append(Residency(problem.cascade, roles, arrays, kept.staging, frozenset(kept.crossing_tiles)))
-    passes = {t: {kept.section[e.name] for e in kept.einsums if any(a.tensor == t for a in e.inputs)} for t in problem.cascade.inputs}
+    passes = {
+        t: {kept.section[e.name] for e in kept.einsums if any(a.tensor == t for a in e.inputs)}
+        for t in problem.cascade.inputs
+    }
     again = frozenset(
         t for t, where in passes.items() if len(where) > 1 and roles.family & set(problem.cascade.ranks_of[t])
     )

@@ -11,10 +11,11 @@ from einsum_cascades.ir import Cascade, Einsum
 from einsum_cascades.loops.arith import Number, anywhere, least, steps
 from einsum_cascades.loops.sites import Plan
 from einsum_cascades.loops.space import Space
-from einsum_cascades.loops.tree import Loop, LoopTree, Node
+from einsum_cascades.loops.tree import INSTANCES, Loop, LoopTree, Node
 from einsum_cascades.operations import work_classes
 from hw_models.accounting import Accounting
 from hw_models.machine import Array, Machine, Memory
+from hw_models.spatial.activity import value_bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,10 @@ class Problem:
             known = ", ".join(f"{r}={s}" for r, s in self.sizes.items())
             raise InputError(f"rank {rank} has no size", hint=f"give one with --set {rank}=SIZE; sizes known: {known}")
         return self.sizes[rank]
+
+    def bits(self, tensor: str) -> Number:
+        """Return the bits of a tensor's values."""
+        return value_bits(tensor, self.cascade, self.machine)
 
     def plan(self, tree: LoopTree) -> Plan:
         """Return a tree resolved for this problem."""
@@ -165,3 +170,8 @@ def spread(rank: str, size: Number, dimensions: list[tuple[str, Number]], body: 
 def chunks(rank: str, size: Number, count: Number, dimension: str, body: Node) -> Node:
     """Return a spatial loop that cuts what is left of a rank into as many chunks as there are positions, at most."""
     return Loop(rank, steps(size, least(size, count)), body, dimension)
+
+
+def over_instances(problem: Problem, body: Node) -> Node:
+    """Return a loop over the copies of a cascade, over the machine's instances where it has several."""
+    return spread(INSTANCES, problem.sizes.get(INSTANCES, 1), list(problem.parts.outside), body)

@@ -164,6 +164,9 @@ class _Thread:
         return _Thread(self.position, self.ranges, {**self.stores, number: visit}, self.turns, self.last)
 
 
+_MANY = 1000
+"""More iterations than a pipeline has stages."""
+
 Way = list[tuple[str, ...]]
 """Dimensions that tell accesses apart, at the outer memory and behind each link on the way in."""
 
@@ -361,9 +364,10 @@ class Execution:
         iteration = point[rank] // grains[rank] if rank is not None and rank in grains else None
         return where, self._version(operand, iteration)
 
-    def region(self, hold: _Place, thread: _Thread, use: Operand | None = None) -> list[Coordinates]:
+    def region(self, hold: _Place, thread: _Thread, ranks: tuple[str, ...] | None = None) -> list[Coordinates]:
         """The values that a thread's ranges select of what a hold keeps (or one use of it); of a state its place alone."""
-        operand, grains = self._kept(hold) if use is None else (use, self.grains(use.ranks))
+        operand, grains = self._kept(hold)
+        grains = grains if ranks is None else self.grains(ranks)
         rank = self._carried.get(operand.tensor)
         sides = [range(thread.ranges[r][0] // g, -(-thread.ranges[r][1] // g)) for r, g in grains.items() if r != rank]
         versions: Iterable[int | None] = [None]
@@ -407,7 +411,7 @@ class Execution:
                 for hold, thread in product(holds, threads):
                     visit = thread.stores[hold.number]
                     region = visit.regions.setdefault(visit.at(thread), {})
-                    region.update(dict.fromkeys(self.region(hold, thread, operand)))
+                    region.update(dict.fromkeys(self.region(hold, thread, operand.ranks)))
             self._event(key, "compute", place, threads)
         else:
             for number, child in enumerate(place.below):
@@ -878,49 +882,90 @@ class Execution:
     # Room.
 
     def _room(self) -> None:
-        for memory, (late, run) in self._profile(self.root).items():
+        self.found.short = any(self._is_short(p) for p in self.root.all() if isinstance(p.node, Late))
+        for memory in dict.fromkeys(_where(p) for p in self.sites if isinstance(p.node, Hold)):
             if memory != self.levels.home:
-                self.found.bits[memory] = self._epochs(late, 1) + run
+                self.found.bits[memory] = self._most(self._times(self.root, memory), 1)
 
-    def _epochs(self, late: dict[int, int], trips: int) -> int:
-        """Most bits of what is kept from epoch to epoch of a pipeline, given those of an iteration by how late."""
-        if not late:
+    def _is_short(self, place: _Place) -> bool:
+        late, trips = 0, 1
+        for above in (*reversed(place.around), None):
+            if above is None or (isinstance(above.node, Loop) and above.node.over is None):
+                trips = 1 if above is None else above.trips
+                break
+            late += above.node.by if isinstance(above.node, Late) else 0
+        return late + place.node.by >= trips  # type: ignore[union-attr]
+
+    def _most(self, times: _Times, trips: int) -> int:
+        """Most bits at a time in the epochs of a loop of so many iterations."""
+        lates = {late for late, _, _ in times.runs} | {late for _, low, high, _, _ in times.kept for late in (low, high)}
+        if not lates:
             return 0
-        if trips < max(late) - min(late) + 1:
-            self.found.short = True
-        return max(sum(late.get(first + i, 0) for i in range(trips)) for first in range(min(late) - trips, max(late) + 1))
+        most = 0
+        for at in range(times.length):
+            live = {late: 0 for late in range(min(lates), max(lates) + 1)}
+            for late, when, bits in times.runs:
+                live[late] += bits * (at == when)
+            for bits, low, high, begins, ends in times.kept:
+                for late in range(low, high + 1):
+                    live[late] += bits * ((late > low or at >= begins) and (late < high or at <= ends))
+            for first in range(min(lates) - min(trips, len(live)) + 1, max(lates) + 1):
+                most = max(most, sum(live.get(first + i, 0) for i in range(min(trips, len(live)))))
+        return most
 
-    def _profile(self, place: _Place) -> dict[str, tuple[dict[int, int], int]]:
-        """Bits in each memory that one iteration keeps from epoch to epoch, by how late, and the most besides."""
+    def _times(self, place: _Place, memory: str) -> _Times:
+        """What one iteration of the loop around keeps in a memory at the times of an epoch."""
         node = place.node
-        parts = [self._profile(child) for child in place.below]
+        parts = [self._times(child, memory) for child in place.below]
         if isinstance(node, Compute):
-            return {}
+            return _Times(1, [], [])
         if isinstance(node, Loop) and node.over is None:
-            return {memory: ({}, self._epochs(late, place.trips) + run) for memory, (late, run) in parts[0].items()}
+            return _Times(1, [(0, 0, self._most(parts[0], place.trips))], [])
         if isinstance(node, Late):
-            return {
-                memory: ({at + node.by: n for at, n in late.items()}, run) for memory, (late, run) in parts[0].items()
-            }
+            by = node.by
+            runs = [(late + by, at, bits) for late, at, bits in parts[0].runs]
+            return _Times(parts[0].length, runs, [(b, low + by, high + by, *at) for b, low, high, *at in parts[0].kept])
         if isinstance(node, Hold):
-            (low, high), copies = self.lateness(place), place.versions
-            late, run = parts[0].get(node.memory, ({}, 0))
-            timed = any(loop.node.over is None for loop in place.loops)  # type: ignore[union-attr]
-            if high == low and (node.double or (self.levels[node.memory].double_buffered and timed)):
-                copies = max(copies, 2)
-            own = self.bits(node.tensor.removesuffix("'")) * place.room * copies
-            if high == low:
-                run += own
-            else:
-                late = {at: late.get(at, 0) + own * (low <= at <= high) for at in {*late, *range(low, high + 1)}}
-            return {**parts[0], node.memory: (late, run)}
-        found: dict[str, tuple[dict[int, int], int]] = {}
+            if node.memory == memory:
+                self._keep(place, node, parts[0])
+            return parts[0]
+        if isinstance(node, Parallel):
+            kept = [(bits, low, high, 0, 0) for part in parts for bits, low, high, _, _ in part.kept]
+            most = sum(self._most(part, _MANY) for part in parts)
+            runs = [(0, 0, most - sum(bits * (high - low + 1) for bits, low, high, _, _ in kept))]
+            return _Times(1, runs, kept)
+        found = _Times(0, [], [])
         for part in parts:
-            for memory, (late, run) in part.items():
-                kept, most = found.get(memory, ({}, 0))
-                kept = {at: kept.get(at, 0) + late.get(at, 0) for at in {*kept, *late}}
-                found[memory] = kept, most + run if isinstance(node, Parallel) else max(most, run)
+            found.runs += [(late, at + found.length, bits) for late, at, bits in part.runs]
+            found.kept += [(b, lo, hi, x + found.length, y + found.length) for b, lo, hi, x, y in part.kept]
+            found.length += part.length
         return found
+
+    def _keep(self, place: _Place, node: Hold, inside: _Times) -> None:
+        (low, high), copies = self.lateness(place), place.versions
+        timed = any(loop.node.over is None for loop in place.loops)  # type: ignore[union-attr]
+        if high == low and (node.double or (self.levels[node.memory].double_buffered and timed)):
+            copies = max(copies, 2)
+        own = self.bits(node.tensor.removesuffix("'")) * place.room * copies
+        if high == low:
+            inside.runs += [(low, at, own) for at in range(inside.length)]
+        else:
+            inside.kept.append((own, low, high, 0, inside.length - 1))
+
+
+@dataclass
+class _Times:
+    """What a subtree keeps while it runs.
+
+    Attributes:
+        length: so many times one after another an epoch has.
+        runs: how late, when, and how many bits.
+        kept: bits that stay from epoch to epoch, from how late to how late, and from when in the first to when in the last.
+    """
+
+    length: int
+    runs: list[tuple[int, int, int]]
+    kept: list[tuple[int, int, int, int, int]]
 
 
 def execute(tree: LoopTree, space: Space, levels: Levels, bits: Callable[[str], int] = lambda _: 1) -> Executed:
