@@ -24,7 +24,6 @@ from mappers.fusemax_serial import fusemax_serial
 from mappers.gpu_mapping import GpuMapping
 from mappers.gpu_tiles import gpu_tiles
 from mappers.mapping import Mapping
-from mappers.old_engine import OLD
 from mappers.presets.named import PRESETS, offered
 from mappers.unfused import unfused
 
@@ -81,9 +80,7 @@ _TITLES: Final = {"spatial-array": "spatial array", "cpu": "CPU", "gpu": "GPU"}
 
 def tables() -> dict[str, Table[str, object]]:
     """Return the mappers by kind of machine and name; of those of other packages, where they come from."""
-    spatial = {**OLD, **PRESETS}
-    ours = {name: spatial[name] for name in (*(n for n in STRATEGIES if n in spatial), *spatial)}
-    return {"spatial-array": {**ours, **offered()}, "cpu": CPU_STRATEGIES, "gpu": GPU_STRATEGIES}
+    return {"spatial-array": {**PRESETS, **offered()}, "cpu": CPU_STRATEGIES, "gpu": GPU_STRATEGIES}
 
 
 def mapper_names() -> tuple[str, ...]:
