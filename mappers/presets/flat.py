@@ -1,10 +1,10 @@
 """FLAT: the phases of a cascade fused on a tile of queries, with the score tile on chip if it fits.
 
-``flat`` takes the published choice for the machine and shape where there is one, else what ``flat-searched`` finds, which
-always chooses itself and is never worse than the published choice that fits.
+``flat`` takes the published choice for the machine and shape where there is one, else what ``flat-searched`` finds,
+which always chooses itself and is never worse than the published choice that fits.
 
-Sources: Kao et al., "FLAT: An Optimized Dataflow for Mitigating Attention Bottlenecks", ASPLOS 2023; the published choices
-(``tables/flat.csv``) from the evaluation of Nayak et al., "FuseMax", MICRO 2024.
+Sources: Kao et al., "FLAT: An Optimized Dataflow for Mitigating Attention Bottlenecks", ASPLOS 2023; the published
+choices (``tables/flat.csv``) from the evaluation of Nayak et al., "FuseMax", MICRO 2024.
 """
 
 from __future__ import annotations
@@ -92,4 +92,4 @@ def _too_small(phases: Phases, segment: Segment) -> InputError:
     problem, buffer = phases.problem, phases.problem.parts.buffer
     smallest = LoopTree(SegmentTree(phases, segment, Choice(1, fibers=False)).node(), phases.split)
     activity = activity_of(problem.plan(smallest), problem.machine, problem.accounting)
-    return too_small("FLAT", -(-activity.peak_bits.get(buffer.name, 0) // 8), buffer.bytes)
+    return too_small("FLAT", -(-activity.peak_bits.get(buffer.name, 0) // 8), buffer.bytes or 0)

@@ -1,9 +1,10 @@
-"""Loops of one product or one run of vector Einsums on an array: what lies along its dimensions, what is walked in time.
+"""Loops of one product or one run of vector Einsums on an array: what lies along its dimensions, what is walked in
+time.
 
-A rank that some operands see more coarsely than others (``space.py``) is cut at each such length; each cut is an *atom*,
-with the operands that change along it. Atoms are laid over dimensions one after another, as far as positions are left, so
-several short ranks lie along a dimension together; the rest is walked in time. A register stands as far out as the innermost
-loops in time reach that its tensor lacks.
+A rank that some operands see more coarsely than others (``space.py``) is cut at each such length; each cut is an
+*atom*, with the operands that change along it. Atoms are laid over dimensions one after another, as far as positions
+are left, so several short ranks lie along a dimension together; the rest is walked in time. A register stands as far
+out as the innermost loops in time reach that its tensor lacks.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
       keep inputs of the tile, QK; A in place of QK
         pipe: par: QK on the matrix array | late 1: softmax on the vector array | late 2: AV
 
-A vector phase works fiber by fiber: what one of its passes leaves to a later one stays in the buffer for a fiber, in the
-place of what it was made from where nothing else reads that.
+A vector phase works fiber by fiber: what one of its passes leaves to a later one stays in the buffer for a fiber, in
+the place of what it was made from where nothing else reads that.
 
 Source: Kao et al., "FLAT", ASPLOS 2023.
 """
@@ -260,7 +260,7 @@ class SegmentTree:
         return nested([*outer, *time, *over], body, operands_of(steps), array.name)
 
     def _fibers(self, number: int, phase: Phase, runs: list[list[str]]) -> list[tuple[str, str | None]]:
-        """Tensors that stay on chip while a vector phase works on a fiber, innermost first, with whose place they take."""
+        """Tensors that stay on chip for a fiber of a vector phase, innermost first, with whose place they take."""
         used = self.phases.used_in(self.segment)
         found: list[tuple[str, str | None]] = []
         for tensor, by_phase in used.items():
@@ -331,7 +331,6 @@ def _size(number: Number) -> int:
 def whole_tree(phases: Phases, choices: list[Choice]) -> LoopTree:
     """Return the tree of all segments, one after another."""
     nodes = [
-        SegmentTree(phases, segment, choice).node()
-        for segment, choice in zip(phases.segments, choices, strict=True)
+        SegmentTree(phases, segment, choice).node() for segment, choice in zip(phases.segments, choices, strict=True)
     ]
     return LoopTree(sequence(*nodes), phases.split)
