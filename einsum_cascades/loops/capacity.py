@@ -2,7 +2,8 @@
 
     live(hold) = its region + live(body)      live(seq, pipe) = the most of a child      live(par) = the sum of them
 
-and copies that late stages of earlier iterations still use live beside all that the loop around them runs.
+(in an array's registers the most of them, since on one array they take turns), and copies that late stages of earlier
+iterations still use live beside all that the loop around them runs.
 
 A region is what the ranges select where tiles are largest, which they are first, so one evaluation gives the peak. A
 hold between a pipeline and its loop is held in as many copies as its users differ in lateness, plus one; one that is
@@ -24,39 +25,53 @@ Bits = Callable[[str], Number]
 """Bits of a value of a tensor, by its name."""
 
 
-def live_bits(plan: Plan, bits: Bits, only: str | None = None) -> dict[str, Number]:
+def live_bits(plan: Plan, bits: Bits, only: str | None = None, *, in_copies: bool = True) -> dict[str, Number]:
     """Return the most bits that one instance of each memory holds at a time; the outermost memory is left out.
 
     Args:
         only: the one memory that is asked for.
+        in_copies: whether what crosses a pipeline's stages takes room for each iteration that is under way.
     """
     measure = Measure(plan)
     memories = dict.fromkeys(_hold(h).memory for h in plan.holds if only in (None, _hold(h).memory))
     memories.pop(plan.levels.home, None)
     rooms = {
-        hold.number: room(plan, hold, measure) * bits(_hold(hold).tensor.removesuffix(PRIME))
+        hold.number: room(plan, hold, measure, in_copies=in_copies) * bits(_hold(hold).tensor.removesuffix(PRIME))
         for hold in plan.holds
         if _hold(hold).memory in memories
     }
-    return {memory: _Live(plan, memory, rooms).of(plan.tree.body) for memory in memories}
+    return {memory: _Live(plan, memory, rooms, in_copies).of(plan.tree.body) for memory in memories}
 
 
-def room(plan: Plan, hold: Site, measure: Measure | None = None) -> Number:
+def room(plan: Plan, hold: Site, measure: Measure | None = None, *, in_copies: bool = True) -> Number:
     """Return the values that a hold takes room for, copies included."""
     node, measure = _hold(hold), measure or Measure(plan)
-    values = measure.region(hold, plan.operand_of(hold).ranks) * copies(plan, hold)
+    other = _gives_place(plan, hold)
+    values = measure.region(hold, plan.operand_of(hold).ranks) * copies(plan, hold, other, in_copies=in_copies)
     if node.part != 1:
         values = -(-values * node.part.numerator // node.part.denominator)
-    if node.place is not None:
-        other = next((h for h in reversed(plan.holds) if _hold(h).tensor == node.place and h.number != hold.number), None)
-        if other is not None:
-            values = most(values - room(plan, other, measure), 0)
+    if other is not None:
+        values = most(values - room(plan, other, measure, in_copies=in_copies), 0)
     return values
 
 
-def copies(plan: Plan, hold: Site) -> int:
-    """Return how many tiles of a hold live at a time."""
-    node, found = _hold(hold), crossing(plan, hold) + 1
+def _gives_place(plan: Plan, hold: Site) -> Site | None:
+    """The hold whose room another one takes: of those around it the innermost."""
+    node = _hold(hold)
+    same = [h for h in plan.holds if _hold(h).tensor == node.place and _hold(h).memory == node.memory]
+    around = [h for h in same if h.encloses(hold)] or same
+    return around[-1] if around else None
+
+
+def copies(plan: Plan, hold: Site, place: Site | None = None, *, in_copies: bool = True) -> int:
+    """Return how many tiles of a hold live at a time.
+
+    Args:
+        place: the hold whose room it takes: from the first use of that one until its own last use both are one tile.
+        in_copies: whether a pipeline's iterations under way take room each.
+    """
+    node = _hold(hold)
+    found = crossing(plan, hold, place) + 1 if in_copies else 1
     if node.state:
         found = max(found, _versions(hold, plan))
     if node.double or (plan.levels[node.memory].double_buffered and hold.time_loops):
@@ -64,10 +79,12 @@ def copies(plan: Plan, hold: Site) -> int:
     return found
 
 
-def crossing(plan: Plan, hold: Site) -> int:
+def crossing(plan: Plan, hold: Site, place: Site | None = None) -> int:
     """Return from how many earlier iterations of the loop around it tiles of a hold are left, for late stages."""
-    depth = len(hold.time_loops)
-    late = [_lateness(site, depth, hold.path) for site, _, _ in plan.touched(hold)]
+    spans = [(hold, hold)]
+    if place is not None and place.encloses(hold):
+        spans = [(place, hold), (place, place)]
+    late = [_lateness(site, len(outer.time_loops), outer.path) for outer, h in spans for site, _, _ in plan.touched(h)]
     return max(late, default=0) - min(late, default=0)
 
 
@@ -93,7 +110,8 @@ def _versions(hold: Site, plan: Plan) -> int:
         for maker, out in made:
             depth = max((i for i, loop in enumerate(maker.time_loops, 1) if loop.rank in along), default=0)
             ahead = _of(way, plan, depth, min) - _of(out, plan, depth, max) + operand.carried
-            found = max(found, ahead + (out.ends < way.number))
+            before = (_inside(out, plan, depth, max), out.ends) < (_inside(way, plan, depth, min), way.number)
+            found = max(found, ahead + before)
     return found
 
 
@@ -107,9 +125,21 @@ def _of(place: Site, plan: Plan, depth: int, most_of: Callable[[list[int]], int]
     return most_of([_lateness(site, depth) for site in sites])
 
 
+def _inside(place: Site, plan: Plan, depth: int, most_of: Callable[[list[int]], int]) -> int:
+    """How late a place is in pipelines inside the iteration that a number of loops in time make."""
+    sites = [site for site, _, _ in plan.touched(place)] if isinstance(place.node, Hold) else [place]
+    return most_of(
+        [
+            sum(x.late for x in site.stages if sum(loop.over is None for loop in site.loops[: x.loops]) > depth)
+            for site in sites
+        ]
+    )
+
+
 class _Live:
-    def __init__(self, plan: Plan, memory: str, rooms: dict[int, Number]) -> None:
-        self.plan, self.memory, self.rooms = plan, memory, rooms
+    def __init__(self, plan: Plan, memory: str, rooms: dict[int, Number], in_copies: bool) -> None:
+        self.plan, self.memory, self.rooms, self.in_copies = plan, memory, rooms, in_copies
+        self.turns = plan.levels[memory].computes  # what runs side by side on one array takes turns in its registers
         self.numbers = iter(plan.sites)
 
     def of(self, node: Node) -> Number:
@@ -127,7 +157,7 @@ class _Live:
             if node.memory != self.memory:
                 return inside, left
             room, earlier = self.rooms[site.number], crossing(self.plan, site)
-            if earlier == 0:
+            if earlier == 0 or not self.in_copies or node.place is not None:
                 return inside + room, left
             one = room // copies(self.plan, site)
             return inside + room - earlier * one, left + earlier * one
@@ -136,7 +166,8 @@ class _Live:
             return parts[0][0] + parts[0][1], 0
         found, left = parts[0]
         for inside, earlier in parts[1:]:
-            found = found + inside if isinstance(node, Parallel) else most(found, inside)
+            beside = isinstance(node, Parallel) and not self.turns
+            found = found + inside if beside else most(found, inside)
             left = left + earlier
         return found, left
 

@@ -29,7 +29,7 @@ from einsum_cascades.loops.levels import Level
 from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.sites import Plan, Site
 from einsum_cascades.loops.space import Operand
-from einsum_cascades.loops.tree import Compute, Hold
+from einsum_cascades.loops.tree import Compute, Hold, parts_of
 
 Action = Literal["read", "fill", "update", "drain", "sent", "delivered", "spilled read", "spilled write"]
 
@@ -44,7 +44,8 @@ class Row(NamedTuple):
             a ``spilled`` access is one to a part that is not kept, which is made further out instead.
         count: values.
         site: number of the hold or compute that causes it.
-        begun, hold: of updates, how many values begin there, and the number of the hold there is (-1: it is home).
+        begun, hold: of updates, how many values begin there, parts that are not kept included, and the number of the hold
+            there is (-1: it is home).
     """
 
     node: str
@@ -195,12 +196,15 @@ class _Counting:
         space = self.plan.space
         makers = [self.plan.step(s) for s, _, writes in self.plan.users[tensor] if writes]
         known = {space.whole(r) for step in makers for r in step.ranks} | {"instances"}
-        return frozenset(loop.rank for loop in self.plan.loops(site)) - known - site.last
+        around = {loop.rank for loop in self.plan.loops(site)}
+        return frozenset(rank for rank in around - site.last if known.isdisjoint(parts_of(rank)))
 
     def _beginnings(self, outer: Site | None, site: Site, operand: Operand) -> Number:
         """Return how many of the visits from a site to a hold (or home) find nothing there."""
         foreign = self._foreign(operand.tensor, site)
-        again = self.measure.passing([loop for loop in self.plan.loops(site) if loop.rank in foreign], None, last=site.last)
+        again = self.measure.passing(
+            [loop for loop in self.plan.loops(site) if loop.rank in foreign], None, last=site.last
+        )
         if outer is None:
             own = self.measure.passing((), operand.ranks, last=site.last)
         else:
@@ -245,7 +249,12 @@ class _Passing:
     def __call__(self, shared: frozenset[str]) -> Number:
         site = self.site
         return self.measure.passing(
-            self.measure.plan.loops(site), self.ranks, shared=shared, walked=self.walked, last=site.last, without=self.without
+            self.measure.plan.loops(site),
+            self.ranks,
+            shared=shared,
+            walked=self.walked,
+            last=site.last,
+            without=self.without,
         )
 
 
@@ -284,7 +293,7 @@ def _placed(rows: list[Row], plan: Plan) -> Iterator[Row]:
         if row.site == hold.number and row.node != _hold(hold).memory:
             yield row._replace(count=kept)
             continue
-        yield row._replace(count=kept, begun=_scaled(row.begun, hold))
+        yield row._replace(count=kept)
         if row.action != "drain":
             yield row._replace(
                 action="spilled read" if row.action == "read" else "spilled write", count=rest, begun=0, hold=-1

@@ -16,11 +16,12 @@ from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.loops.arith import Number, everywhere, least, steps
 from einsum_cascades.loops.faults import place_of, wrong
 from einsum_cascades.loops.levels import Levels
-from einsum_cascades.loops.measure import Measure
+from einsum_cascades.loops.measure import Measure, joined
 from einsum_cascades.loops.reads import Reads, several
 from einsum_cascades.loops.sites import Plan, Site
 from einsum_cascades.loops.space import PRIME, Step
 from einsum_cascades.loops.tree import (
+    INSTANCES,
     Compute,
     Hold,
     Last,
@@ -31,6 +32,7 @@ from einsum_cascades.loops.tree import (
     Pipeline,
     children,
     nodes,
+    parts_of,
 )
 from einsum_cascades.loops.turns import first
 
@@ -82,7 +84,8 @@ class _Names:
                 raise InputError(f"the mapping does not run {name}", hint=f"add 'compute {name} on ...'")
 
     def _loop(self, node: Loop) -> None:
-        self._known("rank", node.rank, self.space.sizes, node)
+        for part in parts_of(node.rank):
+            self._known("rank", part, self.space.sizes, node)
         if not everywhere(node.tile >= 1):
             raise wrong(node, "a tile has 1 point or more")
         if node.over is not None:
@@ -124,6 +127,7 @@ class _Rules:
             raise wrong(node, f"{node.tensor} is no state: nothing carries it along an iterative rank")
         self._versions(site, node)
         loops = self.plan.partial(site)
+        loops = tuple(x for x in loops if any(x is y and several(self.space, site, i) for i, y in enumerate(site.loops)))
         if loops and self.plan.outer(site) is None and node.tensor not in self.plan.at_home:
             raise wrong(
                 node,
@@ -138,21 +142,29 @@ class _Rules:
                     f"{node.tensor} lies over the instances of {node.memory} in another way than here",
                     "give all its uses the same spatial loops, or keep it in a memory that they share",
                 )
-            self._in_one_piece(site, user)
 
     def _versions(self, site: Site, node: Hold) -> None:
         """What a hold keeps is there when it is entered, and made when it is left."""
         outer = self.plan.outer(site)
         if node.state and outer is not None and isinstance(outer.node, Hold) and not outer.node.state:
-            raise wrong(node, f"a state hands on its newest value, and the hold of {node.tensor} around it keeps others")
+            raise wrong(
+                node, f"a state hands on its newest value, and the hold of {node.tensor} around it keeps others"
+            )
         for user, _, writes in self.plan.users[node.tensor.removesuffix(PRIME)]:
             if not (writes and site.encloses(user)):
                 continue
             for place, loop in enumerate(user.loops):
                 inside = place >= len(site.loops)
-                if inside and node.tensor.endswith(PRIME) and self.plan.goes_on(user, loop) and several(self.space, user, place):
+                if (
+                    inside
+                    and node.tensor.endswith(PRIME)
+                    and self.plan.goes_on(user, loop)
+                    and several(self.space, user, place)
+                ):
                     raise wrong(
-                        node, f"'for {loop.rank} step {loop.tile}' inside makes what this hold keeps", "move it into that loop"
+                        node,
+                        f"'for {loop.rank} step {loop.tile}' inside makes what this hold keeps",
+                        "move it into that loop",
                     )
                 if not inside and loop.rank in user.last - site.last and several(self.space, user, place):
                     raise wrong(
@@ -161,26 +173,13 @@ class _Rules:
                         f"move this hold out of that loop, or below 'last {loop.rank}'",
                     )
 
-    def _in_one_piece(self, hold: Site, user: Site) -> None:
-        """What a hold keeps in each of its instances is one tile of each rank."""
-        spread = self.plan.spread(hold, user)
-        for place, loop in enumerate(user.loops[len(hold.loops) :], len(hold.loops)):
-            if any(loop is x for x in spread) or not several(self.space, user, place):
-                continue
-            if any(x.rank == loop.rank for x in user.loops[place + 1 :] if any(x is y for y in spread)):
-                raise wrong(
-                    loop,
-                    f"each instance of {hold.unit} would keep a piece of {hold.node.tensor} for each turn of this loop",  # type: ignore[union-attr]
-                    "move that hold into this loop, or the spatial loop out of it",
-                )
-
     def compute(self, site: Site) -> None:
         node, step = site.node, self.plan.step(site)
         assert isinstance(node, Compute)
         self._instances(site, node.unit)
         grains = self.space.grains(step.ranks)
         for loop in site.loops:
-            if loop.over is not None and loop.rank not in grains and loop.rank != "instances":
+            if loop.over is not None and not grains.keys() >= set(parts_of(loop.rank)) - {INSTANCES}:
                 raise wrong(
                     loop,
                     f"{step.name} has no rank {loop.rank}: each position would compute the same",
@@ -197,10 +196,34 @@ class _Rules:
         for operand in (*step.inputs, step.output):
             for rank, grain in self.space.grains(operand.ranks).items():
                 self._whole_grains(site, rank, grain)
+        self._joined(site, step)
         for rank in site.last & grains.keys():
             raise wrong(node, f"{step.name} walks {rank}, of which only the last iteration is run", "move it out")
         if any(o.carried for o in step.inputs) or self._makes_state(step):
             self._one_by_one(site, step)
+
+    def _joined(self, site: Site, step: Step) -> None:
+        """Ranks that a loop cuts as one are one to all around and in an Einsum, point by point."""
+        joint = joined(site.loops)
+        for loop in site.loops:
+            parts = parts_of(loop.rank)
+            if any(joint.get(part, loop.rank) != loop.rank for part in parts):
+                raise wrong(loop, f"{loop.rank} is cut as a part of another rank too", "cut it in one way only")
+            if len(parts) == 1:
+                continue
+            for operand in (*step.inputs, step.output):
+                grains = self.space.grains(operand.ranks)
+                own = [part for part in parts if part in grains]
+                if own and (len(own) < len(parts) or any(grains[part] for part in own)):
+                    raise wrong(
+                        loop,
+                        f"{operand.tensor} of {step.name} has {', '.join(own)} and not all of {loop.rank}, point by point",
+                        "cut each of these ranks by itself",
+                    )
+            if self.space.iterative & set(parts):
+                raise wrong(
+                    loop, f"{loop.rank} joins a rank whose iterations run one after another", "cut it by itself"
+                )
 
     def _makes_state(self, step: Step) -> bool:
         return bool(self.plan.carried_along(step.output.tensor))
@@ -212,7 +235,11 @@ class _Rules:
         for loop in site.loops:
             if loop.rank != rank or not grain:
                 continue
-            if not everywhere((loop.tile % length == 0) | (loop.tile < length) & ((left <= length) | (length % loop.tile == 0))):
+            if not everywhere(
+                (loop.tile % length == 0)
+                | (loop.tile >= left)
+                | (loop.tile < length) & ((left <= length) | (length % loop.tile == 0))
+            ):
                 raise wrong(
                     loop, f"tiles of {loop.tile} cut parts of {length} points of {rank} apart", "take a multiple"
                 )
@@ -250,7 +277,7 @@ class _Rules:
                 )
             before = used.get(loop.over, 1)
             inside = [x for x in site.loops[:place] if x.rank == loop.rank]
-            size = first(self.space.sizes[loop.rank], [x.tile for x in inside])
+            size = first(self.space.extent(loop.rank), [x.tile for x in inside])
             count = before * steps(size, loop.tile)
             if not everywhere(count <= self.levels.dimensions[loop.over]):
                 raise wrong(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from einsum_cascades.loops.arith import Number, everywhere, steps
-from einsum_cascades.loops.sites import Plan, Site
-from einsum_cascades.loops.tree import INSTANCES, Loop
+from einsum_cascades.loops.sites import WITHIN, Plan, Site
+from einsum_cascades.loops.tree import INSTANCES, JOIN, Loop, parts_of
 from einsum_cascades.loops.turns import Cut, first, turns
 
 Grain: TypeAlias = tuple[str, ...]
@@ -46,8 +46,9 @@ class Measure:
             last: whole ranks of which only the last iteration counts.
             without: whole ranks that are left out.
         """
-        tensor = {} if ranks is None else {INSTANCES: (), **self.space.grains(ranks)}
-        points = {} if walked is None else {INSTANCES: (), **self.space.grains(walked)}
+        joint = joined(loops)
+        tensor = {} if ranks is None else self._grains(ranks, joint)
+        points = {} if walked is None else self._grains(walked, joint)
         around: dict[str, list[Loop]] = {}
         for loop in loops:
             around.setdefault(loop.rank, []).append(loop)
@@ -71,10 +72,10 @@ class Measure:
         self, rank: str, loops: Sequence[Loop], grain: Grain | None, point: Grain | None, shared: Collection[str]
     ) -> Key | None:
         """Evaluate the turns of one rank, once for loops of the same tiles, and return by what they are known."""
-        if grain == () or (point == () and grain is None and not any(loop.over in shared for loop in loops)):
-            self._turns.setdefault((rank,), self.space.sizes[rank])
+        if grain == () or (point == () and grain is None and not any(_together(loop, shared) for loop in loops)):
+            self._turns.setdefault((rank,), self.space.extent(rank))
             return (rank,)
-        cuts: list[tuple[Number, bool]] = [(loop.tile, loop.over is not None and loop.over in shared) for loop in loops]
+        cuts: list[tuple[Number, bool]] = [(loop.tile, _together(loop, shared)) for loop in loops]
         if grain is not None:
             length = self.length(grain)
             coarse = [i for i, loop in enumerate(loops) if self.coarse(loop, grain)]
@@ -87,7 +88,7 @@ class Measure:
         key = (rank, *((tile if isinstance(tile, int) else id(tile), one) for tile, one in cuts))
         if key not in self._turns:
             self._kept += [tile for tile, _ in cuts]
-            self._turns[key] = turns(self.space.sizes[rank], [Cut(tile, one) for tile, one in cuts])
+            self._turns[key] = turns(self.space.extent(rank), [Cut(tile, one) for tile, one in cuts])
         return key
 
     def length(self, grain: Grain) -> Number:
@@ -103,14 +104,38 @@ class Measure:
     def region(self, site: Site, ranks: Iterable[str]) -> Number:
         """Return how many values of a tensor the ranges at a place select, where tiles are largest."""
         found: Number = 1
-        for rank, grain in {INSTANCES: (), **self.space.grains(ranks)}.items():
+        loops = self.plan.loops(site)
+        for rank, grain in self._grains(ranks, joined(loops)).items():
             if rank in site.last:
                 continue
-            tiles = [loop.tile for loop in self.plan.loops(site) if loop.rank == rank]
-            key = (rank, grain, *(tile if isinstance(tile, int) else id(tile) for tile in tiles))
+            own = [loop for loop in loops if loop.rank == rank]
+            key = (rank, grain, *((x.over == WITHIN, x.tile if isinstance(x.tile, int) else id(x.tile)) for x in own))
             if key not in self._regions:
-                self._kept += tiles
-                length = first(self.space.sizes[rank], tiles)
-                self._regions[key] = steps(length, self.length(grain)) if grain else length
+                self._kept += [loop.tile for loop in own]
+                self._regions[key] = self._largest(rank, own, grain)
             found = found * self._regions[key]
         return found
+
+    def _largest(self, rank: str, loops: Sequence[Loop], grain: Grain) -> Number:
+        """Values along a rank in the first instance of a hold, where its range is largest."""
+        start = next((i for i, loop in enumerate(loops) if loop.over == WITHIN), len(loops))
+        size = first(self.space.extent(rank), [loop.tile for loop in loops[:start]])
+        if start == len(loops):
+            return steps(size, self.length(grain)) if grain else size
+        cuts = [Cut(loop.tile, loop.over != WITHIN) for loop in loops[start:]]
+        return turns(size, [*cuts, Cut(self.length(grain))])
+
+    def _grains(self, ranks: Iterable[str], joint: Mapping[str, str]) -> dict[str, Grain]:
+        """Grains by the ranks that loops cut: ranks that they join count as one."""
+        grains = {INSTANCES: (), **self.space.grains(ranks)}
+        return {joint.get(rank, rank): grain for rank, grain in grains.items()} if joint else grains
+
+
+def joined(loops: Iterable[Loop]) -> dict[str, str]:
+    """Return by rank the joined rank of loops that it is a part of."""
+    return {part: loop.rank for loop in loops if JOIN in loop.rank for part in parts_of(loop.rank)}
+
+
+def _together(loop: Loop, shared: Collection[str]) -> bool:
+    """Whether the positions of a loop count once together; of one in time inside a hold, the iterations do."""
+    return loop.over is not None and (loop.over == WITHIN or loop.over in shared)

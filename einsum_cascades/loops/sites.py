@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from einsum_cascades.errors import InputError, nearest
 from einsum_cascades.loops.arith import everywhere
@@ -25,7 +25,11 @@ from einsum_cascades.loops.tree import (
     Node,
     Pipeline,
     children,
+    parts_of,
 )
+
+WITHIN: Final = "(within)"
+"""Marks a loop in time inside a hold, outside the spatial loops by which it lies over its instances."""
 
 
 class Stage(NamedTuple):
@@ -150,11 +154,10 @@ class Plan:
         assert isinstance(site.node, Compute)
         steps = self.space.steps
         if site.node.einsum not in steps:
-            guess = nearest(site.node.einsum, steps)
             raise InputError(
                 f"'{site.node.einsum}' is no Einsum of {self.space.cascade.name}",
                 location=site.node.location,
-                hint=f"did you mean {guess}?" if guess else "its Einsums are " + ", ".join(steps),
+                hint=nearest(site.node.einsum, steps),
             )
         return steps[site.node.einsum]
 
@@ -207,9 +210,19 @@ class Plan:
         return self.spread(site, self.touched(site)[0][0])
 
     def spread(self, hold: Site, use: Site) -> tuple[Loop, ...]:
-        """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along."""
+        """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along.
+
+        Loops in time between them and the hold, over the same ranks, come with them, marked ``WITHIN``: an instance has a
+        tile of each of their iterations.
+        """
         fan = self.levels.fan_out(_hold(hold).memory)
-        return tuple(loop for loop in use.loops[len(hold.loops) :] if loop.over in fan)
+        inside = use.loops[len(hold.loops) :]
+        last = {loop.rank: place for place, loop in enumerate(inside) if loop.over in fan}
+        return tuple(
+            loop if loop.over in fan else replace(loop, over=WITHIN)
+            for place, loop in enumerate(inside)
+            if loop.over in fan or (loop.over is None and place < last.get(loop.rank, -1))
+        )
 
     def carried_along(self, tensor: str) -> frozenset[str]:
         """Return the whole ranks along which a tensor's values are carried from iteration to iteration."""
@@ -257,11 +270,18 @@ class Plan:
         found = {*cascade.inputs, *cascade.outputs} & self.users.keys()
         for tensor, users in self.users.items():
             if tensor not in found and any(
-                not self.chain(site, operand) if writes else self.source(site, operand)[0] is None
+                tensor in self.unread or not self.chain(site, operand)
+                if writes
+                else self.source(site, operand)[0] is None
                 for site, operand, writes in users
             ):
                 found.add(tensor)
         return frozenset(found)
+
+    @cached_property
+    def unread(self) -> frozenset[str]:
+        """Tensors that the tree makes and nothing in it reads: of a part of a mapping, what its other parts may read."""
+        return frozenset(t for t, users in self.users.items() if all(writes for _, _, writes in users))
 
     def writes_inside(self, hold: Site) -> bool:
         """Whether what a hold keeps is made, or added to, in its subtree."""
@@ -271,7 +291,8 @@ class Plan:
         """Whether something outside a hold still wants what is made in it: a later reader, a further part of its sum, or
         the cascade's user."""
         tensor = _hold(hold).tensor
-        return tensor in self.space.cascade.outputs or bool(self.partial(hold) or self._read_outside(hold))
+        wanted = tensor in self.space.cascade.outputs or tensor in self.unread
+        return wanted or bool(self.partial(hold) or self._read_outside(hold))
 
     def _read_outside(self, hold: Site) -> list[Operand]:
         """What computes outside a hold read that is made in it, and not again where they stand."""
@@ -300,15 +321,15 @@ class Plan:
         step = self.step(maker)
         if loop.rank in self.carried_along(step.output.tensor):
             return True
-        own, kept = self.space.grains(step.ranks), self.space.grains(step.output.ranks)
-        if loop.rank not in own or own[loop.rank] == kept.get(loop.rank):
+        own, kept, rank = self.space.grains(step.ranks), self.space.grains(step.output.ranks), parts_of(loop.rank)[0]
+        if rank not in own or own[rank] == kept.get(rank):
             return False
-        return loop.rank not in kept or not everywhere(loop.tile >= self.space.length(kept[loop.rank]))
+        return rank not in kept or not everywhere(loop.tile >= self.space.length(kept[rank]))
 
     def every_iteration(self, hold: Site) -> bool:
         """Whether what is outside a state's hold wants its value of each iteration, and not the last one alone."""
         tensor, along = _hold(hold).tensor, self.carried_along(_hold(hold).tensor)
-        ranks = [self.space.whole(r) for o in self._read_outside(hold) if not o.carried for r in o.ranks]
+        ranks = [self.space.whole(r) for o in self._read_outside(hold) for r in o.ranks]
         if tensor in self.space.cascade.outputs:
             ranks += [self.space.whole(r) for r in self.space.cascade.ranks_of[tensor]]
         return bool(along & set(ranks))

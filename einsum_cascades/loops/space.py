@@ -4,7 +4,8 @@ A split rank (``M`` into ``M1``, ``M0``) is one range of M points. A tensor with
 with the outer part alone has a value for each ``M0`` of them: the *grain* at which it sees the rank. So a last tile that
 is smaller needs no padding: 65,537 keys in parts of 256 are 257 values of ``LM[m1]`` and 65,537 of ``BQK[m1, m0]``.
 
-Where some tensor has an inner part without the outer ones, the parts are ranks of their own.
+Where some tensor has an inner part without the outer ones, or an Einsum walks parts beside the rank itself, the parts are
+ranks of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from einsum_cascades.errors import InputError
 from einsum_cascades.graph import node_names
 from einsum_cascades.ir import Access, Cascade, Einsum, Partition
 from einsum_cascades.loops.arith import Number, steps
-from einsum_cascades.loops.tree import INSTANCES
+from einsum_cascades.loops.tree import INSTANCES, parts_of
 from einsum_cascades.order import earlier_ranks
 
 PRIME = "'"
@@ -93,7 +94,13 @@ def whole_ranks(cascade: Cascade) -> Mapping[str, tuple[str, ...]]:
     """Return the parts of each split rank that is one range: of each, tensors have outermost parts only."""
     seen = [set(d.ranks) for d in cascade.declarations]
     seen += [{r for r in a.ranks} for e in cascade.einsums for a in (*e.inputs, e.output)]
-    return {p.rank: p.parts for p in cascade.partitions if all(_outermost(p, ranks) for ranks in seen)}
+    beside = [set(e.ranks) for e in cascade.einsums]
+    return {
+        p.rank: p.parts
+        for p in cascade.partitions
+        if all(_outermost(p, ranks) for ranks in seen)
+        and not any(p.rank in ranks and ranks & set(p.parts) for ranks in beside)
+    }
 
 
 def _outermost(partition: Partition, ranks: set[str]) -> bool:
@@ -185,6 +192,13 @@ class Space:
     def iterative(self) -> frozenset[str]:
         """Whole ranks whose iterations run one after another."""
         return frozenset(self.whole(rank) for rank in self.cascade.iterative_ranks)
+
+    def extent(self, rank: str) -> Number:
+        """Return the points of a loop's rank: of several that it joins, their product."""
+        found: Number = 1
+        for part in parts_of(rank):
+            found = found * self.sizes[part]
+        return found
 
     def values(self, ranks: Iterable[str]) -> Number:
         """Return how many values a tensor of these ranks has, in all instances."""

@@ -16,7 +16,7 @@ from fusemax.sweep.names import CHOICES, SPATIAL, WORKLOAD, kind_of, machine_key
 from fusemax.sweep.space import Sweep
 from fusemax.workloads import settable_ranks, workload_of
 from hw_models.accounting import ACCOUNTINGS
-from hw_models.load import Machine, machine_of
+from hw_models.load import AnyMachine, machine_of
 from hw_models.machine_file import read_spatial
 from mappers.presets.named import preset_names
 from mappers.strategies import CPU_STRATEGIES, GPU_STRATEGIES
@@ -88,7 +88,7 @@ def read_machine(file: Node, overrides: dict[str, str]) -> None:
         machine_of(file, overrides)
 
 
-def _check_dtype(dtype: str, machines: dict[str, Machine], node: Node) -> None:
+def _check_dtype(dtype: str, machines: dict[str, AnyMachine], node: Node) -> None:
     refused: InputError | None = None
     for machine in machines.values():
         try:

@@ -22,7 +22,7 @@ from fusemax.sweep.results import FLOATS, TEXTS, WHOLES, Results
 from fusemax.sweep.space import Sweep
 from fusemax.sweep.workloads import WorkloadGroup
 from hw_models.accounting import accounting_named
-from hw_models.load import Machine, machine_of
+from hw_models.load import AnyMachine, machine_of
 from hw_models.prices import node_prices
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -98,7 +98,7 @@ class Group:
         assert self.spatial is not None
         return node_prices(self.spatial.machine).area_mm2
 
-    def machine(self, point: int) -> Machine:
+    def machine(self, point: int) -> AnyMachine:
         """Return the machine of one point.
 
         Raises:

@@ -176,7 +176,7 @@ def _used(site: Site, node: str, activity: Activity) -> Number | None:
     for place, loop in enumerate(loops):
         if loop.over is not None and loop.over in fan:
             inside = [outer.tile for outer in loops[:place] if outer.rank == loop.rank]
-            count = steps(first(plan.space.sizes[loop.rank], inside), loop.tile)
+            count = steps(first(plan.space.extent(loop.rank), inside), loop.tile)
             used = count if used is None else used * count
     return used
 

@@ -120,7 +120,7 @@ class _Timing:
             return steady
         rank = inner[-1].rank
         before = [loop.tile for loop in loops if loop.rank == rank][:-1]
-        trips = steps(first(self.plan.space.sizes[rank], before), inner[-1].tile)
+        trips = steps(first(self.plan.space.extent(rank), before), inner[-1].tile)
         cycles = steady.elapsed * most(trips - latest, 0)
         for epoch in range(latest):
             for slot in slots:

@@ -36,7 +36,7 @@ from einsum_cascades.loops.tree import (
     Sequential,
     sequence,
 )
-from hw_models.machine import Array
+from hw_models.machine import Array, Memory
 from mappers.presets.nest import walk
 from mappers.presets.problem import Problem, chunks, lanes, spread
 from mappers.presets.slots import Slot, slots_of
@@ -52,6 +52,7 @@ class Fused:
     Attributes:
         interleaved: whether neighbouring tiles overlap.
         whole: inputs with a value per row that are kept for a whole group, over all passes.
+        widest: how many positions along the columns the rows may take, where columns leave some; None is all of them.
     """
 
     problem: Problem
@@ -59,6 +60,7 @@ class Fused:
     residency: Residency
     interleaved: bool
     whole: frozenset[str] = frozenset()
+    widest: Number | None = None
 
     @cached_property
     def steps(self) -> dict[str, Step]:
@@ -88,6 +90,8 @@ class Fused:
         for rank in reversed(self.columns):
             found[rank] = least(length, self.problem.size(rank))
             length = length // found[rank]
+        if self.widest is not None:
+            length = least(length, self.widest)
         found[self.roles.source] = rows * length
         return found
 
@@ -186,7 +190,9 @@ class Fused:
         for tensor in self._kept_for_rows(einsums):
             body = Hold(tensor, self.buffer, body)
         body = Loop(self.roles.source, self.tile[self.roles.source], body)
-        middle = [part for p in self.problem.cascade.partitions if p.rank == self.roles.source for part in p.parts[1:-1]]
+        middle = [
+            part for p in self.problem.cascade.partitions if p.rank == self.roles.source for part in p.parts[1:-1]
+        ]
         size = self.tile[self.roles.source]
         for part in reversed(middle):
             size = size * self.problem.size(part)
@@ -212,9 +218,7 @@ class Fused:
             body = Hold(tensor, memory, body)
         return body
 
-    def _slot(
-        self, slot: Slot, held: list[tuple[str, str]], streams: dict[str, str], after: set[str]
-    ) -> Node:
+    def _slot(self, slot: Slot, held: list[tuple[str, str]], streams: dict[str, str], after: set[str]) -> Node:
         parts: list[Node] = []
         for late, einsums in slot:
             names = [e.name for e in einsums]
@@ -225,9 +229,7 @@ class Fused:
                 node = self._nest(einsum, frozenset(t for t, m in held if m == self._array(einsum).name))
                 readers = [e for e in self.residency.einsums if streams.get(e.name) == einsum.name]
                 if readers:
-                    beside = [
-                        self._nest(e, frozenset(t for t, m in held if m == self._array(e).name)) for e in readers
-                    ]
+                    beside = [self._nest(e, frozenset(t for t, m in held if m == self._array(e).name)) for e in readers]
                     fabric = self.problem.parts.between
                     node = Parallel((node, *beside))
                     if fabric is not None:
@@ -272,10 +274,61 @@ class Fused:
                     if self._shared_state(einsum, access):
                         found[tensor + PRIME, array] = None
                 elif tensor in names and len(chain) == 1 and streams.get(einsum.name) != tensor:
-                    found[tensor, array if self._array(self._maker(tensor)).name == array else self._middle()] = None
+                    maker = self._maker(tensor)
+                    own = self._array(maker).name == array and not self._fiber(tensor, array)
+                    own = own and self._stays(tensor, maker, einsums)
+                    found[tensor, array if own else self._room()] = None
                 elif tensor in names and chain[0] == STAGING:
                     found[tensor, self._middle()] = None
-        return sorted(found, key=lambda pair: (pair[1] == self._middle(), pair[1] not in self._arrays))
+        return sorted(found, key=lambda pair: [name.name for name in reversed(self._way())].index(pair[1]))
+
+    def _way(self) -> list[Memory | Array]:
+        """The buffer, what is between the arrays, and these."""
+        parts = self.problem.parts
+        between = [] if parts.between is None else [parts.between]
+        return [parts.buffer, *between, parts.matrix, parts.vector]
+
+    def _fiber(self, tensor: str, array: str) -> bool:
+        """Whether a lane works on several values of a tensor, more than its registers are for."""
+        if self.problem.accounting.fibers_in_registers:
+            return False
+        ranks = set(self.problem.cascade.ranks_of[tensor])
+        inner = ranks - self.roles.family - {*self.columns, *self.roles.batches}
+        return bool(inner) or (array == self.problem.parts.vector.name and self.roles.row in ranks)
+
+    def _stays(self, tensor: str, maker: Einsum, einsums: list[Einsum]) -> bool:
+        """Whether all that read a tensor on the array where it is made lie over that as its making does."""
+        readers = [e for e in einsums if any(a.tensor == tensor for a in e.inputs)]
+        own = self._array(maker)
+        return all(self._layout(e) == self._layout(maker) for e in readers if self._array(e) is own)
+
+    def _layout(self, einsum: Einsum) -> tuple[str, ...]:
+        """By which ranks an Einsum lies over its array: values in registers stay where they are."""
+        laid = [rank for rank in self.columns if rank in einsum.ranks]
+        rows = self.roles.row in einsum.ranks
+        if self._array(einsum) is self.problem.parts.matrix:
+            return (*laid, *[self.roles.row] * rows)
+        return (*laid, *[self.roles.row] * (rows and self._rows_on_lanes(laid)))
+
+    def _rows_on_lanes(self, columns: list[str]) -> bool:
+        """Whether columns leave lanes of the vector array's first dimension to the rows."""
+        dims = self.problem.parts.dimensions(self.problem.parts.vector)
+        if not dims:
+            return False
+        filled, length = self._filled(columns), dims[0][1]
+        return everywhere(filled <= length) and anywhere(2 * filled <= length)
+
+    def _filled(self, ranks: list[str]) -> Number:
+        found: Number = 1
+        for rank in ranks:
+            found = found * self.tile[rank]
+        return found
+
+    def _room(self) -> str:
+        """Where fibers wait for the next Einsum: between the arrays, if more than wires are there."""
+        between = self.problem.parts.between
+        wires = between is None or between.pricing.stated.read_j is not None
+        return self.buffer if wires or between is None else between.name
 
     @property
     def _arrays(self) -> tuple[str, ...]:
@@ -340,13 +393,8 @@ class Fused:
     ) -> Node:
         """Columns first, rows on the lanes that these leave, else the longest other rank that is not iterative."""
         tile, source = self.tile, self.roles.source
-        width = lanes(dims)
-        filled: Number = 1
-        for rank in columns:
-            filled = filled * tile[rank]
-        left = width // least(filled, width)
-        if rows and dims and anywhere(left > 1) and everywhere(filled <= dims[0][1]):
-            body = chunks(source, tile[source], dims[0][1] // filled, dims[0][0], body)
+        if rows and self._rows_on_lanes(columns):
+            body = chunks(source, tile[source], dims[0][1] // self._filled(columns), dims[0][0], body)
         elif not columns and not rows and inner and dims:
             rank = max((whole for _, whole in inner), key=lambda r: _largest(self.problem.size(r)))
             body = chunks(rank, self.problem.size(rank), dims[0][1], dims[0][0], body)

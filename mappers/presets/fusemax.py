@@ -10,10 +10,11 @@ Source: Nayak et al., "FuseMax", MICRO 2024, section V.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from einsum_cascades.errors import InputError
-from einsum_cascades.loops.arith import Number, least, most, steps
+from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, most, steps
 from einsum_cascades.loops.capacity import live_bits
 from einsum_cascades.loops.tree import LoopTree
 from hw_models.spatial.activity import bits_of
@@ -47,14 +48,15 @@ def fusemax_interleaved(problem: Problem) -> tuple[LoopTree, ...]:
 def _trees(problem: Problem, *, interleaved: bool) -> tuple[LoopTree, ...]:
     found: list[LoopTree] = []
     refused: InputError | None = None
-    for fused in _variants(problem, interleaved):
-        try:
-            found.append(sized(fused))
-        except InputError as error:
-            refused = refused or error
-    if not found:
-        raise refused or InputError(f"no fused mapping of {problem.cascade.name}")
-    return tuple(found)
+    for further in range(problem.parts.buffers):
+        for fused in _variants(replace(problem, further=further), interleaved):
+            try:
+                found.append(sized(fused))
+            except InputError as error:
+                refused = refused or error
+        if found:
+            return tuple(found)
+    raise refused or InputError(f"no fused mapping of {problem.cascade.name}")
 
 
 def _variants(problem: Problem, interleaved: bool) -> Iterator[Fused]:
@@ -65,7 +67,10 @@ def _variants(problem: Problem, interleaved: bool) -> Iterator[Fused]:
     ways = [kept]
     if kept.crossing_tiles:
         ways.append(Residency(problem.cascade, roles, arrays, kept.staging, frozenset(kept.crossing_tiles)))
-    passes = {t: {kept.section[e.name] for e in kept.einsums if any(a.tensor == t for a in e.inputs)} for t in problem.cascade.inputs}
+    passes = {
+        t: {kept.section[e.name] for e in kept.einsums if any(a.tensor == t for a in e.inputs)}
+        for t in problem.cascade.inputs
+    }
     again = frozenset(
         t for t, where in passes.items() if len(where) > 1 and roles.family & set(problem.cascade.ranks_of[t])
     )
@@ -83,20 +88,57 @@ def sized(fused: Fused) -> LoopTree:
     """
     problem = fused.problem
     capacity = _capacity(fused)
+    fused = _narrowed(fused, capacity)
     group = {rank: fused.tile[rank] for rank in fused.columns}
     one = _live(fused, group)
     if isinstance(one, int) and isinstance(capacity, int) and one > capacity:
-        raise too_small("fused", -(-one // 8), capacity // 8)
+        raise too_small("fused", -(-one // 8), capacity // 8, fused.buffer)
     for rank in reversed(fused.columns):
         tiles = steps(problem.size(rank), fused.tile[rank])
         step = _live(fused, group | {rank: 2 * fused.tile[rank]}) - one
         fitting = 1 + (capacity - one) // most(step, 1)
-        count = most(least(tiles, fitting), 1)
+        count = _fitting(fused, group, rank, most(least(tiles, fitting), 1), capacity)
         if problem.accounting.groups_divide:
             count = _even(problem.size(rank), fused.tile[rank], tiles, count)
         group = group | {rank: count * fused.tile[rank]}
-        one = one + (count - 1) * step
+        one = _live(fused, group)
     return fused.tree(group)
+
+
+def _fitting(fused: Fused, group: dict[str, Number], rank: str, count: Number, capacity: Number) -> Number:
+    """The most tiles of a rank that fit, at most ``count``: where another pass needs the most room of a larger group, what
+    is live grows faster than from one tile to two, and halving finds it."""
+
+    def fits(tiles: Number) -> Any:
+        return _live(fused, group | {rank: tiles * fused.tile[rank]}) <= capacity
+
+    if everywhere(fits(count)):
+        return count
+    low: Number = count // count
+    high = count
+    while anywhere(low < high):
+        middle = low + (high - low + 1) // 2
+        there = fits(middle)
+        if isinstance(there, bool):
+            low, high = (middle, high) if there else (low, middle - 1)
+        else:
+            import numpy as np
+
+            low, high = np.where(there, middle, low), np.where(there, high, np.maximum(middle - 1, low))
+    return low
+
+
+def _narrowed(fused: Fused, capacity: Number) -> Fused:
+    """Let the rows take as many positions that columns leave as a tile fits with; what is live grows linearly with them."""
+    group = {rank: fused.tile[rank] for rank in fused.columns}
+    source = fused.roles.source
+    one = replace(fused, widest=1)
+    positions = fused.tile[source] // one.tile[source]
+    if not anywhere(positions > 1):
+        return fused
+    least_live = _live(one, group)
+    slope = steps(_live(fused, group) - least_live, most(positions - 1, 1))
+    return replace(fused, widest=most(1 + (capacity - least_live) // most(slope, 1), 1))
 
 
 def _even(size: Number, tile: Number, tiles: Number, count: Number) -> Number:
@@ -126,7 +168,7 @@ def _live(fused: Fused, group: dict[str, Number]) -> Number:
     """Bits live in the buffer, whatever the sizes of the columns are (so that it is linear in the group)."""
     problem = fused.problem
     ample = {rank: 4 * group[rank] for rank in fused.columns}
-    wide = Problem(problem.cascade, {**problem.sizes, **ample}, problem.machine, problem.accounting)
+    wide = replace(problem, sizes={**problem.sizes, **ample})
     plan = wide.plan(fused.tree(group))
     found: Any = live_bits(plan, lambda tensor: bits_of(tensor, plan, problem.machine), fused.buffer)[fused.buffer]
     return found

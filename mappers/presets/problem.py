@@ -11,10 +11,11 @@ from einsum_cascades.ir import Cascade, Einsum
 from einsum_cascades.loops.arith import Number, anywhere, least, steps
 from einsum_cascades.loops.sites import Plan
 from einsum_cascades.loops.space import Space
-from einsum_cascades.loops.tree import Loop, LoopTree, Node
+from einsum_cascades.loops.tree import INSTANCES, Loop, LoopTree, Node
 from einsum_cascades.operations import work_classes
 from hw_models.accounting import Accounting
 from hw_models.machine import Array, Machine, Memory
+from hw_models.spatial.activity import value_bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +24,14 @@ class Problem:
 
     Attributes:
         sizes: by whole rank, ``instances`` included.
+        further: how many memories further out than the nearest one the buffer is.
     """
 
     cascade: Cascade
     sizes: Mapping[str, Number]
     machine: Machine
     accounting: Accounting
+    further: int = 0
 
     def size(self, rank: str) -> Number:
         """Return the size of a rank.
@@ -41,6 +44,10 @@ class Problem:
             raise InputError(f"rank {rank} has no size", hint=f"give one with --set {rank}=SIZE; sizes known: {known}")
         return self.sizes[rank]
 
+    def bits(self, tensor: str) -> Number:
+        """Return the bits of a tensor's values."""
+        return value_bits(tensor, self.cascade, self.machine)
+
     def plan(self, tree: LoopTree) -> Plan:
         """Return a tree resolved for this problem."""
         return Plan(tree, Space.of(self.cascade, self.sizes, tree.split), self.machine.levels)
@@ -48,7 +55,7 @@ class Problem:
     @cached_property
     def parts(self) -> Parts:
         """The parts of the machine."""
-        return Parts.of(self.machine)
+        return Parts.of(self.machine, self.further)
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,8 @@ class Parts:
     Attributes:
         matrix: the array with the most multiply-accumulators, for products.
         vector: the array for all else; the same one if there is only one.
-        buffer: the memory nearest to both that is large: what tiles are cut for.
+        buffer: a memory of stated size that both take values from: what tiles are cut for.
+        buffers: how many there are.
         between: the memory through which values change arrays, if that is not the buffer.
         outside: dimensions over which all of these have instances: (name, length).
     """
@@ -67,12 +75,16 @@ class Parts:
     matrix: Array
     vector: Array
     buffer: Memory
+    buffers: int
     between: Memory | None
     outside: tuple[tuple[str, Number], ...]
 
     @classmethod
-    def of(cls, machine: Machine) -> Parts:
+    def of(cls, machine: Machine, further: int = 0) -> Parts:
         """Find them.
+
+        Args:
+            further: which buffer: 0 is the nearest to the arrays.
 
         Raises:
             InputError: the machine has no array, or no memory between its arrays and the off-chip one.
@@ -90,14 +102,14 @@ class Parts:
                 f"{machine.name} has no memory of a stated size between its arrays and {machine.root.name}",
                 hint="presets cut tiles for one: give it 'bytes'",
             )
-        buffer = on_chip[-1]
+        buffer = on_chip[-1 - further]
         between = shared[-1] if shared[-1] is not buffer else None
         outside = tuple(
             (f"{node.name}.{name}", length)
             for node in shared[: shared.index(buffer) + 1]
             for name, length in node.dimensions
         )
-        return cls(machine, matrix, vector, buffer, between, outside)  # type: ignore[arg-type]
+        return cls(machine, matrix, vector, buffer, len(on_chip), between, outside)  # type: ignore[arg-type]
 
     def offers(self, array: Array, einsum: Einsum) -> bool:
         """Whether an array does all the work of an Einsum."""
@@ -158,3 +170,8 @@ def spread(rank: str, size: Number, dimensions: list[tuple[str, Number]], body: 
 def chunks(rank: str, size: Number, count: Number, dimension: str, body: Node) -> Node:
     """Return a spatial loop that cuts what is left of a rank into as many chunks as there are positions, at most."""
     return Loop(rank, steps(size, least(size, count)), body, dimension)
+
+
+def over_instances(problem: Problem, body: Node) -> Node:
+    """Return a loop over the copies of a cascade, over the machine's instances where it has several."""
+    return spread(INSTANCES, problem.sizes.get(INSTANCES, 1), list(problem.parts.outside), body)

@@ -36,22 +36,29 @@ def slots_of(residency: Residency, einsums: list[Einsum], after: list[Einsum], *
         last = max(stage.values(), default=0)
         parts = [(number, [e for e in einsums if stage[e.name] == number]) for number in range(last + 1)]
         parts[-1][1].extend(after)
-        return [[(late, members) for late, members in parts if members]]
+        return _from_zero([[(late, members) for late, members in parts if members]])
     waited = _waited_for(einsums, residency)
     last = max((s for s in stage.values() if s % 2 == 0), default=0)
     slots: dict[int, list[tuple[int, Einsum]]] = {0: []}
-    latest = 0
     for einsum in einsums:
         slot = stage[einsum.name]
         late = -(-slot // 2) if interleaved else 0
         if slot % 2 and einsum.name not in waited:
             slot = _beside(einsum, slot, last, residency, stage, interleaved)
             late = late if interleaved else int(slot == 0)
-        latest = max(latest, late)
         slots.setdefault(slot, []).append((late, einsum))
+    made = {e.name: late + (slot > 0) for slot, members in slots.items() for late, e in members}
     for einsum in after:
-        slots[0].append((latest if interleaved else 1, einsum))
-    return [_parts(slots[number], residency) for number in sorted(slots) if slots[number]]
+        late = max((made.get(a.tensor, 0) for a in einsum.inputs), default=0)
+        made[einsum.name] = late
+        slots[0].append((late, einsum))
+    return _from_zero([_parts(slots[number], residency) for number in sorted(slots) if slots[number]])
+
+
+def _from_zero(slots: list[Slot]) -> list[Slot]:
+    """Lateness counted from the earliest part."""
+    least = min((late for slot in slots for late, _ in slot), default=0)
+    return [[(late - least, members) for late, members in slot] for slot in slots]
 
 
 def _parts(members: Iterable[tuple[int, Einsum]], residency: Residency) -> Slot:

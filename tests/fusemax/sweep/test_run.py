@@ -24,7 +24,7 @@ from small_sweep import SCHEMA, SmallSweep, environment, evaluate, expected, gon
 from einsum_cascades.errors import InputError, Location
 from fusemax.sweep import Store, open_store, run
 from fusemax.sweep.best import best
-from fusemax.sweep.executors import processes
+from fusemax.sweep.executors import processes, undisturbed
 from fusemax.sweep.runner import Plan, Watcher, run_sweep
 from fusemax.sweep.spec import parse_sweep
 from fusemax.sweep.writer import writing
@@ -229,6 +229,43 @@ def test_ctrl_c_ends_at_once_and_leaves_no_worker(tmp_path: Path) -> None:
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert gone(started)
     assert not list((tmp_path / "points").glob(".*"))
+
+
+HALF = """
+import os, time
+from fusemax.sweep.executors import hand_over, processes
+from small_sweep import write_half_a_result
+
+with processes(1) as crew:
+    hand_over(crew.executor, lambda _: None, write_half_a_result, {begun!r})
+    while not os.path.exists({begun!r}):
+        time.sleep(0.01)
+    raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.slow
+def test_half_a_result_of_an_ended_worker_is_not_waited_for(tmp_path: Path) -> None:
+    code = HALF.format(begun=str(tmp_path / "begun"))
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_signals_wait_for_the_end_of_what_they_must_not_disturb() -> None:
+    heard: list[int] = []
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = {number: signal.signal(number, lambda number, _: heard.append(number)) for number in numbers}
+    try:
+        for number in numbers:
+            heard.clear()
+            with undisturbed():
+                signal.raise_signal(number)
+                assert heard == []
+            assert heard == [number]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.slow
