@@ -56,7 +56,7 @@ class Reads:
                         f"'for {loop.rank} step {loop.tile}' around it add up",
                         f"put 'for {other.rank}' outside of 'for {loop.rank}', or {step.name} out of it",
                     )
-            outside = [h for h in self.plan.chain(maker, step.output) if not any(loop is x for x in h.loops)]
+            outside = [h for h in self.plan.chain(maker, step.output) if not _around(loop, h)]
             for again, _, writes in self.plan.users[tensor]:
                 if writes and again.number != maker.number and self._in(again, maker, place):
                     if self._reaches(again, outside[-1] if outside else None):
@@ -107,8 +107,9 @@ class Reads:
         common = _common_loops(maker, reader)
         depth = sum(loop.over is None for loop in common)
         if operand.carried and self._same_iteration(maker, reader, operand):
-            along = {id(loop) for loop in common if loop.rank in self.plan.carried_along(operand.tensor)}
-            if any(along - set(map(id, hold.loops)) for hold in into if hold is not reader):
+            ranks = self.plan.carried_along(operand.tensor)
+            handed = [loop for loop in common if loop.rank in ranks]
+            if any(not _around(loop, hold) for hold in (*out, *into) for loop in handed):
                 return False
             timed = [loop.rank for loop in common if loop.over is None]
             if timed and timed[-1] not in self.plan.carried_along(operand.tensor):
@@ -198,6 +199,10 @@ def several(space: Space, site: Site, place: int) -> bool:
     loop = site.loops[place]
     around = [x.tile for x in site.loops[:place] if x.rank == loop.rank]
     return not everywhere(steps(first(space.extent(loop.rank), around), loop.tile) == 1)
+
+
+def _around(loop: Loop, site: Site) -> bool:
+    return any(loop is other for other in site.loops)
 
 
 def _common_loops(a: Site, b: Site) -> tuple[Loop, ...]:
