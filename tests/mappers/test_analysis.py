@@ -1,4 +1,4 @@
-"""The loop-nest analysis against execution of thousands of random nests, value by value with real buffers."""
+"""The loop-nest analysis against execution of 2,000 random nests, value by value with real buffers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def counts(nest: LoopNest) -> dict[tuple[str, str], Count]:
     return {(c.memory, c.tensor): c for c in analyse(nest)}
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_analysis_equals_execution_of_random_nests(seed: int) -> None:
     rng = random.Random(seed)
     for _ in range(500):
@@ -70,7 +70,7 @@ def test_analysis_equals_execution_of_random_nests(seed: int) -> None:
 
 def test_home_values_are_the_accesses_to_the_homes() -> None:
     rng = random.Random(99)
-    for _ in range(300):
+    for _ in range(150):
         nest = random_nest(rng)
         if any(sum(h.tensor == o.tensor for h in nest.holds) < 2 for o in nest.operands):
             continue  # computed on where it lives: no traffic between memories

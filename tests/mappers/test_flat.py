@@ -42,7 +42,7 @@ def cost_of(problem: FlatProblem, choice: FlatChoice):
     return cost(activity_of(mapping, PUBLISHED), problem.architecture, PUBLISHED)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     side=st.sampled_from([16, 32, 64, 128, 256]),
     dims=st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3)),

@@ -73,7 +73,7 @@ def check(found: Cost, expected: closed_forms.Result) -> None:
     assert found.util_1d == pytest.approx(expected.util_1d, rel=EXACT)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(problems())
 @pytest.mark.parametrize(
     ("mapper", "form"),
@@ -87,7 +87,7 @@ def test_fusemax_on_its_own_array(mapper, form, problem):
     assert dict(mapping.tiles)["P"] == machine.columns * closed_forms.queries_per_column(shape, machine)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(problems())
 def test_fusemax_on_the_flat_array(problem):
     shape, machine = problem
@@ -97,7 +97,7 @@ def test_fusemax_on_the_flat_array(problem):
     check(found, closed_forms.cascade(shape, sized))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(problems())
 def test_a_buffer_too_small_for_one_tile_is_named(problem):
     shape, machine = problem
@@ -120,7 +120,7 @@ def test_the_smallest_buffer_that_is_named_is_enough():
         evaluated("fusemax-serial", machine_of(replace(machine, buffer_bytes=needed - 1), "fusemax-cloud"), shape)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(problems(), st.integers(1, 500), st.integers(1, 500))
 def test_padding_shows_in_the_utilisation(problem, less_m, less_p):
     shape, machine = problem
@@ -136,7 +136,7 @@ def test_padding_shows_in_the_utilisation(problem, less_m, less_p):
     assert padded.util_1d == pytest.approx(whole.util_1d * ragged.P / shape.P, rel=EXACT)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(problems(), st.sampled_from(["attention-3-pass", "attention-3-pass-deferred", "attention-2-pass"]))
 @pytest.mark.parametrize("name", ["flat-cloud", "fusemax-cloud"])
 def test_every_cascade_fuses_and_fits(name, problem, cascade):

@@ -84,7 +84,7 @@ def test_no_nest_is_faster_or_moves_less(sizes, buffer):
     assert fits(mapping.buffer_bytes, buffer)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     tiles=st.tuples(st.integers(1, 8), st.integers(1, 8)),
     dims=st.tuples(st.sampled_from([32, 64, 128]), st.sampled_from([32, 64, 256])),
@@ -126,7 +126,7 @@ def test_every_product_of_the_linear_layers_runs_by_itself():
 
 
 @given(st.integers(1, 10**9))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_tile_counts_divide(number):
     found = tile_counts(number)
     assert found[0] == number
