@@ -111,8 +111,8 @@ class Reads:
             handed = [loop for loop in common if loop.rank in ranks]
             if any(not _around(loop, hold) for hold in (*out, *into) for loop in handed):
                 return False
-            innermost = [loop.rank for loop in common if loop.over is None][-1]
-            if innermost not in self.plan.carried_along(operand.tensor):
+            timed = [loop.rank for loop in common if loop.over is None]
+            if timed and timed[-1] not in self.plan.carried_along(operand.tensor):
                 return True  # the iteration before of a loop further out is done, pipelines inside it included
             made, wanted = self._late(out, depth, max), self._late(into, depth, min) + 1
         else:
@@ -177,8 +177,10 @@ class Reads:
     def _complete(self, maker: Site, reader: Site, operand: Operand) -> None:
         along = self.plan.carried_along(operand.tensor)
         final = not along & {self.space.whole(r) for r in operand.ranks}
-        for loop in _common_loops(maker, reader):
-            if not self.plan.goes_on(maker, loop) or (loop.rank in along and not final):
+        for place, loop in enumerate(_common_loops(maker, reader)):
+            if not self.plan.goes_on(maker, loop) or not several(self.space, maker, place):
+                continue
+            if loop.rank in along and not final:
                 continue
             if loop.rank not in reader.last or loop.over is not None:
                 raise self._too_early(loop, reader, operand)

@@ -282,7 +282,7 @@ def small_einsums(draw: st.DrawFn) -> Einsum:
     return Einsum(output, expression, tuple(Reduction(r, draw(operators)) for r in ranks[kept:]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(einsum=small_einsums(), seed=st.integers(0, 2**32 - 1), extents=st.tuples(*[st.integers(2, 5)] * 3))
 def test_random_einsums(einsum: Einsum, seed: int, extents: tuple[int, ...]) -> None:
     sizes = dict(zip("IJK", extents, strict=True))
