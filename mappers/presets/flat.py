@@ -14,9 +14,9 @@ from dataclasses import replace
 from einsum_cascades.errors import InputError
 from einsum_cascades.loops.tree import LoopTree
 from hw_models.spatial.activity import activity_of
-from hw_models.spatial.cost import latency_s
+from hw_models.spatial.cost import cost, latency_s
 from mappers.capacity import too_small
-from mappers.choose import fits, outcome, too_large
+from mappers.choose import Outcome, fits, too_large
 from mappers.presets.flat_phases import Phases, Segment
 from mappers.presets.flat_search import Search
 from mappers.presets.flat_table import tabulated
@@ -78,9 +78,17 @@ def _best(phases: Phases, segment: Segment) -> Choice:
         latency, traffic, fitting = _speed(phases.problem, tree)
         if fitting and (best is None or (latency, traffic) < best[:2]):
             best = (latency, traffic, choice)
-    if best is None:
-        raise _too_small(phases, segment)
-    return best[2]
+    if best is not None:
+        return best[2]
+    smallest = _smallest(phases, segment)
+    if _speed(phases.problem, LoopTree(SegmentTree(phases, segment, smallest).node(), phases.split))[2]:
+        return smallest
+    raise _too_small(phases, segment, smallest)
+
+
+def _smallest(phases: Phases, segment: Segment) -> Choice:
+    """The choice that keeps least on chip."""
+    return replace(Search(phases, segment).registers, fibers=False, overlap=False)
 
 
 def _speed(problem: Problem, tree: LoopTree) -> tuple[float, int, bool]:
@@ -88,12 +96,12 @@ def _speed(problem: Problem, tree: LoopTree) -> tuple[float, int, bool]:
     return latency_s(activity, problem.accounting), activity.dram_bytes, bool(fits(activity, problem.accounting))
 
 
-def _too_small(phases: Phases, segment: Segment) -> InputError:
+def _too_small(phases: Phases, segment: Segment, smallest: Choice) -> InputError:
     problem, buffer = phases.problem, phases.problem.parts.buffer
-    choice = replace(Search(phases, segment).registers, fibers=False, overlap=False)
-    smallest = whole_tree(phases, [choice] * len(phases.segments))
-    activity = activity_of(problem.plan(smallest), problem.machine, problem.accounting)
+    tree = LoopTree(SegmentTree(phases, segment, smallest).node(), phases.split)
+    activity = activity_of(problem.plan(tree), problem.machine, problem.accounting)
     needed = -(-activity.peak_bits.get(buffer.name, 0) // 8)
-    if needed > (buffer.bytes or 0) or fits(activity, problem.accounting):
+    if needed > (buffer.bytes or 0):
         return too_small("FLAT", needed, buffer.bytes or 0)
-    return too_large(outcome(problem, smallest), problem.accounting)
+    found = Outcome(tree, activity, cost(activity, problem.accounting), False)
+    return too_large(found, problem.accounting)
