@@ -88,6 +88,13 @@ class Reads:
             raise wrong(reader.node, f"{name} reads {operand.tensor}, which nothing makes")
         for maker in makers:
             self._iterations(source, maker, reader, operand)
+            for hold in self._within(source, self.plan.chain(maker, self.plan.step(maker).output)):
+                if hold.encloses(reader) and sum(writes for _, _, writes in self.plan.touched(hold)) > 1:
+                    raise wrong(
+                        hold.node,
+                        f"{operand.tensor} is made twice in this hold, and {name} inside reads it from further out",
+                        f"keep {operand.tensor} in a hold of its own around each",
+                    )
         made = [maker for maker in makers if self._before(source, maker, reader, operand)]
         if not made:
             raise wrong(
