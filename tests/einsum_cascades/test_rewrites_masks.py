@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from derived import derive
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from einsum_cascades.errors import InputError
 from einsum_cascades.interpreter import run
 from einsum_cascades.ir import Apply
 from einsum_cascades.load import load_cascade, parse_cascade
-from einsum_cascades.rewrites import compare, derive, is_isomorphic, risks
+from einsum_cascades.rewrites import compare, is_isomorphic, risks
 from einsum_cascades.rewrites.check import LEAST_VALUES
 
 P, E, F = 7, 3, 2

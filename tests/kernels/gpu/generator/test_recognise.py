@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from custom_attention import CASES, Case, expected, softmax, weights, with_values
+from derived import derive
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from normal_form import computed
 
 from einsum_cascades import Cascade, library_names, load_cascade, parse_cascade
 from einsum_cascades.errors import InputError
-from einsum_cascades.rewrites import derive
 from kernels.gpu import compiled
 from kernels.gpu.generator.form import FusedAttention, Weighing, simple
 from kernels.gpu.generator.recognise import recognise
