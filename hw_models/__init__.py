@@ -2,7 +2,8 @@
 
 from hw_models.accounting import ACCOUNTINGS, PHYSICAL, PUBLISHED, Accounting, accounting_named
 from hw_models.components import Logic, MemoryCost, logic, memory, memory_cost
-from hw_models.machine import Array, Link, Machine, Memory, Unit
+from hw_models.links import Link
+from hw_models.machine import Array, Machine, Memory, Unit
 from hw_models.prices import NodePrice, Prices, node_prices
 
 __all__ = [

@@ -127,7 +127,9 @@ class _Rules:
             raise wrong(node, f"{node.tensor} is no state: nothing carries it along an iterative rank")
         self._versions(site, node)
         loops = self.plan.partial(site)
-        loops = tuple(x for x in loops if any(x is y and several(self.space, site, i) for i, y in enumerate(site.loops)))
+        loops = tuple(
+            x for x in loops if any(x is y and several(self.space, site, i) for i, y in enumerate(site.loops))
+        )
         if loops and self.plan.outer(site) is None and node.tensor not in self.plan.at_home:
             raise wrong(
                 node,

@@ -46,7 +46,7 @@ def phases_of(cascade: Cascade) -> tuple[Phase, ...]:
     unit_of = {name: unit for unit in units for name in unit}
     waits = {unit: {unit_of[n] for name in unit for n in needs[name]} - {unit} for unit in units}
     steps = steps_of(cascade)
-    products = {unit for unit in units if len(unit) == 1 and is_product(steps[unit[0]])}
+    products: set[tuple[str, ...]] = {unit for unit in units if len(unit) == 1 and is_product(steps[unit[0]])}
     found: list[Phase] = []
     done: set[tuple[str, ...]] = set()
     while len(done) < len(units):
@@ -83,7 +83,8 @@ def _circles(needs: dict[str, set[str]]) -> list[tuple[str, ...]]:
     """Return Einsums that need each other in a circle together, all others alone."""
     reach: dict[str, set[str]] = {}
     for name in needs:
-        seen, waiting = set(), [name]
+        seen: set[str] = set()
+        waiting = [name]
         while waiting:
             for other in needs[waiting.pop()] - seen:
                 seen.add(other)

@@ -41,7 +41,7 @@ class Cut(NamedTuple):
     @property
     def trips(self) -> int:
         """How often it turns."""
-        return -(-self.axis.size // self.units)
+        return int(-(-self.axis.size // self.units))
 
 
 class Option(NamedTuple):
@@ -202,7 +202,7 @@ class VectorPhase:
     def _seconds(self, cycles: int, bits: float) -> float:
         machine = self.problem.machine
         rate = machine.root.shared_bytes_per_s
-        return max(cycles / machine.frequency_hz, 0.0 if rate is None else bits / 8 / rate)
+        return float(max(cycles / machine.frequency_hz, 0.0 if rate is None else bits / 8 / rate))
 
     # What the buffer keeps
 

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from hw_models.architecture import Architecture, Unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hw_models
 from einsum_cascades.errors import InputError
-from hw_models.architecture import Architecture, Unit
 from hw_models.cpu.machine import Cpu
 from hw_models.load import architecture_names, load_architecture, load_machine, read_machine_file
 

@@ -8,13 +8,13 @@ mapping that a strategy cannot make says so and is passed over.
 import random
 
 import pytest
+from hw_models.architecture import Architecture
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.load import library_names, load_cascade
 from einsum_cascades.traffic import traffic_bound
 from fusemax.evaluation import evaluate
 from fusemax.workloads import settable_ranks
-from hw_models.architecture import Architecture
 from hw_models.load import architecture_names, load_machine
 from mappers.strategies import STRATEGIES
 
