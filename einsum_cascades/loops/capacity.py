@@ -19,7 +19,7 @@ from einsum_cascades.loops.arith import Number, most
 from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.sites import Plan, Site
 from einsum_cascades.loops.space import PRIME, Operand
-from einsum_cascades.loops.tree import Compute, Hold, Loop, Node, Parallel, children
+from einsum_cascades.loops.tree import Compute, Hold, Loop, Node, Parallel, children, nodes
 
 Bits = Callable[[str], Number]
 """Bits of a value of a tensor, by its name."""
@@ -139,7 +139,6 @@ def _inside(place: Site, plan: Plan, depth: int, most_of: Callable[[list[int]], 
 class _Live:
     def __init__(self, plan: Plan, memory: str, rooms: dict[int, Number], in_copies: bool) -> None:
         self.plan, self.memory, self.rooms, self.in_copies = plan, memory, rooms, in_copies
-        self.turns = plan.levels[memory].computes  # what runs side by side on one array takes turns in its registers
         self.numbers = iter(plan.sites)
 
     def of(self, node: Node) -> Number:
@@ -164,12 +163,20 @@ class _Live:
         parts = [self._parts(child) for child in children(node)]
         if isinstance(node, Loop) and node.over is None:
             return parts[0][0] + parts[0][1], 0
-        found, left = parts[0]
-        for inside, earlier in parts[1:]:
-            beside = isinstance(node, Parallel) and not self.turns
-            found = found + inside if beside else most(found, inside)
+        alone: Number = 0
+        beside: Number = 0
+        left: Number = 0
+        for child, (inside, earlier) in zip(children(node), parts, strict=True):
             left = left + earlier
-        return found, left
+            if isinstance(node, Parallel) and not self._works(child):
+                beside = beside + inside
+            else:
+                alone = most(alone, inside)
+        return alone + beside, left
+
+    def _works(self, node: Node) -> bool:
+        """Whether a part computes on the memory's own array, where what runs side by side takes turns."""
+        return any(isinstance(x, Compute) and x.unit == self.memory for x in nodes(node))
 
 
 def _hold(site: Site) -> Hold:

@@ -127,6 +127,7 @@ class _Rules:
             raise wrong(node, f"{node.tensor} is no state: nothing carries it along an iterative rank")
         self._versions(site, node)
         loops = self.plan.partial(site)
+        loops = tuple(x for x in loops if any(x is y and several(self.space, site, i) for i, y in enumerate(site.loops)))
         if loops and self.plan.outer(site) is None and node.tensor not in self.plan.at_home:
             raise wrong(
                 node,
@@ -235,7 +236,9 @@ class _Rules:
             if loop.rank != rank or not grain:
                 continue
             if not everywhere(
-                (loop.tile % length == 0) | (loop.tile < length) & ((left <= length) | (length % loop.tile == 0))
+                (loop.tile % length == 0)
+                | (loop.tile >= left)
+                | (loop.tile < length) & ((left <= length) | (length % loop.tile == 0))
             ):
                 raise wrong(
                     loop, f"tiles of {loop.tile} cut parts of {length} points of {rank} apart", "take a multiple"

@@ -88,6 +88,13 @@ class Reads:
             raise wrong(reader.node, f"{name} reads {operand.tensor}, which nothing makes")
         for maker in makers:
             self._iterations(source, maker, reader, operand)
+            for hold in self._within(source, self.plan.chain(maker, self.plan.step(maker).output)):
+                if hold.encloses(reader) and sum(writes for _, _, writes in self.plan.touched(hold)) > 1:
+                    raise wrong(
+                        hold.node,
+                        f"{operand.tensor} is made twice in this hold, and {name} inside reads it from further out",
+                        f"keep {operand.tensor} in a hold of its own around each",
+                    )
         made = [maker for maker in makers if self._before(source, maker, reader, operand)]
         if not made:
             raise wrong(
@@ -111,8 +118,8 @@ class Reads:
             handed = [loop for loop in common if loop.rank in ranks]
             if any(not _around(loop, hold) for hold in (*out, *into) for loop in handed):
                 return False
-            innermost = [loop.rank for loop in common if loop.over is None][-1]
-            if innermost not in self.plan.carried_along(operand.tensor):
+            timed = [loop.rank for loop in common if loop.over is None]
+            if timed and timed[-1] not in self.plan.carried_along(operand.tensor):
                 return True  # the iteration before of a loop further out is done, pipelines inside it included
             made, wanted = self._late(out, depth, max), self._late(into, depth, min) + 1
         else:
@@ -177,8 +184,10 @@ class Reads:
     def _complete(self, maker: Site, reader: Site, operand: Operand) -> None:
         along = self.plan.carried_along(operand.tensor)
         final = not along & {self.space.whole(r) for r in operand.ranks}
-        for loop in _common_loops(maker, reader):
-            if not self.plan.goes_on(maker, loop) or (loop.rank in along and not final):
+        for place, loop in enumerate(_common_loops(maker, reader)):
+            if not self.plan.goes_on(maker, loop) or not several(self.space, maker, place):
+                continue
+            if loop.rank in along and not final:
                 continue
             if loop.rank not in reader.last or loop.over is not None:
                 raise self._too_early(loop, reader, operand)

@@ -29,7 +29,7 @@ from einsum_cascades.loops.tree import (
 )
 
 WITHIN: Final = "(within)"
-"""Marks a loop in time inside a hold, outside the spatial loops by which it lies over its instances."""
+"""Marks a loop inside a hold, outside the spatial loops by which it lies over its instances, that is none of them."""
 
 
 class Stage(NamedTuple):
@@ -212,8 +212,8 @@ class Plan:
     def spread(self, hold: Site, use: Site) -> tuple[Loop, ...]:
         """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along.
 
-        Loops in time between them and the hold, over the same ranks, come with them, marked ``WITHIN``: an instance has a
-        tile of each of their iterations.
+        Other loops between them and the hold, over the same ranks, come with them, marked ``WITHIN``: an instance has a tile
+        of each of their iterations.
         """
         fan = self.levels.fan_out(_hold(hold).memory)
         inside = use.loops[len(hold.loops) :]
@@ -221,7 +221,7 @@ class Plan:
         return tuple(
             loop if loop.over in fan else replace(loop, over=WITHIN)
             for place, loop in enumerate(inside)
-            if loop.over in fan or (loop.over is None and place < last.get(loop.rank, -1))
+            if loop.over in fan or place < last.get(loop.rank, -1)
         )
 
     def carried_along(self, tensor: str) -> frozenset[str]:

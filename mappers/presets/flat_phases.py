@@ -1,9 +1,9 @@
 """The phases of a cascade, and which of them can share a loop over tiles of one rank.
 
-A *product* sums products, and each of its inputs lacks a rank, so that what the PEs hold is used again: it wants the matrix
-array. What lies between two products is a *vector* phase. Phases that all have the column rank (queries), and hand on
-tensors that keep it, form a *segment*: one loop over tiles of columns runs them all. What lacks the rank (a projection of
-the keys) or needs all of it is a segment of its own, before or after.
+A *product* sums products, and each of its inputs lacks a rank, so that what the PEs hold is used again: it wants the
+matrix array. What lies between two products is a *vector* phase. Phases that all have the column rank (queries), and
+hand on tensors that keep it, form a *segment*: one loop over tiles of columns runs them all. What lacks the rank (a
+projection of the keys) or needs all of it is a segment of its own, before or after.
 
 Source: Kao et al., "FLAT", ASPLOS 2023, of whose two products and softmax this is the general rule.
 """
@@ -71,7 +71,7 @@ class Phases:
 
     @cached_property
     def split(self) -> tuple[tuple[str, Number], ...]:
-        """How split ranks are cut: the innermost part by the rows of the matrix array, middle parts as they are given."""
+        """How split ranks are cut: the innermost part by the matrix array's rows, middle parts as they are given."""
         problem = self.problem
         rows = lanes(problem.parts.dimensions(problem.parts.matrix)[1:])
         found: list[tuple[str, Number]] = []
@@ -143,13 +143,14 @@ class Phases:
         cascade = self.problem.cascade
         if cascade.iterative_ranks:
             raise InputError(
-                f"{cascade.name} iterates over {', '.join(cascade.iterative_ranks)}: its phases follow one another tile by "
-                "tile, and flat runs each for a whole fiber",
+                f"{cascade.name} iterates over {', '.join(cascade.iterative_ranks)}: its phases follow one another "
+                "tile by tile, and flat runs each for a whole fiber",
                 hint="try the mapper fusemax-interleaved",
             )
         if not self._products:
             raise InputError(
-                f"{cascade.name} on {self.problem.machine.name} has no contraction for {self.problem.parts.matrix.name}",
+                f"{cascade.name} on {self.problem.machine.name} has no contraction for "
+                f"{self.problem.parts.matrix.name}",
                 hint="FLAT fuses matrix products with what lies between them; try the mapper unfused",
             )
         stages = self._stages()

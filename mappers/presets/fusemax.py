@@ -18,8 +18,8 @@ from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, mos
 from einsum_cascades.loops.capacity import live_bits
 from einsum_cascades.loops.tree import LoopTree
 from hw_models.spatial.activity import bits_of
-from mappers.batched.divisors import largest_divisors
 from mappers.capacity import largest_divisor, too_small
+from mappers.divisors import largest_divisors
 from mappers.presets.binding import bind
 from mappers.presets.fused import Fused
 from mappers.presets.problem import Problem

@@ -245,11 +245,15 @@ class _Search:
         found = use.home[0] * home.read_j_per_bit + use.home[1] * home.write_j_per_bit
         found = found + use.reads * buffer.read_j_per_bit + use.writes * buffer.write_j_per_bit
         files = 1 if self.accounting.all_register_files else self.machine.instances(self.shape.array)
-        for asked, has, bits in zip(wanted, self.shape.has, self.shape.bits, strict=True):
-            positions = 1
-            for count, own in zip(way.spread, has, strict=True):
-                positions *= 1 if own else count
-            found = found + asked * bits * positions * array.write_j_per_bit / files
+        last = len(wanted) - 1
+        for number, (asked, has, bits) in enumerate(zip(wanted, self.shape.has, self.shape.bits, strict=True)):
+            lying = asked * math.prod(1 if own else count for count, own in zip(way.spread, has, strict=True))
+            if number < last:
+                found = found + lying * bits * array.write_j_per_bit / files
+                continue
+            back = asked - self.values[last]
+            reads = back + lying * (int(self.accounting.drain_reads) - 1)
+            found = found + (reads * array.read_j_per_bit + back * array.write_j_per_bit) * bits / files
         return found
 
     def _tiles(self, way: Way, steps: tuple[int, ...], held: tuple[bool, ...]) -> list[Any] | None:

@@ -52,7 +52,7 @@ def scaled(mapping: Mapping, factors: dict[str, int]) -> Mapping:
     return replace(mapping, einsums=tuple(einsums), phases=tuple(phases))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.sampled_from(CASCADES),
     st.sampled_from(["unfused", "flat", "fusemax-serial", "fusemax-interleaved"]),

@@ -11,6 +11,7 @@ complete, is a fault, and so is one point that is summed twice.
 * A hold of results fetches on entering what was summed before; of positions whose results are summed on the way one gets
   it and the others begin from nothing. Of positions that are not summed on the way but want one value at a time the
   first gets it; each other adds what it finds there as it leaves.
+* A hold of results whose reader is inside it, but reads from further out, writes a value on as soon as it is complete.
 * What is made by another compute of the same Einsum, or in another iteration of a loop whose rank the Einsum lacks,
   begins anew.
 """
@@ -275,17 +276,22 @@ class Execution:
     def at_home(self) -> set[str]:
         """Tensors that the outermost memory has."""
         cascade = self.space.cascade
-        found = {*cascade.inputs, *cascade.outputs}
+        found = {*cascade.inputs, *cascade.outputs, *self._unread}
         for place, operand, writes in self._uses:
             if (writes and not self.chain(place, operand)) or (not writes and self._made_in(place, operand) is None):
                 found.add(operand.tensor)
         return found
 
+    @cached_property
+    def _unread(self) -> set[str]:
+        """What is made and not read, which may be wanted by what the tree is a part of."""
+        return {o.tensor for _, o, writes in self._uses if writes} - {o.tensor for _, o, w in self._uses if not w}
+
     def wanted(self, hold: _Place) -> bool:
         """Whether something outside a hold wants what is made in it."""
         assert isinstance(hold.node, Hold)
         tensor = hold.node.tensor
-        if tensor in self.space.cascade.outputs:
+        if tensor in self.space.cascade.outputs or tensor in self._unread:
             return True
         return bool(self._wanted_by(hold)) or self._goes_on(hold)
 
@@ -306,9 +312,7 @@ class Execution:
         assert isinstance(hold.node, Hold)
         tensor = hold.node.tensor
         own = self.space.cascade.ranks_of[tensor]
-        return any(
-            set(operand.ranks) >= set(own) and not operand.carried for operand in self._wanted_by(hold)
-        ) or tensor in self.space.cascade.outputs
+        return any(set(o.ranks) >= set(own) for o in self._wanted_by(hold)) or tensor in self.space.cascade.outputs
 
     def _goes_on(self, hold: _Place) -> bool:
         """Whether a sum or a state goes on when a hold is entered again."""
@@ -714,23 +718,67 @@ class Execution:
         """Write back what was made or added to."""
         node, outer = hold.node, self.outer(hold)
         assert isinstance(node, Hold)
-        tensor, rows = node.tensor, self.found.rows
-        levels, way, memory = self._ways(outer, node.memory, False)
-        groups: dict[Any, list[tuple[_Thread, Coordinates]]] = {}
-        seen: list[set[Any]] = [set() for _ in way]
+        tensor = node.tensor
+        items = []
         for thread in threads:
             store, source = self._own(hold, thread), self._source(thread, outer, tensor)
             for where in store.fetched:
                 if where in source.values:
                     source.values[where].taken = False
             for where in sorted(store.dirty):
-                if node.state and where[1] != store.newest[where[0]] and not self.each_wanted(hold):
-                    continue
-                for apart, found in zip(way, seen, strict=True):
-                    found.add((id(source), where, *(thread.position.get(d, 0) for d in apart)))
-                kept = (id(source), where, *(thread.position.get(d, 0) for d in way[0]))
-                groups.setdefault(kept, []).append((thread, where))
-                rows[node.memory, tensor, "drain"] += 1
+                if not node.state or where[1] == store.newest[where[0]] or self.each_wanted(hold):
+                    items.append((thread, where))
+        self._write(hold, items)
+
+    @cached_property
+    def _writes_through(self) -> Callable[[_Place], bool]:
+        """Whether what a hold keeps is read inside it from further out, so that it is written on once it is complete."""
+
+        @lru_cache(maxsize=None)
+        def found(hold: _Place) -> bool:
+            if not (self._place_outside(hold) and self._writes(hold)):
+                return False
+            used = [(place, operand) for place, operand, _ in self.uses(hold)]
+            return any(
+                hold.encloses(place) and (made is None or made.encloses(hold))
+                for place, operand, writes in self._uses
+                if not writes and operand.tensor == hold.node.tensor and (place, operand) not in used  # type: ignore[union-attr]
+                for made in [self._made_in(place, operand)]
+            )
+
+        return found
+
+    def _write_on(self, thread: _Thread, store: _Store, where: Coordinates) -> None:
+        hold = store.hold
+        if hold is None or not self._writes_through(hold):
+            return
+        node = hold.node
+        assert isinstance(node, Hold)
+        if store.values[where].mask != self._whole(node.tensor, where):
+            return
+        if node.state and not self.each_wanted(hold) and where[1] != self._iterations(node.tensor) - 1:
+            return
+        before = self._source(thread, self.outer(hold), node.tensor).values.get(where)
+        if before is not None:
+            before.taken = False
+        self._write(hold, [(thread, where)])
+        store.dirty.discard(where)
+        store.fetched.discard(where)
+
+    def _write(self, hold: _Place, items: list[tuple[_Thread, Coordinates]]) -> None:
+        node, outer = hold.node, self.outer(hold)
+        assert isinstance(node, Hold)
+        tensor, rows = node.tensor, self.found.rows
+        levels, way, memory = self._ways(outer, node.memory, False)
+        groups: dict[Any, list[tuple[_Thread, Coordinates]]] = {}
+        seen: list[set[Any]] = [set() for _ in way]
+        for thread, where in items:
+            source = self._source(thread, outer, tensor)
+            for apart, found in zip(way, seen, strict=True):
+                found.add((id(source), where, *(thread.position.get(d, 0) for d in apart)))
+            kept = (id(source), where, *(thread.position.get(d, 0) for d in way[0]))
+            groups.setdefault(kept, []).append((thread, where))
+            rows[node.memory, tensor, "drain"] += 1
         order = sorted(groups.values(), key=lambda group: not any(w in self._own(hold, t).fetched for t, w in group))
         for group in order:
             mask, run = 0, None
@@ -749,6 +797,7 @@ class Execution:
             assert run is not None
             self._put(source, where, mask, run, several=node.state)
             rows[memory, tensor, "update"] += 1
+            self._write_on(thread, source, where)
         self._results_sent(tensor, levels, seen)
 
     def _results_sent(self, tensor: str, levels: tuple[Level, ...], seen: list[set[Any]]) -> None:
@@ -811,7 +860,7 @@ class Execution:
     def _results(self, step: Step, here: list[Any], into: _Place | None, unit: str) -> None:
         tensor = step.output.tensor
         levels, way, memory = self._ways(into, unit, False)
-        groups: dict[Any, tuple[_Store, Coordinates, int, tuple[Any, ...]]] = {}
+        groups: dict[Any, tuple[_Thread, _Store, Coordinates, int, tuple[Any, ...]]] = {}
         seen: list[set[Any]] = [set() for _ in way]
         for thread, point, run in here:
             store, where = self._source(thread, into, tensor), self.address(step.output, point)
@@ -820,15 +869,16 @@ class Execution:
             kept = (id(store), where, *(thread.position.get(d, 0) for d in way[0]))
             bit = self._bit(step, point)
             if kept in groups:
-                bit = self._sum(tensor, where, groups[kept][2], bit)
-            groups[kept] = (store, where, bit, run)
-        for store, where, mask, run in groups.values():
+                bit = self._sum(tensor, where, groups[kept][3], bit)
+            groups[kept] = (thread, store, where, bit, run)
+        for thread, store, where, mask, run in groups.values():
             before = store.values.get(where)
             if before is not None and before.run == run:
                 self._back(tensor, memory, levels)
                 mask = self._sum(tensor, where, mask, before.mask)
             self._put(store, where, mask, run)
             self.found.rows[memory, tensor, "update"] += 1
+            self._write_on(thread, store, where)
         self._results_sent(tensor, levels, seen)
 
     # Which points are summed into a value.
@@ -931,9 +981,14 @@ class Execution:
             return parts[0]
         if isinstance(node, Parallel):
             kept = [(bits, low, high, 0, 0) for part in parts for bits, low, high, _, _ in part.kept]
-            most = sum(self._most(part, _MANY) for part in parts)
-            runs = [(0, 0, most - sum(bits * (high - low + 1) for bits, low, high, _, _ in kept))]
-            return _Times(1, runs, kept)
+            alone, beside = [0], 0
+            for child, part in zip(place.below, parts, strict=True):
+                run = self._most(part, _MANY) - sum(bits * (high - low + 1) for bits, low, high, _, _ in part.kept)
+                if any(_where(p) == memory for p in child.all() if isinstance(p.node, Compute)):
+                    alone.append(run)
+                else:
+                    beside += run
+            return _Times(1, [(0, 0, beside + max(alone))], kept)
         found = _Times(0, [], [])
         for part in parts:
             found.runs += [(late, at + found.length, bits) for late, at, bits in part.runs]

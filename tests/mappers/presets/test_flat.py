@@ -72,7 +72,10 @@ def test_every_row_of_the_table(key):
     row = rows()[key]
     assert row["qk_stationary"] == row["av_stationary"]
     mapping = FlatMapping(
-        frozenset(row["on_chip"].split()), NAMES[row["qk_stationary"]], int(row["fused_queries"]), Fraction(row["spilled"])
+        frozenset(row["on_chip"].split()),
+        NAMES[row["qk_stationary"]],
+        int(row["fused_queries"]),
+        Fraction(row["spilled"]),
     )
     bandwidth = spatial.root.rates[0]
     form = closed_forms.flat(shape, Machine(side, side, buffer, float(bandwidth), float(spatial.frequency_hz)), mapping)
@@ -222,7 +225,9 @@ def test_one_more_token_costs_little():
 @pytest.mark.parametrize("accounting", [PUBLISHED, PHYSICAL], ids=lambda a: a.name)
 def test_any_cascade_with_a_product(name, accounting):
     cascade = load_cascade(name)
-    ranks = {cascade.whole_rank(r) for e in cascade.einsums for r in e.ranks} | {p for e in cascade.einsums for p in e.ranks}
+    ranks = {cascade.whole_rank(r) for e in cascade.einsums for r in e.ranks} | {
+        p for e in cascade.einsums for p in e.ranks
+    }
     known = {"M": 300, "P": 200, "E": 48, "F": 40, "D": 64, "H": 3}
     sizes = {rank: known.get(rank, 20) for rank in ranks} | {"instances": 3}
     assert cost_of(Problem(cascade, sizes, machine(), accounting)).latency_s > 0
@@ -245,7 +250,12 @@ def test_any_number_of_products(count):
 
 def test_a_buffer_without_room_is_named():
     with pytest.raises(InputError, match="too small for any FLAT mapping"):
-        flat(problem_of(Shape(1, 1, 64, 64, 512, 512), machine("flat-cloud", "global_buffer.row_values=1", "global_buffer.bytes=2")))
+        flat(
+            problem_of(
+                Shape(1, 1, 64, 64, 512, 512),
+                machine("flat-cloud", "global_buffer.row_values=1", "global_buffer.bytes=2"),
+            )
+        )
 
 
 def test_a_cascade_without_a_product_is_refused():
