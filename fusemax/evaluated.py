@@ -98,9 +98,11 @@ class Evaluation(Shown):
             "heads": self.workload.heads,
             "sizes": dict(self.workload.sizes),
             "value_bytes": self.workload.value_bytes,
+            "bits": None,
             "tiles": {},
             "dram_bytes": self.cost.dram_bytes,
             "buffer_bytes": None,
+            "peak_bytes": None,
             "latency_s": self.cost.latency_s,
             "energy_j": self.cost.energy_j,
             "energy_parts_j": None,
@@ -113,6 +115,7 @@ class Evaluation(Shown):
             "utilization": None,
             "passes": None,
             "bound": self.cost.bound,
+            "accesses": None,
         } | self._own()
 
     @abstractmethod
