@@ -31,8 +31,8 @@ def machine_facts(name_or_path: str) -> dict[str, Any]:
 
     Returns:
         ``machine``, ``kind``, ``title``, ``measured``, ``citation``, ``values`` by dotted key, ``about`` each key; of a
-        spatial array its ``nodes``, parents first, and ``costs``: energies in J (of a value of an input, or in a register
-        file), areas in mm² and leakage in W, as its file and the tables price it; both are empty for other kinds.
+        spatial array its ``nodes``, parents first, and ``costs``: energies in J (of a value of an input, or in a
+        register file), areas in mm² and leakage in W, as its file and the tables price it; both are empty for others.
 
     Raises:
         InputError: no such name or file, or a key or value that a machine cannot have.
@@ -105,16 +105,22 @@ def mapper_facts(name: str) -> dict[str, Any]:
     """Return what a mapper does: its name, the kinds of machines it maps onto, a line about it, and all that it says.
 
     Raises:
-        InputError: no mapper has that name, or its package cannot be loaded.
+        InputError: no mapper has that name.
     """
     known = tables()
     kinds = [kind for kind, table in known.items() if name in table]
     if not kinds:
         raise unknown("mapper", name, mapper_names())
     strategy: Any = known[kinds[0]][name]
-    strategy = preset_named(name) if isinstance(strategy, str) else strategy
+    if isinstance(strategy, str):
+        try:
+            strategy = preset_named(name)
+        except InputError as error:
+            return {"mapper": name, "machines": kinds, "summary": error.message, "about": error.message}
     about = inspect.cleandoc(sys.modules[strategy.__module__].__doc__ or "").replace("``", "")
-    shared = sum(getattr(s, "__module__", "") == strategy.__module__ for table in known.values() for s in table.values())
+    shared = sum(
+        getattr(s, "__module__", "") == strategy.__module__ for table in known.values() for s in table.values()
+    )
     own = (inspect.getdoc(strategy) or "").partition("\n")[0]
     first = own if shared > 1 or not about else about.partition("\n")[0]
     return {"mapper": name, "machines": kinds, "summary": first, "about": about or own}

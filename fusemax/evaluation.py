@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping as Table
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
+from pathlib import Path
 from typing import Any, Final
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.load import load_cascade
-from einsum_cascades.loops.tree import LoopTree
+from einsum_cascades.loops.tree import INSTANCES, LoopTree
 from einsum_cascades.not_a_rank import scalar_inputs
 from einsum_cascades.numbers import LARGEST
 from einsum_cascades.sizes import as_size
@@ -26,11 +28,12 @@ from fusemax.backends import (
     evaluate_on_gpu,
 )
 from fusemax.evaluated import CpuEvaluation, Evaluation, GpuEvaluation, SpatialEvaluation
-from fusemax.mapping_files import MappingFile, read_mapping, stated
+from fusemax.mapping_files import MappingFile, beside, mapping_text, read_mapping, stated
 from fusemax.spatial import Mapper, evaluate_on, evaluate_tree, problem_of
-from fusemax.workloads import Count, WorkloadSpec
+from fusemax.workload_spec import Count, Name, WorkloadSpec
+from fusemax.workloads import workload_from
 from hw_models.accounting import Accounting, accounting_named
-from hw_models.load import AnyMachine, load_machine
+from hw_models.load import KINDS, AnyMachine, load_machine
 
 __all__ = [
     "DTYPE_BITS",
@@ -47,7 +50,6 @@ __all__ = [
     "problem_of",
 ]
 
-Name = str | PathLike[str]
 _UNTOLD: Final = MappingFile("", LoopTree(None))  # type: ignore[arg-type]
 """What a mapping's file would say if there is none."""
 
@@ -80,12 +82,11 @@ class Asked:
         Raises:
             InputError: anything unusable, with what would be right.
         """
-        file = self._file()
-        cascade, machine = self._cascade(file), self._machine(file)
-        accounting = self.accounting or file.accounting or "published"
-        backend = BACKENDS[machine.kind]
-        workload, scalars = self._workload(cascade, machine, backend, file)
-        mapper, tree = self._mapped(file)
+        cascade = self._cascade()
+        mapper, tree = self._mapped()
+        machine = self._machine()
+        accounting = self.accounting or self.file.accounting or "published"
+        workload, scalars = self._workload(cascade, machine, BACKENDS[machine.kind])
         return Request(
             cascade,
             machine,
@@ -98,12 +99,14 @@ class Asked:
             scalars,
         )
 
-    def _file(self) -> MappingFile:
+    @cached_property
+    def file(self) -> MappingFile:
+        """What the mapping's file says; nothing if there is none."""
         if self.mapping is None or isinstance(self.mapping, LoopTree):
             return _UNTOLD
         return read_mapping(self.mapping)
 
-    def _mapped(self, file: MappingFile) -> tuple[Mapper, LoopTree | None]:
+    def _mapped(self) -> tuple[Mapper, LoopTree | None]:
         if (self.mapper is None) == (self.mapping is None):
             given = "neither a mapper nor a mapping is" if self.mapper is None else "a mapper and a mapping are"
             raise InputError(f"{given} given", hint="give --mapper NAME, or --mapping FILE")
@@ -111,18 +114,27 @@ class Asked:
             return self.mapper, None
         if isinstance(self.mapping, LoopTree):
             return "mapping", self.mapping
-        return file.name, file.tree
+        return self.file.name, self.file.tree
 
-    def _cascade(self, file: MappingFile) -> Cascade:
-        if isinstance(self.cascade, Cascade):
-            return self.cascade
-        return load_cascade(str(self.cascade) if self.cascade else stated(file.cascade, "cascade", "--cascade"))
+    def _cascade(self) -> Cascade:
+        return self.cascade if isinstance(self.cascade, Cascade) else load_cascade(self._cascade_name)
 
-    def _machine(self, file: MappingFile) -> AnyMachine:
+    @property
+    def _cascade_name(self) -> str:
+        return _name(self.cascade) or stated(self.file, "cascade", "--cascade")
+
+    @property
+    def _machine_name(self) -> str:
+        return _name(self.arch) or stated(self.file, "machine", "--arch")
+
+    @property
+    def _overrides(self) -> Sequence[str]:
+        own = () if self.arch else self.file.set_arch
+        return [*own, *self.set_arch] if own else self.set_arch
+
+    def _machine(self) -> AnyMachine:
         if self.arch is None or isinstance(self.arch, str | PathLike):
-            name = str(self.arch) if self.arch else stated(file.machine, "machine", "--arch")
-            own = file.set_arch if not self.arch else ()
-            return load_machine(name, [*own, *self.set_arch] if own else self.set_arch)
+            return load_machine(self._machine_name, self._overrides)
         if not isinstance(self.arch, tuple(backend.machine for backend in BACKENDS.values())):
             return load_machine(str(self.arch), self.set_arch)
         if self.set_arch:
@@ -130,7 +142,7 @@ class Asked:
         return self.arch
 
     def _workload(
-        self, cascade: Cascade, machine: AnyMachine, backend: Backend, file: MappingFile
+        self, cascade: Cascade, machine: AnyMachine, backend: Backend
     ) -> tuple[Workload, tuple[tuple[str, int], ...]]:
         """Return the workload, and values of scalar inputs that stand among its sizes."""
         if isinstance(self.workload, Workload):
@@ -140,16 +152,45 @@ class Asked:
             known = scalar_inputs(cascade)
             scalars = {n: as_size(v, n, minimum=-LARGEST) for n, v in spec.sizes.items() if n in known}
             spec = replace(spec, sizes={r: s for r, s in spec.sizes.items() if r not in scalars} or None)
-        found = _with_file(spec, file, cascade)
+        found = _with_file(spec, self.file, cascade)
         return replace(found, value_bytes=backend.value_bytes(machine)), tuple(scalars.items())
+
+    def mapping_file(self, found: Evaluation, path: Path | None = None) -> str:
+        """Return the text of a file that holds the mapping that was found, and all that was asked for.
+
+        Args:
+            path: where it is to lie; the current folder if not given.
+
+        Raises:
+            InputError: the mapping is no loop tree.
+        """
+        if not isinstance(found.mapping, LoopTree):
+            kind = KINDS[found.architecture.kind].title
+            raise InputError(
+                f"the mapper '{found.mapper}' maps onto a {kind}", hint="only spatial arrays have loop trees"
+            )
+        accounting: str = found.as_dict()["accounting"]
+        return mapping_text(
+            found.mapping,
+            cascade=beside(self._cascade_name, path),
+            machine=beside(self._machine_name, path),
+            accounting=accounting,
+            set_arch=tuple(self._overrides),
+            sizes={**found.workload.as_dict(), INSTANCES: found.workload.instances},
+        )
+
+
+def _name(given: object) -> str:
+    """The name or path given, or that of a thing itself."""
+    return str(given) if isinstance(given, str | PathLike) else str(getattr(given, "name", ""))
 
 
 def _with_file(spec: WorkloadSpec, file: MappingFile, cascade: Cascade) -> Workload:
-    """Return the workload: sizes of single ranks replace those of a mapping's file, any other description all of them."""
+    """Return the workload: sizes of single ranks replace those of a mapping's file, other descriptions all of them."""
     own = file.workload
     if own is None or not spec.given.keys() <= {"sizes", "batch", "heads"}:
-        return spec.workload(cascade)
-    single = replace(spec, sizes={**own.as_dict(), **(spec.sizes or {})}).workload(cascade)
+        return workload_from(spec, cascade)
+    single = workload_from(replace(spec, sizes={**own.as_dict(), **(spec.sizes or {})}), cascade)
     return single if spec.batch or spec.heads else replace(single, batch=own.batch, heads=own.heads)
 
 
@@ -183,8 +224,8 @@ def evaluate(
         causal: whether queries see only the keys up to their own; for attention on a CPU or a GPU.
         dtype: type of the values, whose width must be the machine's.
         described: the fields of a ``WorkloadSpec``: ``model``, ``hf_config``, ``seq_len``, ``kv_len``, ``batch``,
-            ``heads``, ``head_dim``, ``value_dim`` and ``sizes``; on a GPU sizes may also be values of scalar inputs that
-            masks depend on, such as the width of a window, which otherwise bounds nothing.
+            ``heads``, ``head_dim``, ``value_dim`` and ``sizes``; on a GPU sizes may also be values of scalar inputs
+            that masks depend on, such as the width of a window, which otherwise bounds nothing.
 
     Raises:
         InputError: anything unusable, with what would be right.

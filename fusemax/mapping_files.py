@@ -19,6 +19,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,13 +63,13 @@ class MappingFile:
         return Workload(tuple(ranks.items()), 1, self.sizes.get(INSTANCES, 1))
 
 
-def read_mapping(path: str | os.PathLike[str]) -> MappingFile:
+def read_mapping(path: str | PathLike[str]) -> MappingFile:
     """Return what a mapping's file holds.
 
     Raises:
         InputError: it cannot be read, or is no mapping; the error points at the cause.
     """
-    return parse_mapping(read_text(path), str(path))
+    return parse_mapping(read_text(str(path)), str(path))
 
 
 def parse_mapping(text: str, name: str = "mapping") -> MappingFile:
@@ -137,14 +138,15 @@ def beside(stated: str, file: Path | None) -> str:
     return seen if _PATH.search(seen) else os.path.join(os.curdir, seen)
 
 
-def stated(value: str, what: str, option: str) -> str:
-    """Return what a mapping's file or an option says.
+def stated(file: MappingFile, what: str, option: str) -> str:
+    """Return the name of the cascade or the machine that a mapping's file says.
 
     Raises:
-        InputError: neither says anything.
+        InputError: it says none, or there is no file.
     """
-    if not value:
-        raise InputError(f"the mapping says no {what}", hint=f"add '{what}: …' to its file, or give {option}")
+    if not (value := str(getattr(file, what))):
+        of = f"'{file.name}' says no {what}" if file.name else f"the {what} is missing"
+        raise InputError(of, hint=f"give {option} NAME" + f", or add '{what}: NAME' to the file" * bool(file.name))
     return value
 
 

@@ -6,96 +6,62 @@ Sizes go up to 2^50, so that every count stays exact and every figure in SI unit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from os import PathLike
 from typing import Any, Final
 
-from einsum_cascades.errors import InputError, quoted
+from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.models import Model, load_model, model_from_hf_config
 from einsum_cascades.not_a_rank import not_a_rank
 from einsum_cascades.sizes import as_size, as_sizes
 from einsum_cascades.workload import Workload
+from fusemax.workload_spec import WorkloadSpec
 
 RANK_OF: Final = {"head_dim": "E", "value_dim": "F", "kv_len": "M", "seq_len": "P"}
 """The rank of an attention cascade that each argument sizes."""
 
 _SIZES: Final = ("batch", "heads", "head_dim", "value_dim", "seq_len", "kv_len")
-Name = str | PathLike[str]
-Count = int | str
-"""A whole number, or the text of one, such as ``64K``."""
 
 
-@dataclass(frozen=True)
-class WorkloadSpec:
-    """A workload as a user describes it: by a model, by an attention layer's sizes, or rank by rank.
+def workload_from(spec: WorkloadSpec, cascade: Cascade) -> Workload:
+    """Return the workload that a user describes, for a cascade.
 
-    Attributes:
-        model: a published model's name, a YAML file, or a model; with ``seq_len``.
-        hf_config: a Hugging Face ``config.json``; with ``seq_len``.
-        seq_len, kv_len: queries P and keys M; keys default to queries.
-        batch, heads, head_dim, value_dim: B, H, E and F; F defaults to E. Any size may be text, such as ``64K``.
-        sizes: further rank sizes, which also replace a model's.
+    Raises:
+        InputError: sizes are missing, contradict each other, or are not whole numbers from 1 to 2^50.
     """
+    stated = {key: value for key, value in spec.given.items() if key in _SIZES}
+    given = {k: as_size(v, f"the size {_flag(k)}") for k, v in stated.items()}
+    extra = _checked_sizes(given, spec.sizes, cascade)
+    if spec.model is not None and spec.hf_config is not None:
+        raise InputError("both a model and a Hugging Face config are given", hint="give one of them")
+    if spec.model is not None or spec.hf_config is not None:
+        base = _of_model(spec, given, cascade)
+    elif extra and not given.keys() & RANK_OF.keys():
+        base = Workload((), given.get("batch", 1), given.get("heads", 1))
+    else:
+        base = _attention(given)
+    return Workload(tuple({**base.as_dict(), **extra}.items()), base.batch, base.heads, base.value_bytes, base.name)
 
-    model: Name | Model | None = None
-    hf_config: Name | None = None
-    seq_len: Count | None = None
-    kv_len: Count | None = None
-    batch: Count | None = None
-    heads: Count | None = None
-    head_dim: Count | None = None
-    value_dim: Count | None = None
-    sizes: Mapping[str, Count] | None = None
 
-    def __post_init__(self) -> None:
-        if self.sizes is not None and not isinstance(self.sizes, Mapping):
-            raise InputError(f"sizes is {quoted(self.sizes)}", hint="a mapping such as {'M': 4096} is expected")
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """What is given, by name."""
-        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
-
-    def workload(self, cascade: Cascade) -> Workload:
-        """Return the workload for a cascade.
-
-        Raises:
-            InputError: sizes are missing, contradict each other, or are not whole numbers from 1 to 2^50.
-        """
-        stated = {key: value for key, value in self.given.items() if key in _SIZES}
-        given = {k: as_size(v, f"the size {_flag(k)}") for k, v in stated.items()}
-        extra = _checked_sizes(given, self.sizes, cascade)
-        if self.model is not None and self.hf_config is not None:
-            raise InputError("both a model and a Hugging Face config are given", hint="give one of them")
-        if self.model is not None or self.hf_config is not None:
-            base = self._of_model(given, cascade)
-        elif extra and not given.keys() & RANK_OF.keys():
-            base = Workload((), given.get("batch", 1), given.get("heads", 1))
-        else:
-            base = _attention(given)
-        return Workload(tuple({**base.as_dict(), **extra}.items()), base.batch, base.heads, base.value_bytes, base.name)
-
-    def _of_model(self, given: Mapping[str, int], cascade: Cascade) -> Workload:
-        for key in (k for k in ("heads", "head_dim", "value_dim") if k in given):
-            raise InputError(
-                f"{_flag(key)} is given beside a model, which has its own",
-                hint=f"leave it out, or leave the model out{_set_hint(key)}",
-            )
-        if self.seq_len is None:
-            raise InputError("the sequence length is missing", hint=f"give {_flag('seq_len')} N")
-        model = model_from_hf_config(str(self.hf_config)) if self.model is None else self.model
-        found = model if isinstance(model, Model) else load_model(str(model))
-        return _layer(found, cascade, given["seq_len"], given.get("kv_len"), given.get("batch"))
+def _of_model(spec: WorkloadSpec, given: Mapping[str, int], cascade: Cascade) -> Workload:
+    for key in (k for k in ("heads", "head_dim", "value_dim") if k in given):
+        raise InputError(
+            f"{_flag(key)} is given beside a model, which has its own",
+            hint=f"leave it out, or leave the model out{_set_hint(key)}",
+        )
+    if spec.seq_len is None:
+        raise InputError("the sequence length is missing", hint=f"give {_flag('seq_len')} N")
+    model = model_from_hf_config(str(spec.hf_config)) if spec.model is None else spec.model
+    found = model if isinstance(model, Model) else load_model(str(model))
+    return _layer(found, cascade, given["seq_len"], given.get("kv_len"), given.get("batch"))
 
 
 def workload_of(cascade: Cascade, **described: Any) -> Workload:
     """Return the workload that the fields of a ``WorkloadSpec`` describe.
 
     Raises:
-        InputError: as ``WorkloadSpec.workload``.
+        InputError: as ``workload_from``.
     """
-    return WorkloadSpec(**described).workload(cascade)
+    return workload_from(WorkloadSpec(**described), cascade)
 
 
 def settable_ranks(cascade: Cascade) -> tuple[str, ...]:

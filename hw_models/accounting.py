@@ -33,6 +33,7 @@ class Accounting:
         fibers_in_registers: whether a lane's registers hold a fiber of values whatever their number.
         groups_divide: whether tiles that divide a size evenly are grouped evenly too, where half as many as fit or more
             do so.
+        pipeline_copies: whether what crosses the stages of a pipeline takes room for each iteration that is under way.
         clock_technology_nm: process node of the design whose clock gives the latency; None for the node of the
             component tables, so that latency and energy describe one chip (the clock itself is the architecture's).
     """
@@ -50,6 +51,7 @@ class Accounting:
     pipeline_ends: bool
     fibers_in_registers: bool
     groups_divide: bool
+    pipeline_copies: bool
 
     def free_first_reads(self, size: Number, tile: Number) -> Number:
         """Return how many first reads of an output are free: nothing is there to read yet.
@@ -88,6 +90,7 @@ PUBLISHED = Accounting(
     pipeline_ends=False,
     fibers_in_registers=True,
     groups_divide=True,
+    pipeline_copies=False,
 )
 
 PHYSICAL = Accounting(
@@ -104,6 +107,7 @@ PHYSICAL = Accounting(
     pipeline_ends=True,
     fibers_in_registers=False,
     groups_divide=False,
+    pipeline_copies=True,
 )
 
 ACCOUNTINGS: dict[str, Accounting] = {a.name: a for a in (PUBLISHED, PHYSICAL)}

@@ -44,7 +44,8 @@ class Row(NamedTuple):
             a ``spilled`` access is one to a part that is not kept, which is made further out instead.
         count: values.
         site: number of the hold or compute that causes it.
-        begun, hold: of updates, how many values begin there, and the number of the hold there is (-1: it is home).
+        begun, hold: of updates, how many values begin there, parts that are not kept included, and the number of the hold
+            there is (-1: it is home).
     """
 
     node: str
@@ -124,8 +125,6 @@ class _Counting:
             return self._inward(site, tensor, place, site.node.memory, passing)
         if not plan.wanted_outside(site):
             return []
-        if site.node.state and plan.every_iteration(site):
-            operand = next(o for _, o, writes in plan.touched(site) if writes)
         return self._outward(site, operand, outer)
 
     def compute(self, site: Site) -> list[Row]:
@@ -171,8 +170,12 @@ class _Counting:
         passing = self._results(site, operand)
         visits = passing(_together(served, 0))
         begun = self._beginnings(outer, site, operand)
-        rows = [Row(place, tensor, "update", visits, number, begun, -1 if outer is None else outer.number)]
         back = visits - begun
+        met = visits - passing(_together([_dimensions(level) for level in way], 0))
+        if isinstance(site.node, Hold) and site.node.state and self.plan.every_iteration(site):
+            passing = self._results(site, next(o for _, o, writes in self.plan.touched(site) if writes))
+            visits = begun = passing(_together(served, 0))
+        rows = [Row(place, tensor, "update", visits, number, begun, -1 if outer is None else outer.number)]
         rows.append(Row(place, tensor, "read", back, number))
         for step, level in enumerate(way):
             out, into = passing(_together(served, step + 1)), passing(_together(served, step))
@@ -181,6 +184,7 @@ class _Counting:
         if isinstance(site.node, Hold):
             rows.append(Row(inner, tensor, "drain", passing(frozenset()), number))
             rows.append(Row(inner, tensor, "fill", back, number))
+            rows.append(Row(inner, tensor, "read", met, number))
         return rows
 
     def _results(self, site: Site, operand: Operand) -> _Passing:
@@ -198,7 +202,9 @@ class _Counting:
     def _beginnings(self, outer: Site | None, site: Site, operand: Operand) -> Number:
         """Return how many of the visits from a site to a hold (or home) find nothing there."""
         foreign = self._foreign(operand.tensor, site)
-        again = self.measure.passing([loop for loop in self.plan.loops(site) if loop.rank in foreign], None, last=site.last)
+        again = self.measure.passing(
+            [loop for loop in self.plan.loops(site) if loop.rank in foreign], None, last=site.last
+        )
         if outer is None:
             own = self.measure.passing((), operand.ranks, last=site.last)
         else:
@@ -219,7 +225,7 @@ class _Counting:
             if outer is not None or operand.tensor in self.plan.at_home:
                 foreign = self._foreign(operand.tensor, hold)
                 way = self.levels.between(_memory(outer, self.plan), _hold(hold).memory)
-                shared = _together([_dimensions(level) if level.reduction else frozenset() for level in way], 0)
+                shared = _together([_dimensions(level) for level in way], 0)
                 kept = [loop for loop in self.plan.loops(hold) if loop.rank not in foreign]
                 visits = self.measure.passing(kept, operand.ranks, shared=shared, last=hold.last)
                 again = [loop for loop in self.plan.loops(hold) if loop.rank in foreign]
@@ -243,7 +249,12 @@ class _Passing:
     def __call__(self, shared: frozenset[str]) -> Number:
         site = self.site
         return self.measure.passing(
-            self.measure.plan.loops(site), self.ranks, shared=shared, walked=self.walked, last=site.last, without=self.without
+            self.measure.plan.loops(site),
+            self.ranks,
+            shared=shared,
+            walked=self.walked,
+            last=site.last,
+            without=self.without,
         )
 
 
@@ -282,7 +293,7 @@ def _placed(rows: list[Row], plan: Plan) -> Iterator[Row]:
         if row.site == hold.number and row.node != _hold(hold).memory:
             yield row._replace(count=kept)
             continue
-        yield row._replace(count=kept, begun=_scaled(row.begun, hold))
+        yield row._replace(count=kept)
         if row.action != "drain":
             yield row._replace(
                 action="spilled read" if row.action == "read" else "spilled write", count=rest, begun=0, hold=-1

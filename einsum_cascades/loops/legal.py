@@ -13,13 +13,13 @@
 from __future__ import annotations
 
 from einsum_cascades.errors import InputError, unknown
-from einsum_cascades.loops.arith import Number, everywhere, steps
+from einsum_cascades.loops.arith import Number, everywhere, least, steps
 from einsum_cascades.loops.faults import place_of, wrong
 from einsum_cascades.loops.levels import Levels
 from einsum_cascades.loops.measure import Measure, joined
-from einsum_cascades.loops.reads import Reads
+from einsum_cascades.loops.reads import Reads, several
 from einsum_cascades.loops.sites import Plan, Site
-from einsum_cascades.loops.space import Step
+from einsum_cascades.loops.space import PRIME, Step
 from einsum_cascades.loops.tree import (
     INSTANCES,
     Compute,
@@ -125,7 +125,11 @@ class _Rules:
         self._instances(site, node.memory)
         if node.state and not self.plan.carried_along(node.tensor):
             raise wrong(node, f"{node.tensor} is no state: nothing carries it along an iterative rank")
+        self._versions(site, node)
         loops = self.plan.partial(site)
+        loops = tuple(
+            x for x in loops if any(x is y and several(self.space, site, i) for i, y in enumerate(site.loops))
+        )
         if loops and self.plan.outer(site) is None and node.tensor not in self.plan.at_home:
             raise wrong(
                 node,
@@ -141,6 +145,36 @@ class _Rules:
                     "give all its uses the same spatial loops, or keep it in a memory that they share",
                 )
 
+    def _versions(self, site: Site, node: Hold) -> None:
+        """What a hold keeps is there when it is entered, and made when it is left."""
+        outer = self.plan.outer(site)
+        if node.state and outer is not None and isinstance(outer.node, Hold) and not outer.node.state:
+            raise wrong(
+                node, f"a state hands on its newest value, and the hold of {node.tensor} around it keeps others"
+            )
+        for user, _, writes in self.plan.users[node.tensor.removesuffix(PRIME)]:
+            if not (writes and site.encloses(user)):
+                continue
+            for place, loop in enumerate(user.loops):
+                inside = place >= len(site.loops)
+                if (
+                    inside
+                    and node.tensor.endswith(PRIME)
+                    and self.plan.goes_on(user, loop)
+                    and several(self.space, user, place)
+                ):
+                    raise wrong(
+                        node,
+                        f"'for {loop.rank} step {loop.tile}' inside makes what this hold keeps",
+                        "move it into that loop",
+                    )
+                if not inside and loop.rank in user.last - site.last and several(self.space, user, place):
+                    raise wrong(
+                        node,
+                        f"{node.tensor} is made in the last turn of 'for {loop.rank}' alone, and kept in each",
+                        f"move this hold out of that loop, or below 'last {loop.rank}'",
+                    )
+
     def compute(self, site: Site) -> None:
         node, step = site.node, self.plan.step(site)
         assert isinstance(node, Compute)
@@ -151,6 +185,14 @@ class _Rules:
                 raise wrong(
                     loop,
                     f"{step.name} has no rank {loop.rank}: each position would compute the same",
+                    f"move 'compute {step.name}' out of this loop",
+                )
+        for place, loop in enumerate(site.loops):
+            length = self.measure.length(grains.get(loop.rank, ()))
+            if not everywhere(loop.tile >= length) and several(self.space, site, place):
+                raise wrong(
+                    loop,
+                    f"{step.name} has one point for {length} of {loop.rank}: turns of this loop would compute it again",
                     f"move 'compute {step.name}' out of this loop",
                 )
         for operand in (*step.inputs, step.output):
@@ -181,21 +223,29 @@ class _Rules:
                         "cut each of these ranks by itself",
                     )
             if self.space.iterative & set(parts):
-                raise wrong(loop, f"{loop.rank} joins a rank whose iterations run one after another", "cut it by itself")
+                raise wrong(
+                    loop, f"{loop.rank} joins a rank whose iterations run one after another", "cut it by itself"
+                )
 
     def _makes_state(self, step: Step) -> bool:
         return bool(self.plan.carried_along(step.output.tensor))
 
     def _whole_grains(self, site: Site, rank: str, grain: tuple[str, ...]) -> None:
+        """Tiles are whole grains, or within one."""
         length = self.measure.length(grain)
+        left = self.space.sizes[rank]
         for loop in site.loops:
-            if loop.rank == rank and grain:
-                if everywhere(loop.tile <= length):
-                    continue
-                if not everywhere(loop.tile % length == 0):
-                    raise wrong(
-                        loop, f"tiles of {loop.tile} cut parts of {length} points of {rank} apart", "take a multiple"
-                    )
+            if loop.rank != rank or not grain:
+                continue
+            if not everywhere(
+                (loop.tile % length == 0)
+                | (loop.tile >= left)
+                | (loop.tile < length) & ((left <= length) | (length % loop.tile == 0))
+            ):
+                raise wrong(
+                    loop, f"tiles of {loop.tile} cut parts of {length} points of {rank} apart", "take a multiple"
+                )
+            left = least(left, loop.tile)
 
     def _one_by_one(self, site: Site, step: Step) -> None:
         """Iterations that hand values on are tiles of their own."""

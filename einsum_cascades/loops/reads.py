@@ -1,9 +1,10 @@
 """Whether every read finds its value, complete, where the tree says that it is.
 
 A value is made in the innermost hold around its reader that a compute of it is in too, or at home (``Plan.source``): it
-goes there by the holds around its making, as they are left, and from there by the holds around its reader, as they are
-entered. So the former end before the latter begin, in the same iteration of the loops around both: earlier in the tree,
-or by less late stages of a pipeline. No hold on one of the two ways is around both ends.
+goes there by the holds around its making, as they are left, or as soon as it is complete if its reader is inside them too;
+and from there by the holds around its reader, as they are entered. So the former is before the latter, in the same
+iteration of the loops around both: earlier in the tree, or by less late stages of a pipeline. No hold on the way to the
+reader is around the making.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from einsum_cascades.loops.arith import everywhere, steps
 from einsum_cascades.loops.faults import wrong
 from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.sites import Plan, Site
-from einsum_cascades.loops.space import Operand
+from einsum_cascades.loops.space import Operand, Space
 from einsum_cascades.loops.tree import Hold, Loop, parts_of
 from einsum_cascades.loops.turns import first
 
@@ -45,17 +46,17 @@ class Reads:
         """Check that what a compute adds to, iteration after iteration, is not begun anew in between."""
         step, tensor = self.plan.step(maker), self.plan.step(maker).output.tensor
         for place, loop in enumerate(maker.loops):
-            if not self.plan.goes_on(maker, loop) or not self._turns(maker, place):
+            if not self.plan.goes_on(maker, loop) or not several(self.space, maker, place):
                 continue
             for within, other in enumerate(maker.loops[place + 1 :], place + 1):
-                if self._own(maker).isdisjoint(parts_of(other.rank)) and self._turns(maker, within):
+                if self._own(maker).isdisjoint(parts_of(other.rank)) and several(self.space, maker, within):
                     raise wrong(
                         other,
                         f"{step.name} has no rank {other.rank}: each turn of this loop would begin anew what the turns of "
                         f"'for {loop.rank} step {loop.tile}' around it add up",
                         f"put 'for {other.rank}' outside of 'for {loop.rank}', or {step.name} out of it",
                     )
-            outside = [h for h in self.plan.chain(maker, step.output) if loop not in h.loops]
+            outside = [h for h in self.plan.chain(maker, step.output) if not _around(loop, h)]
             for again, _, writes in self.plan.users[tensor]:
                 if writes and again.number != maker.number and self._in(again, maker, place):
                     if self._reaches(again, outside[-1] if outside else None):
@@ -64,12 +65,6 @@ class Reads:
                             f"{step.name} runs twice in 'for {loop.rank} step {loop.tile}', and each begins {tensor} anew",
                             f"keep {tensor} in a hold of its own around each, outside of that loop",
                         )
-
-    def _turns(self, site: Site, place: int) -> bool:
-        """Whether a loop around a site has several iterations."""
-        loop = site.loops[place]
-        around = [x.tile for x in site.loops[:place] if x.rank == loop.rank]
-        return not everywhere(steps(first(self.space.extent(loop.rank), around), loop.tile) == 1)
 
     def _own(self, site: Site) -> set[str]:
         return {"instances", *(self.space.whole(r) for r in self.plan.step(site).ranks)}
@@ -93,6 +88,13 @@ class Reads:
             raise wrong(reader.node, f"{name} reads {operand.tensor}, which nothing makes")
         for maker in makers:
             self._iterations(source, maker, reader, operand)
+            for hold in self._within(source, self.plan.chain(maker, self.plan.step(maker).output)):
+                if hold.encloses(reader) and sum(writes for _, _, writes in self.plan.touched(hold)) > 1:
+                    raise wrong(
+                        hold.node,
+                        f"{operand.tensor} is made twice in this hold, and {name} inside reads it from further out",
+                        f"keep {operand.tensor} in a hold of its own around each",
+                    )
         made = [maker for maker in makers if self._before(source, maker, reader, operand)]
         if not made:
             raise wrong(
@@ -107,17 +109,21 @@ class Reads:
     def _before(self, source: Site | None, maker: Site, reader: Site, operand: Operand) -> bool:
         """Whether a value is on its place before it is fetched from there, in one iteration of the loops around both."""
         output = self.plan.step(maker).output
-        out = self._within(source, self.plan.chain(maker, output)) or [maker]
+        out = [h for h in self._within(source, self.plan.chain(maker, output)) if not h.encloses(reader)] or [maker]
         into = self._within(source, self.plan.chain(reader, operand)) or [reader]
         common = _common_loops(maker, reader)
         depth = sum(loop.over is None for loop in common)
         if operand.carried and self._same_iteration(maker, reader, operand):
-            along = {id(loop) for loop in common if loop.rank in self.plan.carried_along(operand.tensor)}
-            if any(along - set(map(id, hold.loops)) for hold in into if hold is not reader):
+            ranks = self.plan.carried_along(operand.tensor)
+            handed = [loop for loop in common if loop.rank in ranks]
+            if any(not _around(loop, hold) for hold in (*out, *into) for loop in handed):
                 return False
+            timed = [loop.rank for loop in common if loop.over is None]
+            if timed and timed[-1] not in self.plan.carried_along(operand.tensor):
+                return True  # the iteration before of a loop further out is done, pipelines inside it included
             made, wanted = self._late(out, depth, max), self._late(into, depth, min) + 1
         else:
-            if any(hold.encloses(reader) for hold in out) or any(hold.encloses(maker) for hold in into):
+            if any(hold.encloses(maker) for hold in into):
                 return False
             made, wanted = self._late(out, depth, max), self._late(into, depth, min)
         return (made, out[0].number) < (wanted, into[0].number)
@@ -163,8 +169,12 @@ class Reads:
         if operand.tensor in self.plan.at_home:
             return
         ranks = self.plan.carried_along(operand.tensor)
-        kept = [h for h in self.plan.chain(reader, operand) if isinstance(h.node, Hold) and h.node.tensor == operand.tensor]
-        if source is None or any(loop.rank in ranks and self._turns(kept[0], i) for i, loop in enumerate(kept[0].loops)):
+        kept = [
+            h for h in self.plan.chain(reader, operand) if isinstance(h.node, Hold) and h.node.tensor == operand.tensor
+        ]
+        if source is None or any(
+            loop.rank in ranks and several(self.space, kept[0], i) for i, loop in enumerate(kept[0].loops)
+        ):
             raise wrong(
                 reader.node,
                 f"{self.plan.step(reader).name} reads {operand.tensor} of an earlier iteration, which nothing keeps",
@@ -174,8 +184,10 @@ class Reads:
     def _complete(self, maker: Site, reader: Site, operand: Operand) -> None:
         along = self.plan.carried_along(operand.tensor)
         final = not along & {self.space.whole(r) for r in operand.ranks}
-        for loop in _common_loops(maker, reader):
-            if not self.plan.goes_on(maker, loop) or (loop.rank in along and not final):
+        for place, loop in enumerate(_common_loops(maker, reader)):
+            if not self.plan.goes_on(maker, loop) or not several(self.space, maker, place):
+                continue
+            if loop.rank in along and not final:
                 continue
             if loop.rank not in reader.last or loop.over is not None:
                 raise self._too_early(loop, reader, operand)
@@ -187,6 +199,17 @@ class Reads:
             f"'for {loop.rank} step {loop.tile}' runs around both",
             "move the reader out of that loop" + (f", or below 'last {loop.rank}'" if loop.over is None else ""),
         )
+
+
+def several(space: Space, site: Site, place: int) -> bool:
+    """Whether a loop around a site has several iterations."""
+    loop = site.loops[place]
+    around = [x.tile for x in site.loops[:place] if x.rank == loop.rank]
+    return not everywhere(steps(first(space.extent(loop.rank), around), loop.tile) == 1)
+
+
+def _around(loop: Loop, site: Site) -> bool:
+    return any(loop is other for other in site.loops)
 
 
 def _common_loops(a: Site, b: Site) -> tuple[Loop, ...]:

@@ -28,9 +28,8 @@ from einsum_cascades.loops.tree import (
     parts_of,
 )
 
-
 WITHIN: Final = "(within)"
-"""Marks a loop in time inside a hold, outside the spatial loops by which it lies over its instances."""
+"""Marks a loop inside a hold, outside the spatial loops by which it lies over its instances, that is none of them."""
 
 
 class Stage(NamedTuple):
@@ -155,11 +154,10 @@ class Plan:
         assert isinstance(site.node, Compute)
         steps = self.space.steps
         if site.node.einsum not in steps:
-            guess = nearest(site.node.einsum, steps)
             raise InputError(
                 f"'{site.node.einsum}' is no Einsum of {self.space.cascade.name}",
                 location=site.node.location,
-                hint=f"did you mean {guess}?" if guess else "its Einsums are " + ", ".join(steps),
+                hint=nearest(site.node.einsum, steps),
             )
         return steps[site.node.einsum]
 
@@ -214,8 +212,8 @@ class Plan:
     def spread(self, hold: Site, use: Site) -> tuple[Loop, ...]:
         """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along.
 
-        Loops in time between them and the hold, over the same ranks, come with them, marked ``WITHIN``: an instance has a
-        tile of each of their iterations.
+        Other loops between them and the hold, over the same ranks, come with them, marked ``WITHIN``: an instance has a tile
+        of each of their iterations.
         """
         fan = self.levels.fan_out(_hold(hold).memory)
         inside = use.loops[len(hold.loops) :]
@@ -223,7 +221,7 @@ class Plan:
         return tuple(
             loop if loop.over in fan else replace(loop, over=WITHIN)
             for place, loop in enumerate(inside)
-            if loop.over in fan or (loop.over is None and place < last.get(loop.rank, -1))
+            if loop.over in fan or place < last.get(loop.rank, -1)
         )
 
     def carried_along(self, tensor: str) -> frozenset[str]:
@@ -272,11 +270,18 @@ class Plan:
         found = {*cascade.inputs, *cascade.outputs} & self.users.keys()
         for tensor, users in self.users.items():
             if tensor not in found and any(
-                not self.chain(site, operand) if writes else self.source(site, operand)[0] is None
+                tensor in self.unread or not self.chain(site, operand)
+                if writes
+                else self.source(site, operand)[0] is None
                 for site, operand, writes in users
             ):
                 found.add(tensor)
         return frozenset(found)
+
+    @cached_property
+    def unread(self) -> frozenset[str]:
+        """Tensors that the tree makes and nothing in it reads: of a part of a mapping, what its other parts may read."""
+        return frozenset(t for t, users in self.users.items() if all(writes for _, _, writes in users))
 
     def writes_inside(self, hold: Site) -> bool:
         """Whether what a hold keeps is made, or added to, in its subtree."""
@@ -286,7 +291,8 @@ class Plan:
         """Whether something outside a hold still wants what is made in it: a later reader, a further part of its sum, or
         the cascade's user."""
         tensor = _hold(hold).tensor
-        return tensor in self.space.cascade.outputs or bool(self.partial(hold) or self._read_outside(hold))
+        wanted = tensor in self.space.cascade.outputs or tensor in self.unread
+        return wanted or bool(self.partial(hold) or self._read_outside(hold))
 
     def _read_outside(self, hold: Site) -> list[Operand]:
         """What computes outside a hold read that is made in it, and not again where they stand."""

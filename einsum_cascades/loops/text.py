@@ -40,7 +40,7 @@ MOST_LINES = 10_000
 MOST_DEPTH = 200
 _INDENT = "  "
 _WORDS = ("for", "keep", "seq", "par", "pipe", "late", "last", "compute", "split")
-_SEVERAL = {"seq": Sequential, "par": Parallel, "pipe": Pipeline}
+_SEVERAL: dict[str, Callable[[tuple[Node, ...]], Node]] = {"seq": Sequential, "par": Parallel, "pipe": Pipeline}
 _NAME = r"[A-Za-z_][A-Za-z0-9_@#]*"
 _FORMS = {
     "for": re.compile(rf"for\s+(?P<rank>{_NAME}(?:\*{_NAME})*)\s+step\s+(?P<tile>\S+)(?:\s+over\s+(?P<over>\S+))?"),
@@ -173,9 +173,7 @@ def _read(text: str, source: str, first_line: int, first_column: int) -> Iterato
         if "\t" in body:
             raise here.fault("a tab stands in this line", "indent with spaces")
         if here.word not in _WORDS:
-            guess = nearest(here.word, _WORDS)
-            hint = f"did you mean '{guess}'?" if guess else "a line begins with one of " + ", ".join(_WORDS)
-            raise here.fault(f"'{here.word}' is no node", hint, width=len(here.word))
+            raise here.fault(f"'{here.word}' is no node", nearest(here.word, _WORDS), width=len(here.word))
         if here.indent > 2 * MOST_DEPTH * len(_INDENT):
             raise here.fault("nodes are nested too deeply")
         yield here
@@ -206,8 +204,7 @@ def _node(lines: list[_Line], place: int) -> tuple[Node, int]:
             raise here.fault(f"'{here.word}' stands alone on its line", "what it runs is indented below it")
         if not below:
             raise here.fault(f"'{here.word}' runs nothing", "indent what it runs below it")
-        several: Node = _SEVERAL[here.word](tuple(below))
-        return several, after
+        return _SEVERAL[here.word](tuple(below)), after
     found = _match(here)
     if here.word == "compute":
         if below:
@@ -216,7 +213,9 @@ def _node(lines: list[_Line], place: int) -> tuple[Node, int]:
     if len(below) != 1:
         at = lines[place + 1] if below else here
         message = f"'{here.word}' has {len(below) or 'no'} children, one is expected"
-        raise at.fault(message, "say seq, par or pipe below it, and indent what it runs" if below else "indent its body")
+        raise at.fault(
+            message, "say seq, par or pipe below it, and indent what it runs" if below else "indent its body"
+        )
     return _around(here, found, below[0]), after
 
 

@@ -41,9 +41,7 @@ class Commands(TyperGroup):
             _complain("the input is too large or too deeply nested to be worked on")
             raise typer.Exit(UNUSABLE) from None
         except KeyboardInterrupt as error:
-            said, status = farewell(error)
-            typer.echo(said, err=True)
-            raise typer.Exit(status) from None
+            raise _stopped(error) from None
 
 
 def run_commands(commands: typer.Typer) -> None:
@@ -62,6 +60,8 @@ def run_commands(commands: typer.Typer) -> None:
             commands(prog_name="fusemax")
     except typer.Exit as end:
         sys.exit(end.exit_code)
+    except KeyboardInterrupt as error:  # before a command is found
+        sys.exit(_stopped(error).exit_code)
 
 
 @contextmanager
@@ -83,6 +83,12 @@ def _output() -> Iterator[None]:
         _drop_output()
         _complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part))
         raise typer.Exit(UNUSABLE) from None
+
+
+def _stopped(error: KeyboardInterrupt) -> typer.Exit:
+    said, status = farewell(error)
+    typer.echo(said, err=True)
+    return typer.Exit(status)
 
 
 def _as_dict(error: InputError) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Ctrl-C and SIGTERM: the first ends a command with what is kept, a second ends the process at once.
 
 The first is an exception, and one that arrives where Python runs a destructor or a callback of a weak reference is
-dropped there. So it is raised once more after a while, and a process that still does not end is ended.
+dropped there. So it is raised once more after a while, and a process that still does not end is ended, not without
+saying so.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 PATIENCE_S = 10.0
 """How long a command may take to end after a signal, before it is told again, and after that, before it is ended."""
+_under_way: list[Callable[[], str]] = []
+_told: list[str] = []
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -49,23 +52,35 @@ def _insist(told: type[KeyboardInterrupt]) -> None:
 
 
 def _end(told: type[KeyboardInterrupt]) -> None:
-    sys.stdout.flush()
-    os._exit(_status(told))
+    try:
+        with suppress(Exception):  # it may be in use, or gone
+            sys.stdout.flush()
+        if not _told:
+            error = told()
+            for say in reversed(_under_way):
+                error.add_note(say())
+            os.write(2, f"{farewell(error)[0]}\n".encode())
+    finally:
+        os._exit(_status(told))
 
 
 @contextmanager
 def kept(say: Callable[[], str]) -> Iterator[None]:
     """Around work that a signal may end: ``say`` tells what is kept of it and how to go on."""
+    _under_way.append(say)
     try:
         yield
     except KeyboardInterrupt as error:
         error.add_note(say())
         raise
+    finally:
+        _under_way.remove(say)
 
 
 def farewell(error: KeyboardInterrupt) -> tuple[str, int]:
     """Return what is said at the end, and the exit status."""
     said = "; ".join(getattr(error, "__notes__", ())) or "nothing is kept; the same command starts anew"
+    _told.append(said)
     return f"stopped: {said}", _status(type(error))
 
 

@@ -11,12 +11,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Any, TypeVar
 
+_T = TypeVar("_T")
 _AHEAD = 2
 
 
@@ -53,17 +55,52 @@ def processes(workers: int) -> Iterator[Crew]:
     reader, leash = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_take_leash, initargs=(reader,))
     try:
-        _start(pool, workers)
+        with undisturbed():
+            _start(pool, workers)
         yield crew(pool, workers)
+        pool.shutdown()
     except BaseException:
         leash.close()
-        pool.shutdown(wait=False, cancel_futures=True)
+        _expect_no_more(pool)
+        pool.shutdown()  # cancels nothing: a pool that breaks stumbles over what is cancelled (Python 3.11)
         raise
-    else:
-        pool.shutdown()
     finally:
         leash.close()
         reader.close()
+
+
+def hand_over(
+    executor: Executor, done: Callable[[Future[_T]], object], work: Callable[..., _T], *arguments: Any
+) -> Future[_T]:
+    """Give an executor work; return its future, which ``done`` is given when it is done.
+
+    Ctrl-C takes effect after that. An exception amid it, or in ``Future.result`` and ``wait`` before the work is done,
+    may leave a lock held that the executor's own thread waits for, for ever.
+    """
+    with undisturbed():
+        future = executor.submit(work, *arguments)
+        future.add_done_callback(done)
+    return future
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keep Ctrl-C and SIGTERM until the end of something short, if this thread is the one that hears them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in found.items() if handler not in (None, signal.SIG_IGN)}
+    try:
+        for number in before:
+            signal.signal(number, lambda heard, _: came.append(heard))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _start(pool: Executor, workers: int) -> None:
@@ -74,6 +111,16 @@ def _start(pool: Executor, workers: int) -> None:
             pool.submit(int)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _expect_no_more(pool: ProcessPoolExecutor) -> None:
+    """Close this process's writing end of the pipe of results, which only its workers need.
+
+    A worker that is ended while it writes leaves half a result there. The pool would wait for the other half, for ever
+    if anyone could still write it.
+    """
+    if (results := getattr(pool, "_result_queue", None)) is not None:
+        results._writer.close()
 
 
 def _take_leash(leash: Connection) -> None:

@@ -12,10 +12,11 @@ import socket
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 import fusemax
@@ -24,7 +25,7 @@ from einsum_cascades.extras import require
 from einsum_cascades.numbers import whole
 from fusemax.sweep.cluster import cluster
 from fusemax.sweep.estimate import probes, seconds_per_point
-from fusemax.sweep.executors import Crew, crew, processes
+from fusemax.sweep.executors import Crew, crew, hand_over, processes
 from fusemax.sweep.parts import Batch, Evaluate, Header, Sweep, encode
 from fusemax.sweep.store import Store
 from fusemax.sweep.writer import OnChange, Writer, check_on_change, writing
@@ -172,13 +173,14 @@ def run_sweep(
     """
     todo = writer.left()
     pending: dict[Future[bytes], Batch] = {}
+    done: SimpleQueue[Future[bytes]] = SimpleQueue()
     try:
         while True:
             for batch in itertools.islice(todo, in_flight - len(pending)):
-                pending[executor.submit(_work, evaluate, sweep, batch, writer.store.header)] = batch
+                pending[hand_over(executor, done.put, _work, evaluate, sweep, batch, writer.store.header)] = batch
             if not pending:
                 return
-            _write_done(pending, writer, watcher)
+            _write(done.get(), pending, writer, watcher)
     except BaseException:
         if not isinstance(executor, ProcessPoolExecutor):  # one that breaks stumbles over what is cancelled
             for future in pending:
@@ -186,13 +188,12 @@ def run_sweep(
         raise
 
 
-def _write_done(pending: dict[Future[bytes], Batch], writer: Writer, watcher: Watcher | None) -> None:
-    """Wait for a batch, and write all that have come; what is written is held no longer."""
-    for future in wait(pending, return_when=FIRST_COMPLETED).done:
-        batch = pending.pop(future)
-        writer.write(batch, future.result())
-        if watcher:
-            watcher.advanced(len(batch))
+def _write(future: Future[bytes], pending: dict[Future[bytes], Batch], writer: Writer, watcher: Watcher | None) -> None:
+    """Write a batch that is done; what is written is held no longer."""
+    batch = pending.pop(future)
+    writer.write(batch, future.result())
+    if watcher:
+        watcher.advanced(len(batch))
 
 
 def _read(spec: Path | str) -> Sweep:
@@ -231,7 +232,9 @@ def _time_points(evaluate: Evaluate, sweep: Sweep, batches: Sequence[Batch], hea
 def _plan(sweep: Sweep, writer: Writer, hands: Crew, evaluate: Evaluate) -> Plan:
     header, left = writer.store.header, writer.points_left
     batches = probes(header, writer.store.done)
-    per_point: float = hands.executor.submit(_time_points, evaluate, sweep, batches, header).result()
+    done: SimpleQueue[Future[float]] = SimpleQueue()
+    hand_over(hands.executor, done.put, _time_points, evaluate, sweep, batches, header)
+    per_point = done.get().result()
     return Plan(header.points, header.points - left, hands.workers, per_point * left / hands.workers)
 
 

@@ -54,12 +54,14 @@ class Activity:
         plan: the tree, resolved.
         rows: accesses by memory, and values by link.
         tasks: of each compute, by number of its site.
+        copies: whether what crosses the stages of a pipeline takes room for each iteration that is under way.
     """
 
     plan: Plan
     machine: Machine
     rows: tuple[Row, ...]
     tasks: Mapping[int, Task]
+    copies: bool = True
 
     def phase_of(self, site: int) -> int:
         """Return which child of an outermost ``seq`` a site is in; 0 if there is none."""
@@ -92,7 +94,7 @@ class Activity:
     @cached_property
     def peak_bits(self) -> dict[str, Number]:
         """The most bits that one instance of each memory on chip holds at a time."""
-        return live_bits(self.plan, self.bits)
+        return live_bits(self.plan, self.bits, in_copies=self.copies)
 
 
 def bits_of(tensor: str, plan: Plan, machine: Machine) -> Number:
@@ -120,7 +122,7 @@ def activity_of(plan: Plan, machine: Machine, accounting: Accounting) -> Activit
         task, further = _task(site, plan, machine, accounting, points, steps)
         tasks[site.number] = task
         rows += further
-    return Activity(plan, machine, tuple(rows), tasks)
+    return Activity(plan, machine, tuple(rows), tasks, accounting.pipeline_copies)
 
 
 def _task(

@@ -104,13 +104,13 @@ def _wrapped(row: Row, activity: Activity, accounting: Accounting) -> Number:
     if accounting.partition_size_bits is None or row.hold < 0 or activity.machine.node(row.node).parent != root:
         return 0
     hold = activity.plan.sites[row.hold]
-    tile = Measure(activity.plan).region(hold, activity.plan.operand_of(hold).ranks)
+    around = activity.plan.sites[row.site].holds
+    near = next(h for h in reversed(around) if h.unit == hold.unit)  # its tile is the one that the evaluation takes
+    tile = Measure(activity.plan).region(near, activity.plan.operand_of(hold).ranks)
     return (row.begun - accounting.free_first_reads(row.begun, tile)) * activity.bits(row.tensor)
 
 
-def _operations_j(
-    activity: Activity, accounting: Accounting, prices: Prices, latency_s: Number
-) -> dict[str, Number]:
+def _operations_j(activity: Activity, accounting: Accounting, prices: Prices, latency_s: Number) -> dict[str, Number]:
     """Joules by class of work, all arrays together."""
     work: dict[tuple[str, Any], Number] = {}
     for task in activity.tasks.values():

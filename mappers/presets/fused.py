@@ -26,8 +26,8 @@ from einsum_cascades.loops.space import PRIME, Step, steps_of
 from einsum_cascades.loops.tree import (
     INSTANCES,
     Hold,
-    Late,
     Last,
+    Late,
     Loop,
     LoopTree,
     Node,
@@ -190,7 +190,9 @@ class Fused:
         for tensor in self._kept_for_rows(einsums):
             body = Hold(tensor, self.buffer, body)
         body = Loop(self.roles.source, self.tile[self.roles.source], body)
-        middle = [part for p in self.problem.cascade.partitions if p.rank == self.roles.source for part in p.parts[1:-1]]
+        middle = [
+            part for p in self.problem.cascade.partitions if p.rank == self.roles.source for part in p.parts[1:-1]
+        ]
         size = self.tile[self.roles.source]
         for part in reversed(middle):
             size = size * self.problem.size(part)
@@ -216,9 +218,7 @@ class Fused:
             body = Hold(tensor, memory, body)
         return body
 
-    def _slot(
-        self, slot: Slot, held: list[tuple[str, str]], streams: dict[str, str], after: set[str]
-    ) -> Node:
+    def _slot(self, slot: Slot, held: list[tuple[str, str]], streams: dict[str, str], after: set[str]) -> Node:
         parts: list[Node] = []
         for late, einsums in slot:
             names = [e.name for e in einsums]
@@ -229,9 +229,7 @@ class Fused:
                 node = self._nest(einsum, frozenset(t for t, m in held if m == self._array(einsum).name))
                 readers = [e for e in self.residency.einsums if streams.get(e.name) == einsum.name]
                 if readers:
-                    beside = [
-                        self._nest(e, frozenset(t for t, m in held if m == self._array(e).name)) for e in readers
-                    ]
+                    beside = [self._nest(e, frozenset(t for t, m in held if m == self._array(e).name)) for e in readers]
                     fabric = self.problem.parts.between
                     node = Parallel((node, *beside))
                     if fabric is not None:
@@ -278,7 +276,7 @@ class Fused:
                 elif tensor in names and len(chain) == 1 and streams.get(einsum.name) != tensor:
                     maker = self._maker(tensor)
                     own = self._array(maker).name == array and not self._fiber(tensor, array)
-                    own = own and self._layout(maker) == self._layout(einsum)
+                    own = own and self._stays(tensor, maker, einsums)
                     found[tensor, array if own else self._room()] = None
                 elif tensor in names and chain[0] == STAGING:
                     found[tensor, self._middle()] = None
@@ -298,23 +296,33 @@ class Fused:
         inner = ranks - self.roles.family - {*self.columns, *self.roles.batches}
         return bool(inner) or (array == self.problem.parts.vector.name and self.roles.row in ranks)
 
+    def _stays(self, tensor: str, maker: Einsum, einsums: list[Einsum]) -> bool:
+        """Whether all that read a tensor on the array where it is made lie over that as its making does."""
+        readers = [e for e in einsums if any(a.tensor == tensor for a in e.inputs)]
+        own = self._array(maker)
+        return all(self._layout(e) == self._layout(maker) for e in readers if self._array(e) is own)
+
     def _layout(self, einsum: Einsum) -> tuple[str, ...]:
         """By which ranks an Einsum lies over its array: values in registers stay where they are."""
         laid = [rank for rank in self.columns if rank in einsum.ranks]
         rows = self.roles.row in einsum.ranks
         if self._array(einsum) is self.problem.parts.matrix:
             return (*laid, *[self.roles.row] * rows)
-        spare = not laid or anywhere(2 * self._filled(laid) <= self._width(self.problem.parts.vector))
-        return (*laid, *[self.roles.row] * (rows and spare))
+        return (*laid, *[self.roles.row] * (rows and self._rows_on_lanes(laid)))
+
+    def _rows_on_lanes(self, columns: list[str]) -> bool:
+        """Whether columns leave lanes of the vector array's first dimension to the rows."""
+        dims = self.problem.parts.dimensions(self.problem.parts.vector)
+        if not dims:
+            return False
+        filled, length = self._filled(columns), dims[0][1]
+        return everywhere(filled <= length) and anywhere(2 * filled <= length)
 
     def _filled(self, ranks: list[str]) -> Number:
         found: Number = 1
         for rank in ranks:
             found = found * self.tile[rank]
         return found
-
-    def _width(self, array: Array) -> Number:
-        return lanes(self.problem.parts.dimensions(array))
 
     def _room(self) -> str:
         """Where fibers wait for the next Einsum: between the arrays, if more than wires are there."""
@@ -385,13 +393,8 @@ class Fused:
     ) -> Node:
         """Columns first, rows on the lanes that these leave, else the longest other rank that is not iterative."""
         tile, source = self.tile, self.roles.source
-        width = lanes(dims)
-        filled: Number = 1
-        for rank in columns:
-            filled = filled * tile[rank]
-        left = width // least(filled, width)
-        if rows and dims and anywhere(left > 1) and everywhere(filled <= dims[0][1]):
-            body = chunks(source, tile[source], dims[0][1] // filled, dims[0][0], body)
+        if rows and self._rows_on_lanes(columns):
+            body = chunks(source, tile[source], dims[0][1] // self._filled(columns), dims[0][0], body)
         elif not columns and not rows and inner and dims:
             rank = max((whole for _, whole in inner), key=lambda r: _largest(self.problem.size(r)))
             body = chunks(rank, self.problem.size(rank), dims[0][1], dims[0][0], body)

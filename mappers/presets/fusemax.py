@@ -14,12 +14,12 @@ from dataclasses import replace
 from typing import Any
 
 from einsum_cascades.errors import InputError
-from einsum_cascades.loops.arith import Number, anywhere, least, most, steps
+from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, most, steps
 from einsum_cascades.loops.capacity import live_bits
 from einsum_cascades.loops.tree import LoopTree
 from hw_models.spatial.activity import bits_of
-from mappers.batched.divisors import largest_divisors
 from mappers.capacity import largest_divisor, too_small
+from mappers.divisors import largest_divisors
 from mappers.presets.binding import bind
 from mappers.presets.fused import Fused
 from mappers.presets.problem import Problem
@@ -67,7 +67,10 @@ def _variants(problem: Problem, interleaved: bool) -> Iterator[Fused]:
     ways = [kept]
     if kept.crossing_tiles:
         ways.append(Residency(problem.cascade, roles, arrays, kept.staging, frozenset(kept.crossing_tiles)))
-    passes = {t: {kept.section[e.name] for e in kept.einsums if any(a.tensor == t for a in e.inputs)} for t in problem.cascade.inputs}
+    passes = {
+        t: {kept.section[e.name] for e in kept.einsums if any(a.tensor == t for a in e.inputs)}
+        for t in problem.cascade.inputs
+    }
     again = frozenset(
         t for t, where in passes.items() if len(where) > 1 and roles.family & set(problem.cascade.ranks_of[t])
     )
@@ -94,12 +97,35 @@ def sized(fused: Fused) -> LoopTree:
         tiles = steps(problem.size(rank), fused.tile[rank])
         step = _live(fused, group | {rank: 2 * fused.tile[rank]}) - one
         fitting = 1 + (capacity - one) // most(step, 1)
-        count = most(least(tiles, fitting), 1)
+        count = _fitting(fused, group, rank, most(least(tiles, fitting), 1), capacity)
         if problem.accounting.groups_divide:
             count = _even(problem.size(rank), fused.tile[rank], tiles, count)
         group = group | {rank: count * fused.tile[rank]}
-        one = one + (count - 1) * step
+        one = _live(fused, group)
     return fused.tree(group)
+
+
+def _fitting(fused: Fused, group: dict[str, Number], rank: str, count: Number, capacity: Number) -> Number:
+    """The most tiles of a rank that fit, at most ``count``: where another pass needs the most room of a larger group, what
+    is live grows faster than from one tile to two, and halving finds it."""
+
+    def fits(tiles: Number) -> Any:
+        return _live(fused, group | {rank: tiles * fused.tile[rank]}) <= capacity
+
+    if everywhere(fits(count)):
+        return count
+    low: Number = count // count
+    high = count
+    while anywhere(low < high):
+        middle = low + (high - low + 1) // 2
+        there = fits(middle)
+        if isinstance(there, bool):
+            low, high = (middle, high) if there else (low, middle - 1)
+        else:
+            import numpy as np
+
+            low, high = np.where(there, middle, low), np.where(there, high, np.maximum(middle - 1, low))
+    return low
 
 
 def _narrowed(fused: Fused, capacity: Number) -> Fused:
@@ -123,15 +149,15 @@ def _even(size: Number, tile: Number, tiles: Number, count: Number) -> Number:
         return even if size % tile == 0 and 2 * even >= count else count
     import numpy as np
 
-    tiles, count, size = np.broadcast_arrays(tiles, count, size)
-    even = largest_divisors(tiles, count)
-    return np.where((size % tile == 0) & (2 * even >= count), even, count)
+    whole, fitting, length = np.broadcast_arrays(tiles, count, size)
+    dividing = largest_divisors(whole, fitting)
+    return np.where((length % tile == 0) & (2 * dividing >= fitting), dividing, fitting)
 
 
 def _capacity(fused: Fused) -> Number:
     """Bits that tiles may take."""
     problem = fused.problem
-    size = problem.parts.buffer.bytes
+    size: Number = problem.parts.buffer.bytes
     limit = problem.accounting.tile_capacity_bytes
     if fused.residency.decoupled and limit is not None:
         size = least(size, limit)

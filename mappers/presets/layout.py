@@ -32,7 +32,7 @@ class Way:
 
 
 def dimensions_of(problem: Problem, array: Array) -> list[tuple[str, int]]:
-    """Return the dimensions inside the buffer over which PEs lie: full name and length, the array's last one first."""
+    """Return the dimensions inside the buffer over which an array's PEs lie: full name and length, the array's last first."""
     machine, found = problem.machine, []
     path = machine.path(array.name)
     inside = path[[node.name for node in path].index(problem.parts.buffer.name) + 1 :]

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.loops.tree import LoopTree
+from mappers.presets.flat import flat, flat_searched
 from mappers.presets.fusemax import fusemax_interleaved, fusemax_serial
 from mappers.presets.problem import Problem
 from mappers.presets.unfused import unfused
@@ -22,6 +23,8 @@ Preset: TypeAlias = Callable[[Problem], LoopTree | tuple[LoopTree, ...]]
 GROUP: Final = "fusemax.mappers"
 PRESETS: Final[dict[str, Preset]] = {
     "unfused": unfused,
+    "flat": flat,
+    "flat-searched": flat_searched,
     "fusemax-serial": fusemax_serial,
     "fusemax-interleaved": fusemax_interleaved,
 }

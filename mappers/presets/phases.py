@@ -1,9 +1,8 @@
-"""Phases of a cascade that is run one part after another: each matrix product alone, and the runs of Einsums between
-them.
+"""Phases of a cascade that is run one part after another: each matrix product alone, and the runs of Einsums between them.
 
 A *product* multiplies tensors and sums, and each of its tensors, the result too, lacks a rank that another has, so that
-what a PE holds is used again whichever way it lies: it wants a matrix array. All other Einsums (a softmax) run together
-as early as they can; those that share no tensor are phases of their own. Einsums that hand values to each other from
+what a PE holds is used again whichever way it lies: it wants a matrix array. All other Einsums (a softmax) run together as
+early as they can; those that share no tensor are phases of their own. Einsums that hand values to each other from
 iteration to iteration (a recurrence) are in one phase. The phases depend on the cascade's dependencies alone and not on
 the order in which independent Einsums are written.
 """
@@ -21,7 +20,6 @@ from einsum_cascades.loops.space import Step, steps_of
 from einsum_cascades.operations import work_classes
 
 _Graph: TypeAlias = dict[str, dict[str, None]]
-_Unit: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def phases_of(cascade: Cascade) -> tuple[Phase, ...]:
     unit_of = {name: unit for unit in units for name in unit}
     waits = {unit: {unit_of[n] for name in unit for n in needs[name]} - {unit} for unit in units}
     steps = steps_of(cascade)
-    products: set[_Unit] = {unit for unit in units if len(unit) == 1 and is_product(steps[unit[0]])}
+    products: set[tuple[str, ...]] = {unit for unit in units if len(unit) == 1 and is_product(steps[unit[0]])}
     found: list[Phase] = []
     done: set[tuple[str, ...]] = set()
     while len(done) < len(units):

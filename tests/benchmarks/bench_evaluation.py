@@ -3,15 +3,15 @@
 from itertools import count
 
 import pytest
+from hw_models.cost import cost
+from mappers.activity import activity_of
 
 from einsum_cascades.load import load_cascade
 from einsum_cascades.workload import Workload
 from fusemax.evaluation import evaluate_on
 from fusemax.experiments import CONFIGURATIONS, reproduce
 from hw_models.accounting import PUBLISHED
-from hw_models.cost import cost
 from hw_models.load import load_architecture
-from mappers.activity import activity_of
 from mappers.strategies import STRATEGIES
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from small_sweep import environment
 
+from fusemax.cli.group import run_commands
 from fusemax.cli.signals import INTERRUPTED, TERMINATED, TerminatedError, farewell, kept
 
 WAITING = """
@@ -60,6 +61,17 @@ def test_a_second_signal_ends_it_at_once() -> None:
     running.send_signal(signal.SIGINT)
     assert running.communicate(timeout=120) == ("", "")
     assert running.returncode == -signal.SIGINT
+
+
+def test_a_signal_before_a_command_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def commands(prog_name: str) -> None:
+        raise TerminatedError
+
+    monkeypatch.setattr("fusemax.cli.group.catch_signals", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        run_commands(commands)
+    assert ended.value.code == TERMINATED
+    assert capsys.readouterr() == ("", "stopped: nothing is kept; the same command starts anew\n")
 
 
 def test_what_is_kept_is_said() -> None:
@@ -129,4 +141,4 @@ def test_a_signal_that_a_destructor_drops_is_told_again(stubborn: bool) -> None:
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=50)
     assert running.returncode == INTERRUPTED
-    assert errors == ("" if stubborn else "stopped: nothing is kept; the same command starts anew\n")
+    assert errors == "stopped: nothing is kept; the same command starts anew\n"

@@ -7,25 +7,25 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+from hw_models.activity import Activity
+from hw_models.architecture import Architecture
+from hw_models.cost import cost
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mappers.activity import activity_of
+from mappers.mapping import Mapping
 
 from einsum_cascades.load import load_cascade
 from einsum_cascades.workload import Workload
 from hw_models.accounting import PHYSICAL, PUBLISHED
-from hw_models.activity import Activity
-from hw_models.architecture import Architecture
 from hw_models.bound import slowest
-from hw_models.cost import cost
 from hw_models.cpu.cost import cpu_cost
 from hw_models.cpu.machine import Cpu
 from hw_models.gpu.cost import gpu_cost
 from hw_models.gpu.machine import Gpu
 from hw_models.load import load_architecture, load_machine
-from mappers.activity import activity_of
 from mappers.cpu_tiles import cpu_tiles
 from mappers.gpu_tiles import gpu_tiles
-from mappers.mapping import Mapping
 from mappers.strategies import STRATEGIES
 
 EXACT = 10**9
@@ -52,7 +52,7 @@ def scaled(mapping: Mapping, factors: dict[str, int]) -> Mapping:
     return replace(mapping, einsums=tuple(einsums), phases=tuple(phases))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.sampled_from(CASCADES),
     st.sampled_from(["unfused", "flat", "fusemax-serial", "fusemax-interleaved"]),

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from hw_models.architecture import Architecture, Unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hw_models
 from einsum_cascades.errors import InputError
-from hw_models.architecture import Architecture, Unit
 from hw_models.cpu.machine import Cpu
 from hw_models.load import architecture_names, load_architecture, load_machine, read_machine_file
 
@@ -233,7 +233,7 @@ def damaged(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(damaged())
 def test_a_damaged_file_is_an_architecture_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.yaml"

@@ -11,6 +11,7 @@ complete, is a fault, and so is one point that is summed twice.
 * A hold of results fetches on entering what was summed before; of positions whose results are summed on the way one gets
   it and the others begin from nothing. Of positions that are not summed on the way but want one value at a time the
   first gets it; each other adds what it finds there as it leaves.
+* A hold of results whose reader is inside it, but reads from further out, writes a value on as soon as it is complete.
 * What is made by another compute of the same Einsum, or in another iteration of a loop whose rank the Einsum lacks,
   begins anew.
 """
@@ -20,7 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import product
 from typing import Any
 
@@ -164,6 +165,9 @@ class _Thread:
         return _Thread(self.position, self.ranges, {**self.stores, number: visit}, self.turns, self.last)
 
 
+_MANY = 1000
+"""More iterations than a pipeline has stages."""
+
 Way = list[tuple[str, ...]]
 """Dimensions that tell accesses apart, at the outer memory and behind each link on the way in."""
 
@@ -272,17 +276,22 @@ class Execution:
     def at_home(self) -> set[str]:
         """Tensors that the outermost memory has."""
         cascade = self.space.cascade
-        found = {*cascade.inputs, *cascade.outputs}
+        found = {*cascade.inputs, *cascade.outputs, *self._unread}
         for place, operand, writes in self._uses:
             if (writes and not self.chain(place, operand)) or (not writes and self._made_in(place, operand) is None):
                 found.add(operand.tensor)
         return found
 
+    @cached_property
+    def _unread(self) -> set[str]:
+        """What is made and not read, which may be wanted by what the tree is a part of."""
+        return {o.tensor for _, o, writes in self._uses if writes} - {o.tensor for _, o, w in self._uses if not w}
+
     def wanted(self, hold: _Place) -> bool:
         """Whether something outside a hold wants what is made in it."""
         assert isinstance(hold.node, Hold)
         tensor = hold.node.tensor
-        if tensor in self.space.cascade.outputs:
+        if tensor in self.space.cascade.outputs or tensor in self._unread:
             return True
         return bool(self._wanted_by(hold)) or self._goes_on(hold)
 
@@ -303,9 +312,7 @@ class Execution:
         assert isinstance(hold.node, Hold)
         tensor = hold.node.tensor
         own = self.space.cascade.ranks_of[tensor]
-        return any(
-            set(operand.ranks) >= set(own) and not operand.carried for operand in self._wanted_by(hold)
-        ) or tensor in self.space.cascade.outputs
+        return any(set(o.ranks) >= set(own) for o in self._wanted_by(hold)) or tensor in self.space.cascade.outputs
 
     def _goes_on(self, hold: _Place) -> bool:
         """Whether a sum or a state goes on when a hold is entered again."""
@@ -331,7 +338,7 @@ class Execution:
 
     @cached_property
     def _grains(self) -> Callable[[tuple[str, ...]], dict[str, int]]:
-        @lru_cache(maxsize=None)
+        @cache
         def found(ranks: tuple[str, ...]) -> dict[str, int]:
             grains = {INSTANCES: 1}
             for rank, inner in self.space.grains(ranks).items():
@@ -361,25 +368,24 @@ class Execution:
         iteration = point[rank] // grains[rank] if rank is not None and rank in grains else None
         return where, self._version(operand, iteration)
 
-    def region(self, hold: _Place, thread: _Thread, use: Operand | None = None) -> list[Coordinates]:
+    def region(self, hold: _Place, thread: _Thread, ranks: tuple[str, ...] | None = None) -> list[Coordinates]:
         """The values that a thread's ranges select of what a hold keeps (or one use of it); of a state its place alone."""
-        operand, grains = self._kept(hold) if use is None else (use, self.grains(use.ranks))
+        operand, grains = self._kept(hold)
+        grains = grains if ranks is None else self.grains(ranks)
         rank = self._carried.get(operand.tensor)
         sides = [range(thread.ranges[r][0] // g, -(-thread.ranges[r][1] // g)) for r, g in grains.items() if r != rank]
         versions: Iterable[int | None] = [None]
         if rank is not None and not hold.node.state:  # type: ignore[union-attr]
             if rank in grains:
                 low, high = thread.ranges[rank]
-                versions = [
-                    self._version(operand, i) for i in range(low // grains[rank], -(-high // grains[rank]))
-                ]
+                versions = [self._version(operand, i) for i in range(low // grains[rank], -(-high // grains[rank]))]
             else:
                 versions = [self._version(operand, None)]
         return [(where, version) for where in product(*sides) for version in versions]
 
     @cached_property
     def _kept(self) -> Callable[[_Place], tuple[Operand, dict[str, int]]]:
-        @lru_cache(maxsize=None)
+        @cache
         def found(hold: _Place) -> tuple[Operand, dict[str, int]]:
             assert isinstance(hold.node, Hold)
             ranks = tuple(dict.fromkeys(r for _, operand, _ in self.uses(hold) for r in operand.ranks))
@@ -407,7 +413,7 @@ class Execution:
                 for hold, thread in product(holds, threads):
                     visit = thread.stores[hold.number]
                     region = visit.regions.setdefault(visit.at(thread), {})
-                    region.update(dict.fromkeys(self.region(hold, thread, operand)))
+                    region.update(dict.fromkeys(self.region(hold, thread, operand.ranks)))
             self._event(key, "compute", place, threads)
         else:
             for number, child in enumerate(place.below):
@@ -421,9 +427,7 @@ class Execution:
             raise Fault(f"{memory} cannot tell its positions apart")
         self.events.append((key, len(self.events), kind, place, threads))
 
-    def _expand_hold(
-        self, place: _Place, node: Hold, threads: list[_Thread], key: tuple[int, ...], loop: int
-    ) -> None:
+    def _expand_hold(self, place: _Place, node: Hold, threads: list[_Thread], key: tuple[int, ...], loop: int) -> None:
         fan = sorted(self.levels.fan_out(node.memory))
         visits = [_Visit(thread, fan, place) for thread in threads]
         inside = [t.within(place.number, visit) for t, visit in zip(threads, visits, strict=True)]
@@ -444,7 +448,7 @@ class Execution:
     def _is_spread(self) -> Callable[[_Place], bool]:
         """Whether spatial loops inside a hold run over dimensions of its own memory."""
 
-        @lru_cache(maxsize=None)
+        @cache
         def found(hold: _Place) -> bool:
             fan = self.levels.fan_out(_where(hold))
             return any(
@@ -458,16 +462,16 @@ class Execution:
 
     @cached_property
     def _spread_uses(self) -> Callable[[_Place], list[tuple[Operand, list[_Place]]]]:
-        @lru_cache(maxsize=None)
+        @cache
         def found(place: _Place) -> list[tuple[Operand, list[_Place]]]:
-            uses = [(o, [h for h in self.chain(place, o) if self._is_spread(h)]) for p, o, _ in self._uses if p is place]
+            uses = [
+                (o, [h for h in self.chain(place, o) if self._is_spread(h)]) for p, o, _ in self._uses if p is place
+            ]
             return [(operand, holds) for operand, holds in uses if holds]
 
         return found
 
-    def _expand_loop(
-        self, place: _Place, node: Loop, threads: list[_Thread], key: tuple[int, ...], loop: int
-    ) -> None:
+    def _expand_loop(self, place: _Place, node: Loop, threads: list[_Thread], key: tuple[int, ...], loop: int) -> None:
         rank, tile = node.rank, int(node.tile)
         trips = max(-(-(t.ranges[rank][1] - t.ranges[rank][0]) // tile) for t in threads)
         place.trips = max(place.trips, trips)
@@ -552,7 +556,7 @@ class Execution:
 
     @cached_property
     def _ways(self) -> Callable[[_Place | None, str, bool], tuple[tuple[Level, ...], Way, str]]:
-        @lru_cache(maxsize=None)
+        @cache
         def found(outer: _Place | None, inner: str, inward: bool) -> tuple[tuple[Level, ...], Way, str]:
             memory = self.levels.home if outer is None else outer.node.memory  # type: ignore[union-attr]
             if memory not in self.levels.path(inner):
@@ -670,9 +674,7 @@ class Execution:
         if not value.run:
             return False
         maker, turns = value.run
-        return hold.encloses(maker) and all(
-            (loop, low) in thread.turns for loop, low in turns if loop in hold.loops
-        )
+        return hold.encloses(maker) and all((loop, low) in thread.turns for loop, low in turns if loop in hold.loops)
 
     def _enter_results(self, hold: _Place, threads: list[_Thread]) -> None:
         """Fetch what was summed before into a hold in which more is."""
@@ -710,23 +712,67 @@ class Execution:
         """Write back what was made or added to."""
         node, outer = hold.node, self.outer(hold)
         assert isinstance(node, Hold)
-        tensor, rows = node.tensor, self.found.rows
-        levels, way, memory = self._ways(outer, node.memory, False)
-        groups: dict[Any, list[tuple[_Thread, Coordinates]]] = {}
-        seen: list[set[Any]] = [set() for _ in way]
+        tensor = node.tensor
+        items = []
         for thread in threads:
             store, source = self._own(hold, thread), self._source(thread, outer, tensor)
             for where in store.fetched:
                 if where in source.values:
                     source.values[where].taken = False
             for where in sorted(store.dirty):
-                if node.state and where[1] != store.newest[where[0]] and not self.each_wanted(hold):
-                    continue
-                for apart, found in zip(way, seen, strict=True):
-                    found.add((id(source), where, *(thread.position.get(d, 0) for d in apart)))
-                kept = (id(source), where, *(thread.position.get(d, 0) for d in way[0]))
-                groups.setdefault(kept, []).append((thread, where))
-                rows[node.memory, tensor, "drain"] += 1
+                if not node.state or where[1] == store.newest[where[0]] or self.each_wanted(hold):
+                    items.append((thread, where))
+        self._write(hold, items)
+
+    @cached_property
+    def _writes_through(self) -> Callable[[_Place], bool]:
+        """Whether what a hold keeps is read inside it from further out, so that it is written on once it is complete."""
+
+        @cache
+        def found(hold: _Place) -> bool:
+            if not (self._place_outside(hold) and self._writes(hold)):
+                return False
+            used = [(place, operand) for place, operand, _ in self.uses(hold)]
+            return any(
+                hold.encloses(place) and (made is None or made.encloses(hold))
+                for place, operand, writes in self._uses
+                if not writes and operand.tensor == hold.node.tensor and (place, operand) not in used  # type: ignore[union-attr]
+                for made in [self._made_in(place, operand)]
+            )
+
+        return found
+
+    def _write_on(self, thread: _Thread, store: _Store, where: Coordinates) -> None:
+        hold = store.hold
+        if hold is None or not self._writes_through(hold):
+            return
+        node = hold.node
+        assert isinstance(node, Hold)
+        if store.values[where].mask != self._whole(node.tensor, where):
+            return
+        if node.state and not self.each_wanted(hold) and where[1] != self._iterations(node.tensor) - 1:
+            return
+        before = self._source(thread, self.outer(hold), node.tensor).values.get(where)
+        if before is not None:
+            before.taken = False
+        self._write(hold, [(thread, where)])
+        store.dirty.discard(where)
+        store.fetched.discard(where)
+
+    def _write(self, hold: _Place, items: list[tuple[_Thread, Coordinates]]) -> None:
+        node, outer = hold.node, self.outer(hold)
+        assert isinstance(node, Hold)
+        tensor, rows = node.tensor, self.found.rows
+        levels, way, memory = self._ways(outer, node.memory, False)
+        groups: dict[Any, list[tuple[_Thread, Coordinates]]] = {}
+        seen: list[set[Any]] = [set() for _ in way]
+        for thread, where in items:
+            source = self._source(thread, outer, tensor)
+            for apart, found in zip(way, seen, strict=True):
+                found.add((id(source), where, *(thread.position.get(d, 0) for d in apart)))
+            kept = (id(source), where, *(thread.position.get(d, 0) for d in way[0]))
+            groups.setdefault(kept, []).append((thread, where))
+            rows[node.memory, tensor, "drain"] += 1
         order = sorted(groups.values(), key=lambda group: not any(w in self._own(hold, t).fetched for t, w in group))
         for group in order:
             mask, run = 0, None
@@ -745,6 +791,7 @@ class Execution:
             assert run is not None
             self._put(source, where, mask, run, several=node.state)
             rows[memory, tensor, "update"] += 1
+            self._write_on(thread, source, where)
         self._results_sent(tensor, levels, seen)
 
     def _results_sent(self, tensor: str, levels: tuple[Level, ...], seen: list[set[Any]]) -> None:
@@ -807,7 +854,7 @@ class Execution:
     def _results(self, step: Step, here: list[Any], into: _Place | None, unit: str) -> None:
         tensor = step.output.tensor
         levels, way, memory = self._ways(into, unit, False)
-        groups: dict[Any, tuple[_Store, Coordinates, int, tuple[Any, ...]]] = {}
+        groups: dict[Any, tuple[_Thread, _Store, Coordinates, int, tuple[Any, ...]]] = {}
         seen: list[set[Any]] = [set() for _ in way]
         for thread, point, run in here:
             store, where = self._source(thread, into, tensor), self.address(step.output, point)
@@ -816,15 +863,16 @@ class Execution:
             kept = (id(store), where, *(thread.position.get(d, 0) for d in way[0]))
             bit = self._bit(step, point)
             if kept in groups:
-                bit = self._sum(tensor, where, groups[kept][2], bit)
-            groups[kept] = (store, where, bit, run)
-        for store, where, mask, run in groups.values():
+                bit = self._sum(tensor, where, groups[kept][3], bit)
+            groups[kept] = (thread, store, where, bit, run)
+        for thread, store, where, mask, run in groups.values():
             before = store.values.get(where)
             if before is not None and before.run == run:
                 self._back(tensor, memory, levels)
                 mask = self._sum(tensor, where, mask, before.mask)
             self._put(store, where, mask, run)
             self.found.rows[memory, tensor, "update"] += 1
+            self._write_on(thread, store, where)
         self._results_sent(tensor, levels, seen)
 
     # Which points are summed into a value.
@@ -843,7 +891,7 @@ class Execution:
     def _whole(self) -> Callable[[str, Coordinates], int]:
         """All points that are summed into a value of a tensor."""
 
-        @lru_cache(maxsize=None)
+        @cache
         def found(tensor: str, where: Coordinates) -> int:
             step = next(s for s in self.space.steps.values() if s.output.tensor == tensor)
             grains = self.grains(step.output.ranks)
@@ -878,49 +926,97 @@ class Execution:
     # Room.
 
     def _room(self) -> None:
-        for memory, (late, run) in self._profile(self.root).items():
+        self.found.short = any(self._is_short(p) for p in self.root.all() if isinstance(p.node, Late))
+        for memory in dict.fromkeys(_where(p) for p in self.sites if isinstance(p.node, Hold)):
             if memory != self.levels.home:
-                self.found.bits[memory] = self._epochs(late, 1) + run
+                self.found.bits[memory] = self._most(self._times(self.root, memory), 1)
 
-    def _epochs(self, late: dict[int, int], trips: int) -> int:
-        """Most bits of what is kept from epoch to epoch of a pipeline, given those of an iteration by how late."""
-        if not late:
+    def _is_short(self, place: _Place) -> bool:
+        late, trips = 0, 1
+        for above in (*reversed(place.around), None):
+            if above is None or (isinstance(above.node, Loop) and above.node.over is None):
+                trips = 1 if above is None else above.trips
+                break
+            late += above.node.by if isinstance(above.node, Late) else 0
+        return late + place.node.by >= trips  # type: ignore[union-attr]
+
+    def _most(self, times: _Times, trips: int) -> int:
+        """Most bits at a time in the epochs of a loop of so many iterations."""
+        lates = {late for late, _, _ in times.runs} | {
+            late for _, low, high, _, _ in times.kept for late in (low, high)
+        }
+        if not lates:
             return 0
-        if trips < max(late) - min(late) + 1:
-            self.found.short = True
-        return max(sum(late.get(first + i, 0) for i in range(trips)) for first in range(min(late) - trips, max(late) + 1))
+        most = 0
+        for at in range(times.length):
+            live = dict.fromkeys(range(min(lates), max(lates) + 1), 0)
+            for late, when, bits in times.runs:
+                live[late] += bits * (at == when)
+            for bits, low, high, begins, ends in times.kept:
+                for late in range(low, high + 1):
+                    live[late] += bits * ((late > low or at >= begins) and (late < high or at <= ends))
+            for first in range(min(lates) - min(trips, len(live)) + 1, max(lates) + 1):
+                most = max(most, sum(live.get(first + i, 0) for i in range(min(trips, len(live)))))
+        return most
 
-    def _profile(self, place: _Place) -> dict[str, tuple[dict[int, int], int]]:
-        """Bits in each memory that one iteration keeps from epoch to epoch, by how late, and the most besides."""
+    def _times(self, place: _Place, memory: str) -> _Times:
+        """What one iteration of the loop around keeps in a memory at the times of an epoch."""
         node = place.node
-        parts = [self._profile(child) for child in place.below]
+        parts = [self._times(child, memory) for child in place.below]
         if isinstance(node, Compute):
-            return {}
+            return _Times(1, [], [])
         if isinstance(node, Loop) and node.over is None:
-            return {memory: ({}, self._epochs(late, place.trips) + run) for memory, (late, run) in parts[0].items()}
+            return _Times(1, [(0, 0, self._most(parts[0], place.trips))], [])
         if isinstance(node, Late):
-            return {
-                memory: ({at + node.by: n for at, n in late.items()}, run) for memory, (late, run) in parts[0].items()
-            }
+            by = node.by
+            runs = [(late + by, at, bits) for late, at, bits in parts[0].runs]
+            return _Times(parts[0].length, runs, [(b, low + by, high + by, *at) for b, low, high, *at in parts[0].kept])
         if isinstance(node, Hold):
-            (low, high), copies = self.lateness(place), place.versions
-            late, run = parts[0].get(node.memory, ({}, 0))
-            timed = any(loop.node.over is None for loop in place.loops)  # type: ignore[union-attr]
-            if high == low and (node.double or (self.levels[node.memory].double_buffered and timed)):
-                copies = max(copies, 2)
-            own = self.bits(node.tensor.removesuffix("'")) * place.room * copies
-            if high == low:
-                run += own
-            else:
-                late = {at: late.get(at, 0) + own * (low <= at <= high) for at in {*late, *range(low, high + 1)}}
-            return {**parts[0], node.memory: (late, run)}
-        found: dict[str, tuple[dict[int, int], int]] = {}
+            if node.memory == memory:
+                self._keep(place, node, parts[0])
+            return parts[0]
+        if isinstance(node, Parallel):
+            kept = [(bits, low, high, 0, 0) for part in parts for bits, low, high, _, _ in part.kept]
+            alone, beside = [0], 0
+            for child, part in zip(place.below, parts, strict=True):
+                run = self._most(part, _MANY) - sum(bits * (high - low + 1) for bits, low, high, _, _ in part.kept)
+                if any(_where(p) == memory for p in child.all() if isinstance(p.node, Compute)):
+                    alone.append(run)
+                else:
+                    beside += run
+            return _Times(1, [(0, 0, beside + max(alone))], kept)
+        found = _Times(0, [], [])
         for part in parts:
-            for memory, (late, run) in part.items():
-                kept, most = found.get(memory, ({}, 0))
-                kept = {at: kept.get(at, 0) + late.get(at, 0) for at in {*kept, *late}}
-                found[memory] = kept, most + run if isinstance(node, Parallel) else max(most, run)
+            found.runs += [(late, at + found.length, bits) for late, at, bits in part.runs]
+            found.kept += [(b, lo, hi, x + found.length, y + found.length) for b, lo, hi, x, y in part.kept]
+            found.length += part.length
         return found
+
+    def _keep(self, place: _Place, node: Hold, inside: _Times) -> None:
+        (low, high), copies = self.lateness(place), place.versions
+        timed = any(loop.node.over is None for loop in place.loops)  # type: ignore[union-attr]
+        if high == low and (node.double or (self.levels[node.memory].double_buffered and timed)):
+            copies = max(copies, 2)
+        own = self.bits(node.tensor.removesuffix("'")) * place.room * copies
+        if high == low:
+            inside.runs += [(low, at, own) for at in range(inside.length)]
+        else:
+            inside.kept.append((own, low, high, 0, inside.length - 1))
+
+
+@dataclass
+class _Times:
+    """What a subtree keeps while it runs.
+
+    Attributes:
+        length: so many times one after another an epoch has.
+        runs: how late, when, and how many bits.
+        kept: bits that stay from epoch to epoch, from how late to how late, and from when in the first to when in the last.
+    """
+
+    length: int
+    runs: list[tuple[int, int, int]]
+    kept: list[tuple[int, int, int, int, int]]
 
 
 def execute(tree: LoopTree, space: Space, levels: Levels, bits: Callable[[str], int] = lambda _: 1) -> Executed:

@@ -8,13 +8,13 @@ mapping that a strategy cannot make says so and is passed over.
 import random
 
 import pytest
+from hw_models.architecture import Architecture
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.load import library_names, load_cascade
 from einsum_cascades.traffic import traffic_bound
 from fusemax.evaluation import evaluate
 from fusemax.workloads import settable_ranks
-from hw_models.architecture import Architecture
 from hw_models.load import architecture_names, load_machine
 from mappers.strategies import STRATEGIES
 
@@ -61,8 +61,8 @@ def ratios(seeds):
 
 def test_random_mappings():
     """Many attain it."""
-    found = ratios(range(40))
-    assert len(found) >= 13
+    found = ratios(range(20))
+    assert len(found) >= 6
     assert min(found) >= 1
     assert sum(ratio < 1.05 for ratio in found) >= len(found) / 5
 

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hw_models.area import area
 from sweep_results import SPEC, TOO_SMALL, sweep_table, write_sweep
 
 from einsum_cascades.errors import InputError
 from fusemax.report.load import narrow, read_results
 from fusemax.sweep.store import open_store
 from fusemax.tables import write_table
-from hw_models.area import area
 from hw_models.load import load_architecture
 
 

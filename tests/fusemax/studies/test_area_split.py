@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hw_models.area import area
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.load import load_cascade
@@ -22,7 +23,6 @@ from fusemax.sweep.evaluate import evaluate_points
 from fusemax.sweep.space import Sweep
 from fusemax.sweep.spec import parse_sweep, read_sweep
 from hw_models.accounting import PHYSICAL
-from hw_models.area import area
 from hw_models.load import load_architecture
 
 GIB = 2**30

@@ -123,28 +123,28 @@ def sweeps(draw: st.DrawFn, mappers: tuple[str, ...], points: int) -> str:
     return "\n".join(["axes:", *(f"  {line}" for line in lines), tail])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(FUSED, 16))
 def test_fused_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
     check(sweep, evaluate_points(sweep, 0, sweep.points))
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(FLAT, 6))
 def test_flat_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
     check(sweep, evaluate_points(sweep, 0, sweep.points))
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(("unfused",), 3))
 def test_unfused_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
     check(sweep, evaluate_points(sweep, 0, sweep.points))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 128), st.integers(2**14, 2**22), st.integers(0, 2**40))
 def test_unfused_choices_between_two_rates(seq_len: int, head_dim: int, capacity: int, seed: int) -> None:
     """The outcome at every ratio of the rates is that of a search at that ratio."""

@@ -24,7 +24,7 @@ from small_sweep import SCHEMA, SmallSweep, environment, evaluate, expected, gon
 from einsum_cascades.errors import InputError, Location
 from fusemax.sweep import Store, open_store, run
 from fusemax.sweep.best import best
-from fusemax.sweep.executors import processes
+from fusemax.sweep.executors import processes, undisturbed
 from fusemax.sweep.runner import Plan, Watcher, run_sweep
 from fusemax.sweep.spec import parse_sweep
 from fusemax.sweep.writer import writing
@@ -107,7 +107,7 @@ def test_run_tells_the_plan_then_the_progress_and_resumes(tmp_path: Path) -> Non
     for path in sorted((tmp_path / "points").iterdir())[3:7]:
         path.unlink()
     told = Recorder()
-    outcome = run(SWEEP, tmp_path, workers=1, evaluate=evaluate, watcher=told)
+    outcome = run(SWEEP, tmp_path, executor=Synchronous(), evaluate=evaluate, watcher=told)
     assert (told.plans[0].done, told.points, outcome.computed) == (2000 - 4 * 64, 4 * 64, 4 * 64)
     assert outcome.store.table() == expected(SWEEP)
     told = Recorder()
@@ -185,8 +185,6 @@ def raise_input_error(sweep: SmallSweep, start: int, stop: int) -> pa.Table:
 
 
 def test_errors_of_evaluation_reach_the_caller(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError):
-        run(SWEEP, tmp_path, workers=1, evaluate=raise_bug)
     executor = Synchronous()
     with pytest.raises(ZeroDivisionError) as raised, writing(SWEEP, tmp_path) as writer:
         run_sweep(SWEEP, writer, executor, evaluate=raise_bug)
@@ -229,6 +227,43 @@ def test_ctrl_c_ends_at_once_and_leaves_no_worker(tmp_path: Path) -> None:
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert gone(started)
     assert not list((tmp_path / "points").glob(".*"))
+
+
+HALF = """
+import os, time
+from fusemax.sweep.executors import hand_over, processes
+from small_sweep import write_half_a_result
+
+with processes(1) as crew:
+    hand_over(crew.executor, lambda _: None, write_half_a_result, {begun!r})
+    while not os.path.exists({begun!r}):
+        time.sleep(0.01)
+    raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.slow
+def test_half_a_result_of_an_ended_worker_is_not_waited_for(tmp_path: Path) -> None:
+    code = HALF.format(begun=str(tmp_path / "begun"))
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_signals_wait_for_the_end_of_what_they_must_not_disturb() -> None:
+    heard: list[int] = []
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = {number: signal.signal(number, lambda number, _: heard.append(number)) for number in numbers}
+    try:
+        for number in numbers:
+            heard.clear()
+            with undisturbed():
+                signal.raise_signal(number)
+                assert heard == []
+            assert heard == [number]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.slow

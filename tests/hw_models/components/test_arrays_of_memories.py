@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hw_models.architecture import Architecture, MemoryTable, StatedCost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from einsum_cascades.errors import InputError
-from hw_models.architecture import Architecture, MemoryTable, StatedCost
 from hw_models.components import buffer_cost, register_file_cost, scale
 from hw_models.load import load_architecture
 

@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hw_models.activity import Activity, Count, EinsumActivity, Phase
+from hw_models.architecture import Architecture
+from hw_models.area import area
+from hw_models.energy import energy, prices
 
 import hw_models
 from einsum_cascades.errors import InputError
 from hw_models.accounting import PHYSICAL, PUBLISHED
-from hw_models.activity import Activity, Count, EinsumActivity, Phase
-from hw_models.architecture import Architecture
-from hw_models.area import area
 from hw_models.components import extrapolated, logic, memory, memory_cost
 from hw_models.components.cacti import sram
-from hw_models.energy import energy, prices
 from hw_models.load import load_architecture
 
 MIB = 2**20

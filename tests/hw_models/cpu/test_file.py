@@ -107,7 +107,7 @@ def test_a_cpu_is_no_spatial_array() -> None:
     assert load_machine("flat-cloud").kind == "spatial-array"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_damaged_file_is_a_cpu_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     text = data.draw(st.sampled_from([TEXT, PACKAGED]))
