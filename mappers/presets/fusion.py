@@ -34,6 +34,10 @@ class Group:
     axes: tuple[Axis, ...]
     parts: tuple[Group, ...] = ()
 
+    def __str__(self) -> str:
+        inside = [f"[{part}]" for part in self.parts] or [step.name for step in self.steps]
+        return f"({', '.join(axis.rank for axis in self.axes)}) {' '.join(inside)}"
+
     def leaves(self) -> Iterator[tuple[Group, ...]]:
         """Yield the ways from here to the groups that work point by point."""
         if not self.parts:
@@ -43,20 +47,31 @@ class Group:
                 yield (self, *way)
 
 
-def grouped(steps: Sequence[Step], space: Space) -> Group:
-    """Return the group that runs Einsums, given in an order that can run."""
-    return _Builder(space).group(tuple(steps), frozenset())
+def grouped(steps: Sequence[Step], space: Space) -> tuple[Group, ...]:
+    """Return the groups that can run Einsums, given in an order that can run.
+
+    Where some Einsums work on the parts of a split rank and others inside them, they take turns in each part, or make
+    passes of their own over all parts, so that lanes can lie along the parts.
+    """
+    together = _Builder(space).group(tuple(steps), frozenset())
+    apart = _Builder(space, apart=True).group(tuple(steps), frozenset())
+    return (together,) if str(together) == str(apart) else (together, apart)
 
 
 @dataclass(frozen=True)
 class _Builder:
     space: Space
+    apart: bool = False
 
     def group(self, steps: tuple[Step, ...], done: frozenset[str]) -> Group:
         """Group Einsums inside loops over ranks that are done."""
         left = self._axes(steps, done)
         common = tuple(
-            axis for axis in left if all(has(axis, step.ranks) for step in steps) and self._free(axis, steps)
+            axis
+            for axis in left
+            if all(has(axis, step.ranks) for step in steps)
+            and self._free(axis, steps)
+            and not (self.apart and self._mixed(axis, left, steps))
         )
         common = self._in_order(common, left)
         here = done | {rank for axis in common for rank in axis.ranks}
@@ -65,8 +80,18 @@ class _Builder:
             return Group(steps, common)
         if len(steps) == 1:
             return Group(steps, (*common, *rest))
-        passes = self._passes(self._across(rest, steps), steps)
+        across = self._across(rest, steps)
+        passes = self._passes(across, steps)
+        if self.apart and self._mixed(across, rest, steps):
+            passes = [part for each in passes for part in self._levels(across, rest, each)]
         return Group(steps, common, tuple(self.group(part, here) for part in passes))
+
+    def _mixed(self, axis: Axis, left: tuple[Axis, ...], steps: tuple[Step, ...]) -> bool:
+        """Whether some Einsums work on parts of a split rank and others inside them."""
+        inner = [a for a in left if a.rank == axis.rank and a is not axis]
+        if not inner or axis.unit == 1 or axis.rank in self.space.iterative:
+            return False
+        return len({has(inner[-1], step.ranks) for step in steps}) > 1
 
     def _axes(self, steps: tuple[Step, ...], done: frozenset[str]) -> tuple[Axis, ...]:
         """The axes of Einsums over ranks that are not done."""
@@ -116,6 +141,18 @@ class _Builder:
         return [
             tuple(step for step in steps if moments[step.name] == moment) for moment in sorted(set(moments.values()))
         ]
+
+    def _levels(self, axis: Axis, rest: tuple[Axis, ...], steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:
+        """Einsums inside the parts of a split rank and Einsums on its parts, in turn."""
+        inner = next(a for a in reversed(rest) if a.rank == axis.rank)
+        levels: dict[str, int] = {}
+        for step in steps:
+            level = 0 if has(inner, step.ranks) else 1
+            before = [
+                levels[m.name] for m in steps for o in step.inputs if m.output.tensor == o.tensor and m.name in levels
+            ]
+            levels[step.name] = max(level, *(n + (n - level) % 2 for n in before), level)
+        return [tuple(s for s in steps if levels[s.name] == level) for level in sorted(set(levels.values()))]
 
     def _moment(self, axis: Axis, step: Step, steps: tuple[Step, ...], moments: dict[str, _Moment]) -> _Moment:
         found = moments[step.name]

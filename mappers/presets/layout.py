@@ -41,9 +41,7 @@ def dimensions_of(problem: Problem, array: Array) -> list[tuple[str, int]]:
     return [(name, length) for name, length in found if length != 1]
 
 
-def ways_of(
-    sizes: Sequence[int], lengths: Sequence[int], axes: Sequence[int] | None = None
-) -> tuple[Way, ...]:
+def ways_of(sizes: Sequence[int], lengths: Sequence[int], axes: Sequence[int] | None = None) -> tuple[Way, ...]:
     """Return the ways to lay axes over dimensions, the fastest first.
 
     Each dimension takes an axis of its own; where all such ways leave more steps than need be, axes also share

@@ -91,8 +91,8 @@ class VectorPhase:
     space: Space
     root: Group
 
-    def best(self) -> Walk:
-        """Return the best way to walk it.
+    def best(self) -> tuple[tuple[float, ...], Walk]:
+        """Return the best way to walk it, after what ways are ordered by.
 
         Raises:
             InputError: no array offers what an Einsum needs.
@@ -109,7 +109,7 @@ class VectorPhase:
                 if best is None or key < best[0]:
                     best = key, Walk(layout, kept)
         assert best is not None
-        return best[1]
+        return best
 
     def _arrays(self) -> list[Array]:
         """Arrays that offer all that the phase needs and have registers for it, the vector array first."""
@@ -176,11 +176,14 @@ class VectorPhase:
 
     def _fastest(self, group: Group, lengths: Sequence[int]) -> Way:
         """The way to lay a group's axes that takes the fewest steps."""
-        return ways_of([axis.size for axis in group.axes], lengths, self._able(group.axes))[0]
+        return ways_of([axis.size for axis in group.axes], lengths, self._able(group.axes, parts=True))[0]
 
-    def _able(self, axes: Sequence[Axis]) -> list[int]:
-        """Axes that may lie over lanes: not those whose iterations run one after another."""
-        return [i for i, axis in enumerate(axes) if axis.unit == 1 and axis.rank not in self.space.iterative]
+    def _able(self, axes: Sequence[Axis], *, parts: bool = False) -> list[int]:
+        """Axes that may lie over lanes: not iterative ones, nor those with others inside."""
+        whole = [
+            axis.unit == 1 or (parts and all(a.rank != axis.rank for a in axes[i + 1 :])) for i, axis in enumerate(axes)
+        ]
+        return [i for i, axis in enumerate(axes) if whole[i] and axis.rank not in self.space.iterative]
 
     def _orders(self, group: Group) -> list[tuple[Axis, ...]]:
         """Orders of a group's loops: iterative ranks stay before inner parts of theirs."""

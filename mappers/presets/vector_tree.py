@@ -19,8 +19,10 @@ def vector_tree(problem: Problem, steps: Sequence[Step], space: Space) -> Node:
     Raises:
         InputError: no array offers what an Einsum needs.
     """
-    phase = VectorPhase(problem, space, grouped(steps, space))
-    return over_instances(problem, _Tree(phase, phase.best()).group(phase.root, ()))
+    phases = [VectorPhase(problem, space, group) for group in grouped(steps, space)]
+    found = [(*phase.best(), phase) for phase in phases]
+    _, walk, phase = min(found, key=lambda f: f[0])
+    return over_instances(problem, _Tree(phase, walk).group(phase.root, ()))
 
 
 class _Tree:
