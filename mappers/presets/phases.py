@@ -1,8 +1,9 @@
-"""Phases of a cascade that is run one part after another: each matrix product alone, and the runs of Einsums between them.
+"""Phases of a cascade that is run one part after another: each matrix product alone, and the runs of Einsums between
+them.
 
 A *product* multiplies tensors and sums, and each of its tensors, the result too, lacks a rank that another has, so that
-what a PE holds is used again whichever way it lies: it wants a matrix array. All other Einsums (a softmax) run together as
-early as they can; those that share no tensor are phases of their own. Einsums that hand values to each other from
+what a PE holds is used again whichever way it lies: it wants a matrix array. All other Einsums (a softmax) run together
+as early as they can; those that share no tensor are phases of their own. Einsums that hand values to each other from
 iteration to iteration (a recurrence) are in one phase. The phases depend on the cascade's dependencies alone and not on
 the order in which independent Einsums are written.
 """

@@ -3,15 +3,17 @@
     for copies and batch axes: for off-chip tiles { keep operands in the buffer { for steps { registers { spatial }}}}
 
 Searched: which axes lie along the array (``layout.py``), in which order tiles follow each other off chip and steps on
-chip, which operands the buffer holds, and the tile, in steps of the array. What is stationary in a memory follows from the
-order: a hold stands outside the innermost loops that its tensor lacks. With trips n of an axis off chip and steps N in all
+chip, which operands the buffer holds, and the tile, in steps of the array. What is stationary in a memory follows from
+the order: a hold stands outside the innermost loops that its tensor lacks. With trips n of an axis off chip and steps N
+in all
 
     values fetched into the buffer     = values of the tensor · Π trips of the axes it lacks outside its hold
-    values that the array asks for     = values of the tensor · Π (N outside its registers, else trips) of the axes it lacks
+    values that the array asks for     = values of the tensor · Π (N outside its registers, else trips) of these axes
     partial sums that come back        = values sent - values of the result
 
-The least latency wins, then the least off-chip traffic, then the fewest cycles, then the least energy; nests that ask no
-more of the buffer in a cycle than its ports serve go before others. A larger buffer allows all that a smaller one does.
+The least latency wins, then the least off-chip traffic, then the fewest cycles, then the least energy; nests that ask
+no more of the buffer in a cycle than its ports serve go before others. A larger buffer allows all that a smaller one
+does.
 """
 
 from __future__ import annotations
@@ -287,7 +289,7 @@ class _Search:
         return np.where(most > 0, -(-steps[solved] // trips), 0)
 
     def _even(self, axis: int, steps: int, counts: Any, way: Way) -> Any:
-        """Tiles that divide the steps where the accounting says so, the size is even, and they are half as large or more."""
+        """Tiles that divide the steps, where the accounting says so and they are half as large or more."""
         if not self.accounting.groups_divide or self.shape.sizes[axis] % way.spread[axis]:
             return counts
         divisors = _divisors(steps)

@@ -1,9 +1,10 @@
 """A run of Einsums by itself (a softmax), walked pass after pass: which array, which lanes, what the buffer keeps.
 
-The groups of ``fusion.py`` say which loops are shared. Searched: the array, whether the lanes lie along axes of the passes
-alone or along one of the shared ones as well, and the order of shared loops. Of each tensor the buffer keeps a tile, outside
-some of the loops around its uses, or nothing; what is made and used within a pass stays in registers. Of all choices that
-fit, the least latency wins, then the least off-chip traffic, then the vector array, then the fewest cycles.
+The groups of ``fusion.py`` say which loops are shared. Searched: the array, whether the lanes lie along axes of the
+passes alone or along one of the shared ones as well, and the order of shared loops. Of each tensor the buffer keeps a
+tile, outside some of the loops around its uses, or nothing; what is made and used within a pass stays in registers. Of
+all choices that fit, the least latency wins, then the least off-chip traffic, then the vector array, then the fewest
+cycles.
 
     traffic of a tensor = its values · Π trips of the loops outside its hold that it lacks     (results: out, and back)
 """
