@@ -7,9 +7,10 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from einsum_cascades.errors import InputError
 from einsum_cascades.load import load_cascade
 from einsum_cascades.loops.tree import INSTANCES
 from einsum_cascades.workload import Workload
@@ -54,7 +55,10 @@ def test_spatial_arrays(cascade: str, preset: str, length: int, share: float, ac
     machine = spatial_machine("fusemax-cloud", [f"dram.bandwidth_bytes_per_s={rate!r}"])
     sizes = {INSTANCES: 6, "E": 64, "F": 64, "M": length, "P": length}
     problem = Problem(load_cascade(cascade), sizes, machine, accounting)
-    found = best(problem, preset_named(preset)(problem))
+    try:
+        found = best(problem, preset_named(preset)(problem))
+    except InputError:
+        assume(False)
     narrow = spatial_machine("fusemax-cloud", [f"dram.bandwidth_bytes_per_s={rate / (1 + STEP)!r}"])
     slow = spatial_machine(
         "fusemax-cloud",
