@@ -40,7 +40,7 @@ MOST_LINES = 10_000
 MOST_DEPTH = 200
 _INDENT = "  "
 _WORDS = ("for", "keep", "seq", "par", "pipe", "late", "last", "compute", "split")
-_SEVERAL = {"seq": Sequential, "par": Parallel, "pipe": Pipeline}
+_SEVERAL: dict[str, Callable[[tuple[Node, ...]], Node]] = {"seq": Sequential, "par": Parallel, "pipe": Pipeline}
 _NAME = r"[A-Za-z_][A-Za-z0-9_@#]*"
 _FORMS = {
     "for": re.compile(rf"for\s+(?P<rank>{_NAME}(?:\*{_NAME})*)\s+step\s+(?P<tile>\S+)(?:\s+over\s+(?P<over>\S+))?"),
@@ -204,8 +204,7 @@ def _node(lines: list[_Line], place: int) -> tuple[Node, int]:
             raise here.fault(f"'{here.word}' stands alone on its line", "what it runs is indented below it")
         if not below:
             raise here.fault(f"'{here.word}' runs nothing", "indent what it runs below it")
-        several: Node = _SEVERAL[here.word](tuple(below))
-        return several, after
+        return _SEVERAL[here.word](tuple(below)), after
     found = _match(here)
     if here.word == "compute":
         if below:
