@@ -73,7 +73,7 @@ def copies(plan: Plan, hold: Site, place: Site | None = None, *, in_copies: bool
     node = _hold(hold)
     found = crossing(plan, hold, place) + 1 if in_copies else 1
     if node.state:
-        found = max(found, _versions(hold, plan))
+        found = found * _versions(hold, plan)
     if node.double or (plan.levels[node.memory].double_buffered and hold.time_loops):
         found = max(found, 2)
     return found
@@ -110,8 +110,7 @@ def _versions(hold: Site, plan: Plan) -> int:
         for maker, out in made:
             depth = max((i for i, loop in enumerate(maker.time_loops, 1) if loop.rank in along), default=0)
             ahead = _of(way, plan, depth, min) - _of(out, plan, depth, max) + operand.carried
-            before = (_inside(out, plan, depth, max), out.ends) < (_inside(way, plan, depth, min), way.number)
-            found = max(found, ahead + before)
+            found = max(found, ahead + _before(out, way, plan, depth))
     return found
 
 
@@ -125,15 +124,12 @@ def _of(place: Site, plan: Plan, depth: int, most_of: Callable[[list[int]], int]
     return most_of([_lateness(site, depth) for site in sites])
 
 
-def _inside(place: Site, plan: Plan, depth: int, most_of: Callable[[list[int]], int]) -> int:
-    """How late a place is in pipelines inside the iteration that a number of loops in time make."""
-    sites = [site for site, _, _ in plan.touched(place)] if isinstance(place.node, Hold) else [place]
-    return most_of(
-        [
-            sum(x.late for x in site.stages if sum(loop.over is None for loop in site.loops[: x.loops]) > depth)
-            for site in sites
-        ]
-    )
+def _before(out: Site, way: Site, plan: Plan, depth: int) -> bool:
+    """Whether a state's value is made before another is fetched, in one iteration that a number of loops in time make."""
+    common = sum(x is y and x.over is None for x, y in zip(out.loops, way.loops, strict=False))
+    if common <= depth:
+        return out.ends < way.number
+    return (_of(out, plan, common, max), out.ends) < (_of(way, plan, common, min), way.number)
 
 
 class _Live:
@@ -158,21 +154,21 @@ class _Live:
             room, earlier = self.rooms[site.number], crossing(self.plan, site)
             if earlier == 0 or not self.in_copies or node.place is not None:
                 return inside + room, under_way
-            one = room // copies(self.plan, site)
+            one = room // (earlier + 1)
             return inside + room - earlier * one, under_way + earlier * one
         parts = [self._parts(child) for child in children(node)]
         if isinstance(node, Loop) and node.over is None:
             return parts[0][0] + parts[0][1], 0
         alone: Number = 0
         beside: Number = 0
-        left: Number = 0
+        all_left: Number = 0
         for child, (inside, earlier) in zip(children(node), parts, strict=True):
-            left = left + earlier
+            all_left = all_left + earlier
             if isinstance(node, Parallel) and not self._works(child):
                 beside = beside + inside
             else:
                 alone = most(alone, inside)
-        return alone + beside, left
+        return alone + beside, all_left
 
     def _works(self, node: Node) -> bool:
         """Whether a part computes on the memory's own array, where what runs side by side takes turns."""

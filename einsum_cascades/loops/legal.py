@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.loops.arith import Number, everywhere, least, steps
+from einsum_cascades.loops.capacity import crossing
 from einsum_cascades.loops.faults import place_of, wrong
 from einsum_cascades.loops.levels import Levels
 from einsum_cascades.loops.measure import Measure, joined
@@ -136,6 +137,13 @@ class _Rules:
                 f"the sum {node.tensor} is dropped at each turn of 'for {loops[-1].rank} step {loops[-1].tile}' around it",
                 "put this hold outside that loop",
             )
+        timed = [loop for loop in site.loops if loop.over is None]
+        if timed and any(timed[-1] is loop for loop in loops) and crossing(self.plan, site):
+            raise wrong(
+                node,
+                f"'for {timed[-1].rank} step {timed[-1].tile}' goes on with {node.tensor} before late stages leave this hold",
+                "put the late stages that read it outside of this hold",
+            )
         own = _laid(self.plan.loops(site))
         for user, _, _ in self.plan.touched(site):
             if _laid((*site.loops, *self.plan.spread(site, user))) != own:
@@ -214,7 +222,7 @@ class _Rules:
             if len(parts) == 1:
                 continue
             for operand in (*step.inputs, step.output):
-                grains = self.space.grains(operand.ranks)
+                grains = {INSTANCES: (), **self.space.grains(operand.ranks)}
                 own = [part for part in parts if part in grains]
                 if own and (len(own) < len(parts) or any(grains[part] for part in own)):
                     raise wrong(

@@ -78,8 +78,7 @@ class Measure:
         cuts: list[tuple[Number, bool]] = [(loop.tile, _together(loop, shared)) for loop in loops]
         if grain is not None:
             length = self.length(grain)
-            coarse = [i for i, loop in enumerate(loops) if self.coarse(loop, grain)]
-            upto = coarse[-1] + 1 if coarse else 0
+            upto = next((i for i, loop in enumerate(loops) if not self.coarse(loop, grain)), len(loops))
             cuts = [(length, False), *cuts[upto:]]  # what is coarser does not change how many grains there are
         if point is not None and point != grain:
             cuts.append((self.length(point), False))

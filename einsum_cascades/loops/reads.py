@@ -104,7 +104,7 @@ class Reads:
             )
         for maker in made:
             if not operand.carried:
-                self._complete(maker, reader, operand)
+                self._complete(source, maker, reader, operand)
 
     def _before(self, source: Site | None, maker: Site, reader: Site, operand: Operand) -> bool:
         """Whether a value is on its place before it is fetched from there, in one iteration of the loops around both."""
@@ -181,15 +181,17 @@ class Reads:
                 f"put 'keep {operand.tensor} (state) in ...' around the loop over {', '.join(sorted(ranks))}",
             )
 
-    def _complete(self, maker: Site, reader: Site, operand: Operand) -> None:
+    def _complete(self, source: Site | None, maker: Site, reader: Site, operand: Operand) -> None:
         along = self.plan.carried_along(operand.tensor)
         final = not along & {self.space.whole(r) for r in operand.ranks}
+        way = (*self._within(source, self.plan.chain(reader, operand)), reader)
+        last = frozenset.intersection(*(place.last for place in way))
         for place, loop in enumerate(_common_loops(maker, reader)):
             if not self.plan.goes_on(maker, loop) or not several(self.space, maker, place):
                 continue
             if loop.rank in along and not final:
                 continue
-            if loop.rank not in reader.last or loop.over is not None:
+            if loop.rank not in last or loop.over is not None:
                 raise self._too_early(loop, reader, operand)
 
     def _too_early(self, loop: Loop, reader: Site, operand: Operand) -> InputError:

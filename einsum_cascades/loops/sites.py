@@ -7,9 +7,10 @@ further out from which a hold is filled, and the home of a tensor in the outermo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Final, NamedTuple, TypeAlias
+from functools import cached_property, wraps
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from einsum_cascades.errors import InputError, nearest
 from einsum_cascades.loops.arith import everywhere
@@ -30,6 +31,24 @@ from einsum_cascades.loops.tree import (
 
 WITHIN: Final = "(within)"
 """Marks a loop inside a hold, outside the spatial loops by which it lies over its instances, that is none of them."""
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def once(method: Callable[Concatenate[Plan, _P], _T]) -> Callable[Concatenate[Plan, _P], _T]:
+    """Evaluate a method that does not depend on sizes once for each of its arguments; plans of other sizes share it."""
+
+    @wraps(method)
+    def found(self: Plan, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        known = self.known.setdefault(found, {})
+        if args not in known:
+            known[args] = method(self, *args, **kwargs)
+        value: _T = known[args]
+        return value
+
+    return found
 
 
 class Stage(NamedTuple):
@@ -69,15 +88,25 @@ class Site:
         """Whether another site is in this one's subtree."""
         return self.number < other.number <= self.ends
 
-    @property
+    @cached_property
     def unit(self) -> str:
         """The unit of a compute, or the memory of a hold."""
         return self.node.unit if isinstance(self.node, Compute) else self.node.memory
 
-    @property
+    @cached_property
     def time_loops(self) -> tuple[Loop, ...]:
         """The loops around it that run in time."""
         return tuple(loop for loop in self.loops if loop.over is None)
+
+
+class _Around(NamedTuple):
+    """What is around a node, as a site has it."""
+
+    loops: tuple[Loop, ...] = ()
+    holds: tuple[Site, ...] = ()
+    path: tuple[int, ...] = ()
+    last: frozenset[str] = frozenset()
+    stages: tuple[Stage, ...] = ()
 
 
 @dataclass
@@ -86,26 +115,27 @@ class _Walk:
 
     found: list[Site] = field(default_factory=list)
 
-    def visit(self, node: Node, here: Site) -> None:
+    def visit(self, node: Node, here: _Around) -> None:
         """Visit a node; ``here`` says what is around it."""
+        loops, holds, path, last, stages = here
         if isinstance(node, Compute | Hold):
             number = len(self.found)
-            site = replace(here, node=node, number=number, ends=number)
+            site = Site(node, number, *here, number)
             self.found.append(site)
             if isinstance(node, Hold):
-                self.visit(node.body, replace(site, holds=(*site.holds, site), path=(*site.path, 0)))
+                self.visit(node.body, _Around(loops, (*holds, site), (*path, 0), last, stages))
                 object.__setattr__(site, "ends", len(self.found) - 1)
             return
         if isinstance(node, Loop):
-            here = replace(here, loops=(*here.loops, node))
+            loops = (*loops, node)
         elif isinstance(node, Last):
-            here = replace(here, last=here.last | {node.rank})
-        elif isinstance(node, Late) and here.stages:
-            here = replace(here, stages=(*here.stages[:-1], here.stages[-1]._replace(late=node.by)))
+            last = last | {node.rank}
+        elif isinstance(node, Late) and stages:
+            stages = (*stages[:-1], stages[-1]._replace(late=node.by))
         elif isinstance(node, Pipeline):
-            here = replace(here, stages=(*here.stages, Stage(here.path, len(here.loops), 0)))
+            stages = (*stages, Stage(path, len(loops), 0))
         for place, child in enumerate(children(node)):
-            self.visit(child, replace(here, path=(*here.path, place)))
+            self.visit(child, _Around(loops, holds, (*path, place), last, stages))
 
 
 Use: TypeAlias = tuple[Site, Operand, bool]
@@ -120,19 +150,25 @@ class Plan:
         tree: what is analysed.
         space: the cascade and its sizes.
         levels: the machine's memories.
+        known: what has been found out of it that no size changes.
     """
 
     tree: LoopTree
     space: Space
     levels: Levels
-    _touched: dict[int, tuple[Use, ...]] = field(default_factory=dict, repr=False)
-    _loops: dict[int, tuple[Loop, ...]] = field(default_factory=dict, repr=False)
+    known: dict[Any, dict[Any, Any]] = field(default_factory=dict, repr=False)
+
+    def resized(self, space: Space) -> Plan:
+        """Return a plan of the same tree and cascade for other sizes."""
+        other = replace(self, space=space)
+        other.__dict__.update({name: self.__dict__[name] for name in _UNSIZED & self.__dict__.keys()})
+        return other
 
     @cached_property
     def sites(self) -> tuple[Site, ...]:
         """All sites in tree order."""
         walk = _Walk()
-        walk.visit(self.tree.body, Site(Compute("", ""), 0, (), (), ()))
+        walk.visit(self.tree.body, _Around())
         return tuple(walk.found)
 
     @cached_property
@@ -172,36 +208,33 @@ class Plan:
             found.setdefault(step.output.tensor, []).append((site, step.output, True))
         return {tensor: tuple(users) for tensor, users in found.items()}
 
+    @once
     def touched(self, hold: Site) -> tuple[Use, ...]:
         """Return the uses of what a hold keeps in its subtree that it serves, directly or through holds further in."""
-        if hold.number not in self._touched:
-            tensor = _hold(hold).tensor.removesuffix(PRIME)
-            self._touched[hold.number] = tuple(
-                use
-                for use in self.users.get(tensor, ())
-                if hold.encloses(use[0]) and self._serves(hold, use[1], use[0].unit)
-            )
-        return self._touched[hold.number]
+        return tuple(
+            use
+            for use in self.users.get(_hold(hold).tensor.removesuffix(PRIME), ())
+            if hold.encloses(use[0]) and self._serves(hold, use[1], use[0].unit)
+        )
 
     def _serves(self, hold: Site, operand: Operand, unit: str) -> bool:
         """Whether a hold around an operand is one of those through which it comes to a unit (or to a memory)."""
         node = _hold(hold)
-        if not self.levels.inside(unit, node.memory):
-            return False
-        if node.tensor == operand.name:
-            return True
-        return operand.carried and node.tensor == operand.tensor and self.outside(hold)
+        if node.tensor != operand.name:
+            if not operand.carried or node.tensor != operand.tensor or not self.outside(hold):
+                return False
+        return self.levels.inside(unit, node.memory)
 
+    @once
     def outside(self, hold: Site) -> bool:
         """Whether a hold stands outside the loops over the iterative ranks along which its tensor is carried."""
         ranks = self.carried_along(_hold(hold).tensor)
         return not any(loop.rank in ranks for loop in hold.loops) or _hold(hold).state
 
+    @once
     def loops(self, site: Site) -> tuple[Loop, ...]:
         """Return the loops around a site; of a hold in several instances also those by which its uses lie over them."""
-        if site.number not in self._loops:
-            self._loops[site.number] = site.loops + self._spread(site)
-        return self._loops[site.number]
+        return site.loops + self._spread(site)
 
     def _spread(self, site: Site) -> tuple[Loop, ...]:
         """The spatial loops inside a hold over dimensions of its own memory, as its first use has them."""
@@ -209,6 +242,7 @@ class Plan:
             return ()
         return self.spread(site, self.touched(site)[0][0])
 
+    @once
     def spread(self, hold: Site, use: Site) -> tuple[Loop, ...]:
         """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along.
 
@@ -224,6 +258,7 @@ class Plan:
             if loop.over in fan or place < last.get(loop.rank, -1)
         )
 
+    @once
     def carried_along(self, tensor: str) -> frozenset[str]:
         """Return the whole ranks along which a tensor's values are carried from iteration to iteration."""
         name = tensor.removesuffix(PRIME)
@@ -232,11 +267,13 @@ class Plan:
         ranks = self.space.cascade.ranks_of[name]
         return self.space.iterative & {self.space.whole(rank) for rank in ranks}
 
+    @once
     def chain(self, site: Site, operand: Operand) -> tuple[Site, ...]:
         """Return the holds through which an operand of a compute comes or goes, outermost first; its home is not among
         them."""
         return tuple(hold for hold in site.holds if self._serves(hold, operand, site.unit))
 
+    @once
     def operand_of(self, hold: Site) -> Operand:
         """Return what a hold keeps: its ranks are those along which some use of it changes."""
         ranks = dict.fromkeys(r for _, operand, _ in self.touched(hold) for r in operand.ranks)
@@ -246,12 +283,14 @@ class Plan:
             kept = tuple(r for r in kept if self.space.whole(r) not in iterative)
         return Operand(_hold(hold).tensor, kept)
 
+    @once
     def outer(self, hold: Site) -> Site | None:
         """Return the next hold further out that fills a hold; None if its home does, or it is the first."""
         operand = Operand(_hold(hold).tensor, ())
         around = [h for h in hold.holds if self._serves(h, operand, _hold(hold).memory)]
         return around[-1] if around else None
 
+    @once
     def source(self, site: Site, operand: Operand) -> tuple[Site | None, tuple[Site, ...]]:
         """Return where a value that a compute reads is made, as far in as it can be: the hold around both (None is home),
         and the computes that make it."""
@@ -283,6 +322,7 @@ class Plan:
         """Tensors that the tree makes and nothing in it reads: of a part of a mapping, what its other parts may read."""
         return frozenset(t for t, users in self.users.items() if all(writes for _, _, writes in users))
 
+    @once
     def writes_inside(self, hold: Site) -> bool:
         """Whether what a hold keeps is made, or added to, in its subtree."""
         return any(writes for _, _, writes in self.touched(hold))
@@ -294,6 +334,7 @@ class Plan:
         wanted = tensor in self.space.cascade.outputs or tensor in self.unread
         return wanted or bool(self.partial(hold) or self._read_outside(hold))
 
+    @once
     def _read_outside(self, hold: Site) -> list[Operand]:
         """What computes outside a hold read that is made in it, and not again where they stand."""
         inside = {(site.number, operand) for site, operand, _ in self.touched(hold)}
@@ -326,6 +367,7 @@ class Plan:
             return False
         return rank not in kept or not everywhere(loop.tile >= self.space.length(kept[rank]))
 
+    @once
     def every_iteration(self, hold: Site) -> bool:
         """Whether what is outside a state's hold wants its value of each iteration, and not the last one alone."""
         tensor, along = _hold(hold).tensor, self.carried_along(_hold(hold).tensor)
@@ -333,6 +375,10 @@ class Plan:
         if tensor in self.space.cascade.outputs:
             ranks += [self.space.whole(r) for r in self.space.cascade.ranks_of[tensor]]
         return bool(along & set(ranks))
+
+
+_UNSIZED: Final = {"sites", "computes", "holds", "users", "at_home", "unread"}
+"""Properties of a plan that no size changes."""
 
 
 def _hold(site: Site) -> Hold:

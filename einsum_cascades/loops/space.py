@@ -37,12 +37,12 @@ class Operand:
     name: str
     ranks: tuple[str, ...]
 
-    @property
+    @cached_property
     def tensor(self) -> str:
         """The tensor without the prime."""
         return self.name.removesuffix(PRIME)
 
-    @property
+    @cached_property
     def carried(self) -> bool:
         """Whether its value comes from an earlier iteration."""
         return self.name.endswith(PRIME)

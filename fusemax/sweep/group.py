@@ -133,7 +133,8 @@ class Group:
                     self._one_by_one(block[wide], where, results)
                     block = block[~wide]
                 if len(block):
-                    evaluate_batch(self._points(block), where[block], results)
+                    left = evaluate_batch(self._points(block), where[block], results)
+                    self._one_by_one(block[left], where, results)
             except InputError as error:
                 results.fail(where[block], error.message)
 

@@ -94,6 +94,7 @@ class _Around:
         kept: the memory of the innermost hold of each tensor.
         last: by Einsum, the ranks in whose last iteration it is to run.
         timed: whether a loop in time is around.
+        joined: by rank, the one that loops around cut it and others as.
         left: how many more nodes may be put around what is inside.
     """
 
@@ -104,6 +105,7 @@ class _Around:
     last: dict[str, frozenset[str]]
     left: int
     timed: bool = False
+    joined: dict[str, str] = field(default_factory=dict)
 
 
 def random_tree(seed: int, names: tuple[str, ...] = tuple(CASCADES), most: int = 400) -> Drawn:
@@ -293,7 +295,13 @@ class _Maker:
         generator = self.generator
         shared = set.intersection(*(set(self.ranks(name)) for name in names))
         every = set().union(*(set(self.ranks(name)) for name in names))
-        ranks = sorted(shared if generator.random() < 0.85 else every)
+        ranks = sorted(shared if generator.random() < 0.65 else every)
+        if generator.random() < 0.15 or (around.joined and generator.random() < 0.6):
+            return self.joined_loop(names, around)
+        if generator.random() < 0.97:
+            ranks = [rank for rank in ranks if rank not in around.joined]
+        if not ranks:
+            return None
         weights = [0.3 if around.tiles[r] == 1 or r == INSTANCES else 1 for r in ranks]
         rank = generator.choices(ranks, weights)[0]
         left = around.tiles[rank]
@@ -316,8 +324,6 @@ class _Maker:
         foreign = [n for n in late if rank in self.ranks(n)]
         if (foreign or (late and over is not None)) and generator.random() < 0.97:
             return None
-        if late and generator.random() < 0.3:
-            return None
         if any(self.sums(n, r, 1) for n in names if rank not in self.ranks(n) for r in self.cut(n, around)):
             return None
         last = {**around.last, **{n: around.last.get(n, frozenset()) | {rank} for n in late}}
@@ -332,6 +338,48 @@ class _Maker:
             timed=around.timed or over is None,
         )
         return Loop(rank, tile, self.make(names, inside), over)
+
+    def joined_loop(self, names: list[str], around: _Around) -> Node | None:
+        """A loop over two ranks that all tensors of a group have both or neither of."""
+        joined = sorted(set(around.joined.values()))
+        if not joined:
+            ranks = sorted(set.intersection(*(set(self.ranks(name)) for name in names)))
+            pairs = [(a, b) for a in ranks for b in ranks if a != b and self.one(names, a, b, around)]
+            if not pairs:
+                return None
+            joined = ["*".join(self.generator.choice(pairs))]
+        rank = joined[0]
+        size = 1
+        for part in rank.split("*"):
+            size *= self.space.sizes[part]
+        left, least = around.tiles.get(rank, size), 1
+        over = self.dimension(names, around) if self.generator.random() < 0.4 else None
+        if over is not None:
+            least = -(-left // (int(self.levels.dimensions[over]) // around.used.get(over, 1)))
+        tile = self.generator.randint(least, max(least, left))
+        inside = replace(
+            around,
+            tiles={**around.tiles, rank: min(left, tile)},
+            used=around.used if over is None else {**around.used, over: around.used.get(over, 1) * -(-left // tile)},
+            below=self.lower(over.split(".")[0], around.below) if over else around.below,
+            left=around.left - 1,
+            timed=around.timed or over is None,
+            joined={**around.joined, **dict.fromkeys(rank.split("*"), rank)},
+        )
+        return Loop(rank, tile, self.make(names, inside), over)
+
+    def one(self, names: list[str], a: str, b: str, around: _Around) -> bool:
+        """Whether two ranks are as one to some Einsums."""
+        if any(around.tiles[r] < self.space.sizes[r] or r in self.space.iterative for r in (a, b)):
+            return False
+        if any(self.waits(names, r, 1) for r in (a, b)) or any(self.grains(names, r) - {1} for r in (a, b)):
+            return False
+        for name in names:
+            for operand in (*self.step(name).inputs, self.step(name).output):
+                own = {INSTANCES, *(self.space.whole(r) for r in operand.ranks)}
+                if (a in own) != (b in own):
+                    return False
+        return True
 
     def cut(self, name: str, around: _Around) -> list[str]:
         """Ranks of an Einsum that loops around it cut."""
@@ -386,7 +434,7 @@ class _Maker:
                 cut = [around.tiles[r] < self.space.sizes[r] for r in self.space.iterative]
                 if operand.carried and not any(cut):
                     continue
-                pool += [operand.name] * (3 if made else 1)
+                pool += [operand.name] * (6 if operand.carried else 3 if made else 1)
             pool.append(step.output.tensor)
         if not pool:
             return None

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from itertools import product
+from math import prod
 from typing import Any
 
 from einsum_cascades.loops.levels import Level, Levels
@@ -38,6 +39,7 @@ from einsum_cascades.loops.tree import (
     Node,
     Parallel,
     children,
+    parts_of,
 )
 
 Coordinates = tuple[tuple[int, ...], int | None]
@@ -322,10 +324,10 @@ class Execution:
             assert isinstance(loop.node, Loop)
             if hold.node.state and loop.node.rank == self._carried[hold.node.tensor]:
                 return True
-            for maker in makers:
+            for maker, part in product(makers, parts_of(loop.node.rank)):
                 step = self.step(maker)
-                own = self.grains(step.ranks).get(loop.node.rank)
-                out = self.grains(step.output.ranks).get(loop.node.rank)
+                own = self.grains(step.ranks).get(part)
+                out = self.grains(step.output.ranks).get(part)
                 if own is not None and (out is None or (own < out and loop.node.tile < out)):
                     return True
         return False
@@ -373,15 +375,15 @@ class Execution:
         operand, grains = self._kept(hold)
         grains = grains if ranks is None else self.grains(ranks)
         rank = self._carried.get(operand.tensor)
-        sides = [range(thread.ranges[r][0] // g, -(-thread.ranges[r][1] // g)) for r, g in grains.items() if r != rank]
-        versions: Iterable[int | None] = [None]
-        if rank is not None and not hold.node.state:  # type: ignore[union-attr]
-            if rank in grains:
-                low, high = thread.ranges[rank]
-                versions = [self._version(operand, i) for i in range(low // grains[rank], -(-high // grains[rank]))]
-            else:
-                versions = [self._version(operand, None)]
-        return [(where, version) for where in product(*sides) for version in versions]
+        if rank is not None and hold.node.state:  # type: ignore[union-attr]
+            grains = {r: g for r, g in grains.items() if r != rank}
+        found = []
+        for at in self._selected(thread, grains):
+            version = None
+            if rank is not None and not hold.node.state:  # type: ignore[union-attr]
+                version = self._version(operand, at.get(rank))
+            found.append((tuple(at[r] for r in grains if r != rank), version))
+        return found
 
     @cached_property
     def _kept(self) -> Callable[[_Place], tuple[Operand, dict[str, int]]]:
@@ -392,6 +394,37 @@ class Execution:
             return Operand(hold.node.tensor, ranks), self.grains(ranks)
 
         return found
+
+    @cached_property
+    def _joined(self) -> list[str]:
+        """Ranks of loops that cut several ranks as one."""
+        ranks = (place.node.rank for place in self.root.all() if isinstance(place.node, Loop))
+        return [rank for rank in dict.fromkeys(ranks) if len(parts_of(rank)) > 1]
+
+    def _parted(self, joined: str, index: int) -> dict[str, int]:
+        """Where a point of ranks that are cut as one is in each of them; the last one is walked fastest."""
+        found = {}
+        for part in reversed(parts_of(joined)):
+            index, found[part] = divmod(index, int(self.space.sizes[part]))
+        return found
+
+    def _selected(self, thread: _Thread, grains: dict[str, int]) -> Iterator[dict[str, int]]:
+        """Indices along some ranks that a thread's ranges select."""
+        sides: list[Iterable[dict[str, int]]] = []
+        left = dict(grains)
+        for joined in self._joined:
+            own = [part for part in parts_of(joined) if part in left]
+            low, high = thread.ranges[joined]
+            if own and high - low < prod(int(self.space.sizes[part]) for part in parts_of(joined)):
+                points = (self._parted(joined, index) for index in range(low, high))
+                found = dict.fromkeys(tuple(point[part] // left[part] for part in own) for point in points)
+                sides.append([dict(zip(own, at, strict=True)) for at in found])
+                left = {rank: grain for rank, grain in left.items() if rank not in own}
+        for rank, grain in left.items():
+            low, high = thread.ranges[rank]
+            sides.append([{rank: index} for index in range(low // grain, -(-high // grain))])
+        for picked in product(*sides):
+            yield {rank: index for one in picked for rank, index in one.items()}
 
     # Expansion.
 
@@ -516,6 +549,7 @@ class Execution:
     def run(self) -> Executed:
         """Execute everything and check the results."""
         ranges = {rank: (0, int(size)) for rank, size in self.space.sizes.items()}
+        ranges |= {rank: (0, prod(int(self.space.sizes[part]) for part in parts_of(rank))) for rank in self._joined}
         self.expand(self.root, [_Thread({}, ranges, {}, (), {})], (0,), 0)
         for _, _, kind, place, threads in sorted(self.events, key=lambda event: event[:2]):
             if kind == "compute":
@@ -528,7 +562,7 @@ class Execution:
             elif kind == "enter":
                 self._enter(place, threads)
             if kind == "enter":
-                place.room = max(place.room, *(len(self._own(place, thread).region) for thread in threads))
+                place.room = max([place.room, *(len(self._own(place, thread).region) for thread in threads)])
         self._check_results()
         self._room()
         return self.found
@@ -819,7 +853,7 @@ class Execution:
         """Walk all points, those of all threads in lockstep."""
         node, step = place.node, self.step(place)
         assert isinstance(node, Compute)
-        grains = self.grains(step.ranks)
+        grains = self._walked(place)
         ranges = [{r: (t.ranges[r][0] // g, -(-t.ranges[r][1] // g)) for r, g in grains.items()} for t in threads]
         most = [max(own[r][1] - own[r][0] for own in ranges) for r in grains]
         sources = []
@@ -835,7 +869,7 @@ class Execution:
             for thread, own, run in zip(threads, ranges, runs, strict=True):
                 at = {r: own[r][0] + o for r, o in zip(names, offset, strict=True)}
                 if all(at[r] < own[r][1] for r in names):
-                    here.append((thread, {r: i * grains[r] for r, i in at.items()}, run))
+                    here.append((thread, self._point(at, grains), run))
             if not here:
                 continue
             self.found.steps[place.number] += 1
@@ -846,10 +880,27 @@ class Execution:
                     pass
             self._results(step, here, into, node.unit)
 
+    def _walked(self, place: _Place) -> dict[str, int]:
+        """Points per step, by the ranks that a compute walks: those that loops around it cut as one are one."""
+        grains = self.grains(self.step(place).ranks)
+        for joined in dict.fromkeys(loop.node.rank for loop in place.loops if loop.node.rank in self._joined):  # type: ignore[union-attr]
+            own = [part for part in parts_of(joined) if part in grains]
+            if own:
+                if len(own) < len(parts_of(joined)) or any(grains[part] > 1 for part in own):
+                    raise Fault(f"{joined} is not one rank here")
+                grains = {**{r: g for r, g in grains.items() if r not in own}, joined: 1}
+        return grains
+
+    def _point(self, at: dict[str, int], grains: dict[str, int]) -> dict[str, int]:
+        point = {}
+        for rank, index in at.items():
+            point.update(self._parted(rank, index) if rank in self._joined else {rank: index * grains[rank]})
+        return point
+
     def _run_of(self, place: _Place, thread: _Thread) -> tuple[Any, ...]:
         """What tells the repetitions of a compute apart: loops over ranks that it lacks."""
         own = self.grains(self.step(place).ranks)
-        return place, tuple((loop, low) for loop, low in thread.turns if loop.node.rank not in own)
+        return place, tuple((loop, low) for loop, low in thread.turns if own.keys().isdisjoint(parts_of(loop.node.rank)))
 
     def _results(self, step: Step, here: list[Any], into: _Place | None, unit: str) -> None:
         tensor = step.output.tensor
@@ -976,21 +1027,16 @@ class Execution:
                 self._keep(place, node, parts[0])
             return parts[0]
         if isinstance(node, Parallel):
-            kept = [(bits, low, high, 0, 0) for part in parts for bits, low, high, _, _ in part.kept]
-            alone, beside = [0], 0
-            for child, part in zip(place.below, parts, strict=True):
-                run = self._most(part, _MANY) - sum(bits * (high - low + 1) for bits, low, high, _, _ in part.kept)
-                if any(_where(p) == memory for p in child.all() if isinstance(p.node, Compute)):
-                    alone.append(run)
-                else:
-                    beside += run
-            return _Times(1, [(0, 0, beside + max(alone))], kept)
-        found = _Times(0, [], [])
-        for part in parts:
-            found.runs += [(late, at + found.length, bits) for late, at, bits in part.runs]
-            found.kept += [(b, lo, hi, x + found.length, y + found.length) for b, lo, hi, x, y in part.kept]
-            found.length += part.length
-        return found
+            works = [any(_where(p) == memory for p in c.all() if isinstance(p.node, Compute)) for c in place.below]
+            found = _in_turn([part for part, one in zip(parts, works, strict=True) if one])
+            for part in (part for part, one in zip(parts, works, strict=True) if not one):
+                kept = sum(bits * (high - low + 1) for bits, low, high, _, _ in part.kept)
+                run = self._most(part, _MANY) - kept
+                found.length = max(found.length, 1)
+                found.runs += [(0, at, run) for at in range(found.length)]
+                found.kept += [(bits, low, high, 0, found.length - 1) for bits, low, high, _, _ in part.kept]
+            return found
+        return _in_turn(parts)
 
     def _keep(self, place: _Place, node: Hold, inside: _Times) -> None:
         (low, high), copies = self.lateness(place), place.versions
@@ -1017,6 +1063,15 @@ class _Times:
     length: int
     runs: list[tuple[int, int, int]]
     kept: list[tuple[int, int, int, int, int]]
+
+
+def _in_turn(parts: Iterable[_Times]) -> _Times:
+    found = _Times(0, [], [])
+    for part in parts:
+        found.runs += [(late, at + found.length, bits) for late, at, bits in part.runs]
+        found.kept += [(b, lo, hi, x + found.length, y + found.length) for b, lo, hi, x, y in part.kept]
+        found.length += part.length
+    return found
 
 
 def execute(tree: LoopTree, space: Space, levels: Levels, bits: Callable[[str], int] = lambda _: 1) -> Executed:
