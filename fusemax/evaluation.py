@@ -85,7 +85,8 @@ class Asked:
         cascade = self._cascade()
         mapper, tree = self._mapped()
         machine = self._machine()
-        accounting = self.accounting or self.file.accounting or "published"
+        stated = self.file.accounting or "published"
+        accounting = stated if self.accounting is None else self.accounting
         workload, scalars = self._workload(cascade, machine, BACKENDS[machine.kind])
         return Request(
             cascade,

@@ -134,7 +134,8 @@ class Group:
                     block = block[~wide]
                 if len(block):
                     left = evaluate_batch(self._points(block), where[block], results)
-                    self._one_by_one(block[left], where, results)
+                    if left.any():
+                        self._one_by_one(block[left], where, results)
             except InputError as error:
                 results.fail(where[block], error.message)
 

@@ -40,7 +40,7 @@ class TaskCost(NamedTuple):
     share: Number
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Cost:
     """The cost of an activity.
 

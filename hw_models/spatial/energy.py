@@ -29,7 +29,7 @@ from hw_models.spatial.work import tiled
 LEAKAGE = "leakage"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Energy:
     """Energy in joules by node, by class of work, and of leakage."""
 
