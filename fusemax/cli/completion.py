@@ -27,7 +27,7 @@ MAPPERS: Final = (
     "gpu-tiles",
 )
 ACCOUNTINGS: Final = ("published", "physical")
-SCHEMAS: Final = ("machine", "spatial-array", "cpu", "gpu", "model", "cascade", "sweep")
+SCHEMAS: Final = ("machine", "spatial-array", "cpu", "gpu", "model", "cascade", "mapping", "sweep")
 TABLES: Final = ("accelergy", "cacti", "hwcomponents", "technology")
 FIGURES: Final = ("png", "pdf", "svg")
 DTYPES: Final = ("bfloat16", "float16", "int16", "float8", "int8", "float32", "float64")

@@ -1,6 +1,6 @@
 """JSON schemas (draft 2020-12) of the files that users write, for editors: what keys there are, and what they take.
 
-Those of machines and models come from the types that read them; that of a cascade and that of a sweep say the shape,
+Those of machines and models come from the types that read them; those of a cascade, a mapping and a sweep say the shape,
 and leave to the parser what only it can tell.
 """
 
@@ -13,6 +13,7 @@ from einsum_cascades.errors import unknown
 from einsum_cascades.models import ModelSpec
 from einsum_cascades.schema import Section
 from fusemax.schemas.cascade import cascade_schema
+from fusemax.schemas.mapping import mapping_schema
 from fusemax.schemas.sweep import sweep_schema
 from hw_models.load import KINDS, SPATIAL
 
@@ -66,5 +67,6 @@ _KINDS: Final[dict[str, tuple[str, Callable[[], dict[str, Any]]]]] = {
     "gpu": ("a machine that is a GPU", lambda: _section(KINDS["gpu"].schema())),
     "model": ("a transformer model, for --model", lambda: _section(ModelSpec)),
     "cascade": ("a cascade of Einsums, for --cascade", cascade_schema),
+    "mapping": ("a mapping of one's own, for --mapping", mapping_schema),
     "sweep": ("a design space, for fusemax sweep", sweep_schema),
 }

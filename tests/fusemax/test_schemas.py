@@ -14,6 +14,7 @@ import einsum_cascades
 from einsum_cascades.errors import InputError
 from einsum_cascades.yaml_source import parse_yaml
 from fusemax.cli import app, completion
+from fusemax.mapping_files import parse_mapping
 from fusemax.schemas import json_schema, schema_kinds
 
 ROOT = Path(einsum_cascades.__file__).parents[1]
@@ -31,6 +32,7 @@ NEEDS_ALL = {
     "gpu": "sms",
     "model": "heads",
     "cascade": "declaration",
+    "mapping": "tree",
     "sweep": "axes",
 }
 
@@ -116,6 +118,25 @@ def test_values(kind: str, change: dict[str, Any], valid: bool) -> None:
 def test_axes(axes: dict[str, Any], valid: bool) -> None:
     needed = {"cascade": "attention-1-pass", "arch": "h100", "mapper": "gpu-tiles"}
     assert Draft202012Validator(json_schema("sweep")).is_valid({"axes": needed | axes}) == valid
+
+
+@pytest.mark.parametrize(
+    ("change", "valid"),
+    [
+        ({}, True),
+        ({"sizes": {"M": "4K", "instances": 12}, "set_arch": ["dram.ports=2"], "accounting": "physical"}, True),
+        ({"sizes": {"m": 8}}, False),
+        ({"sizes": {"M": 0}}, False),
+        ({"set_arch": ["dram.ports"]}, False),
+        ({"accounting": "guessed"}, False),
+        ({"mapper": "flat"}, False),
+    ],
+)
+def test_mappings(change: dict[str, Any], valid: bool) -> None:
+    plain = {"cascade": "attention-1-pass", "machine": "fusemax-cloud", "tree": "compute QK on array_2d"}
+    assert Draft202012Validator(json_schema("mapping")).is_valid(plain | change) == valid
+    if valid:
+        assert parse_mapping(json.dumps(plain | change)).cascade == "attention-1-pass"
 
 
 def test_the_command() -> None:
