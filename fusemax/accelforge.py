@@ -1,12 +1,12 @@
 """Workload, machine and mapping as the YAML that AccelForge reads, as far as its format carries them.
 
     workload.yaml   ranks, bits, Einsums and how they access tensors
-    arch.yaml       memories, and each array as a memory of registers and a compute below it; of several branches all but
-                    the last are forks
+    arch.yaml       memories, and each array as a memory of registers and a compute below it; of several branches all
+                    but the last are forks
     mapping.yaml    storage, temporal and spatial loops, sequences, computes
 
-What it does not carry is told: an Einsum has no operator there, so a maximum and a product differ in name only; ranks are
-neither iterative nor split; loop trees have no lateness, no last iteration and no branches side by side.
+What it does not carry is told: an Einsum has no operator there, so a maximum and a product differ in name only; ranks
+are neither iterative nor split; loop trees have no lateness, no last iteration and no branches side by side.
 
 Source of the format: T. Andrulis, M. Gilbert et al., AccelForge, https://github.com/Accelergy-Project/accelforge.
 """
@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade, Var
 from einsum_cascades.loops.sites import Plan
 from einsum_cascades.loops.tree import (
@@ -58,10 +57,8 @@ def export(found: SpatialEvaluation, folder: Path) -> tuple[list[Path], list[str
         The files, and what they do not carry.
 
     Raises:
-        InputError: there is no loop tree, or the folder cannot be written to.
+        InputError: the folder cannot be written to.
     """
-    if found.activity is None:
-        raise InputError(f"the mapper '{found.mapper}' makes no loop tree")
     plan = found.activity.plan
     check_folder(folder)
     told = list(_of_machine(found.architecture))
@@ -128,7 +125,6 @@ def _of_work(plan: Plan) -> Iterator[str]:
 
 
 def _workload(found: SpatialEvaluation) -> dict[str, Any]:
-    assert found.activity is not None
     space = found.activity.plan.space
     einsums = []
     for step in space.steps.values():

@@ -31,8 +31,8 @@ def machine_facts(name_or_path: str) -> dict[str, Any]:
 
     Returns:
         ``machine``, ``kind``, ``title``, ``measured``, ``citation``, ``values`` by dotted key, ``about`` each key; of a
-        spatial array its ``nodes``, parents first, and ``costs``: energies in J (of a value of an input, or in a register
-        file), areas in mm² and leakage in W, as its file and the tables price it; both are empty for other kinds.
+        spatial array its ``nodes``, parents first, and ``costs``: energies in J (of a value of an input, or in a
+        register file), areas in mm² and leakage in W, as its file and the tables price it; both are empty for others.
 
     Raises:
         InputError: no such name or file, or a key or value that a machine cannot have.

@@ -98,9 +98,11 @@ class Evaluation(Shown):
             "heads": self.workload.heads,
             "sizes": dict(self.workload.sizes),
             "value_bytes": self.workload.value_bytes,
+            "bits": None,
             "tiles": {},
             "dram_bytes": self.cost.dram_bytes,
             "buffer_bytes": None,
+            "peak_bytes": None,
             "latency_s": self.cost.latency_s,
             "energy_j": self.cost.energy_j,
             "energy_parts_j": None,
@@ -113,6 +115,7 @@ class Evaluation(Shown):
             "utilization": None,
             "passes": None,
             "bound": self.cost.bound,
+            "accesses": None,
         } | self._own()
 
     @abstractmethod
@@ -125,18 +128,18 @@ class SpatialEvaluation(Evaluation):
     """An evaluation on a spatial array.
 
     Attributes:
-        mapping: the loop tree; None for a mapper that makes none yet.
-        activity: what the tree makes the machine do; None for such a mapper.
+        mapping: the loop tree.
+        activity: what the tree makes the machine do.
         tiles: of each rank the tile that the mapping chooses, for people.
         passes: passes that the cascade makes over its rows.
         buffer: the memory that tiles are cut for; empty if there is none.
     """
 
     architecture: Machine
-    mapping: LoopTree | None
+    mapping: LoopTree
     cost: Cost
     accounting: Accounting
-    activity: Activity | None
+    activity: Activity
     tiles: tuple[tuple[str, int], ...]
     passes: int
     buffer: str
@@ -155,7 +158,7 @@ class SpatialEvaluation(Evaluation):
     def accesses(self) -> list[dict[str, Any]]:
         """Return the values that leave and enter each memory and array's registers, by tensor."""
         found: dict[tuple[str, str], dict[str, int]] = {}
-        for row in self.activity.rows if self.activity is not None else ():
+        for row in self.activity.rows:
             if row.action in ("read", "drain", "fill", "update") and row.count:
                 counts = found.setdefault((row.node, row.tensor), {"reads": 0, "writes": 0})
                 counts["reads" if row.action in ("read", "drain") else "writes"] += row.count

@@ -33,8 +33,7 @@ from fusemax.spatial import Mapper, evaluate_on, evaluate_tree, problem_of
 from fusemax.workload_spec import Count, Name, WorkloadSpec
 from fusemax.workloads import workload_from
 from hw_models.accounting import Accounting, accounting_named
-from hw_models.load import AnyMachine, load_machine
-from mappers.presets.named import preset_names
+from hw_models.load import KINDS, AnyMachine, load_machine
 
 __all__ = [
     "DTYPE_BITS",
@@ -83,8 +82,9 @@ class Asked:
         Raises:
             InputError: anything unusable, with what would be right.
         """
+        cascade = self._cascade()
         mapper, tree = self._mapped()
-        cascade, machine = self._cascade(), self._machine()
+        machine = self._machine()
         accounting = self.accounting or self.file.accounting or "published"
         workload, scalars = self._workload(cascade, machine, BACKENDS[machine.kind])
         return Request(
@@ -165,9 +165,9 @@ class Asked:
             InputError: the mapping is no loop tree.
         """
         if not isinstance(found.mapping, LoopTree):
+            kind = KINDS[found.architecture.kind].title
             raise InputError(
-                f"the mapper '{found.mapper}' makes no loop tree",
-                hint="mappers that do: " + ", ".join(preset_names()),
+                f"the mapper '{found.mapper}' maps onto a {kind}", hint="only spatial arrays have loop trees"
             )
         accounting: str = found.as_dict()["accounting"]
         return mapping_text(

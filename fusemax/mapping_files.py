@@ -19,6 +19,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,13 +63,13 @@ class MappingFile:
         return Workload(tuple(ranks.items()), 1, self.sizes.get(INSTANCES, 1))
 
 
-def read_mapping(path: str | os.PathLike[str]) -> MappingFile:
+def read_mapping(path: str | PathLike[str]) -> MappingFile:
     """Return what a mapping's file holds.
 
     Raises:
         InputError: it cannot be read, or is no mapping; the error points at the cause.
     """
-    return parse_mapping(read_text(path), str(path))
+    return parse_mapping(read_text(str(path)), str(path))
 
 
 def parse_mapping(text: str, name: str = "mapping") -> MappingFile:

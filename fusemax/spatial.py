@@ -16,8 +16,7 @@ from hw_models.accounting import Accounting
 from hw_models.machine import Machine
 from hw_models.spatial.activity import tiles_of
 from mappers.choose import Outcome, best
-from mappers.old_engine import OLD, evaluate_old
-from mappers.presets.named import PRESETS, Preset, preset_named
+from mappers.presets.named import Preset, preset_named
 from mappers.presets.problem import Parts, Problem
 from mappers.rows import passes_of
 from mappers.strategies import check_spatial
@@ -37,12 +36,6 @@ def evaluate_on(
     name = mapper if isinstance(mapper, str) else getattr(mapper, "__name__", type(mapper).__name__)
     if isinstance(mapper, str) or not callable(mapper):
         check_spatial(mapper)
-        if mapper in OLD and mapper not in PRESETS:
-            mapping, found = evaluate_old(cascade, machine, mapper, workload, accounting)
-            passes, buffer = passes_of(cascade), _buffer(machine)
-            return SpatialEvaluation(
-                cascade, machine, name, workload, None, found, accounting, None, mapping.tiles, passes, buffer
-            )
     problem = problem_of(cascade, machine, workload, accounting)
     trees = (preset_named(mapper) if isinstance(mapper, str) else mapper)(problem)
     several = (trees,) if isinstance(trees, LoopTree) else trees

@@ -12,31 +12,13 @@ from typing import Final, Protocol, TypeVar
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.ir import Cascade
 from einsum_cascades.workload import Workload
-from hw_models.accounting import Accounting
-from hw_models.architecture import Architecture
 from hw_models.cpu.machine import Cpu
 from hw_models.gpu.machine import Gpu
 from mappers.cpu_mapping import CpuMapping
 from mappers.cpu_tiles import cpu_tiles
-from mappers.flat import flat, flat_searched
-from mappers.fusemax_interleaved import fusemax_interleaved
-from mappers.fusemax_serial import fusemax_serial
 from mappers.gpu_mapping import GpuMapping
 from mappers.gpu_tiles import gpu_tiles
-from mappers.mapping import Mapping
-from mappers.old_engine import OLD
 from mappers.presets.named import PRESETS, offered
-from mappers.unfused import unfused
-
-
-class Strategy(Protocol):
-    """What the file of a strategy for spatial arrays offers."""
-
-    def __call__(
-        self, cascade: Cascade, workload: Workload, architecture: Architecture, accounting: Accounting
-    ) -> Mapping:
-        """Return the mapping, or raise InputError if there is none."""
-        ...
 
 
 class CpuStrategy(Protocol):
@@ -63,13 +45,6 @@ class GpuStrategy(Protocol):
         ...
 
 
-STRATEGIES: dict[str, Strategy] = {
-    "unfused": unfused,
-    "flat": flat,
-    "flat-searched": flat_searched,
-    "fusemax-serial": fusemax_serial,
-    "fusemax-interleaved": fusemax_interleaved,
-}
 CPU_STRATEGIES: dict[str, CpuStrategy] = {"cpu-tiles": cpu_tiles}
 GPU_STRATEGIES: dict[str, GpuStrategy] = {"gpu-tiles": gpu_tiles}
 
@@ -81,9 +56,7 @@ _TITLES: Final = {"spatial-array": "spatial array", "cpu": "CPU", "gpu": "GPU"}
 
 def tables() -> dict[str, Table[str, object]]:
     """Return the mappers by kind of machine and name; of those of other packages, where they come from."""
-    spatial = {**OLD, **PRESETS}
-    ours = {name: spatial[name] for name in (*(n for n in STRATEGIES if n in spatial), *spatial)}
-    return {"spatial-array": {**ours, **offered()}, "cpu": CPU_STRATEGIES, "gpu": GPU_STRATEGIES}
+    return {"spatial-array": {**PRESETS, **offered()}, "cpu": CPU_STRATEGIES, "gpu": GPU_STRATEGIES}
 
 
 def mapper_names() -> tuple[str, ...]:
@@ -98,15 +71,6 @@ def check_spatial(name: str) -> None:
         InputError: none has, or it maps onto another kind of machine.
     """
     _named(name, tables()["spatial-array"], "spatial-array")
-
-
-def strategy_named(name: str) -> Strategy:
-    """Return a strategy for spatial arrays by name.
-
-    Raises:
-        InputError: no strategy has that name, or it maps onto another kind of machine.
-    """
-    return _named(name, STRATEGIES, "spatial-array")
 
 
 def cpu_strategy_named(name: str) -> CpuStrategy:

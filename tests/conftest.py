@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ BENCHMARKS = Path(__file__).parent / "benchmarks"
 for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # waiting threads of BLAS take whole CPUs from the other workers
 os.environ.setdefault("MPLBACKEND", "Agg")
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # every command that a test starts would compile all its modules
+    sys.dont_write_bytecode = False
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background jobs ignore it, and so would our children
     signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])

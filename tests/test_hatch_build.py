@@ -45,7 +45,7 @@ def test_what_names_a_room_is_rewritten(source: str, expected: str) -> None:
         "from torch.kernels import x\nimport torch.kernels",
         "kernels = [1]\nprint(kernels.count(1), kernels.cpu)",
         "x = 'activity.kernels.gpu', 'fusemax.kernels.cpu', 'the kernels. And', '/kernels.cpu'",
-        "x = 'kernels', 'kernels.py', 'hw_models/architectures', 'mappers.of_another_kind'",
+        "x = 'kernels', 'kernels.py', 'hw_models/machines', 'mappers.of_another_kind'",
     ],
 )
 def test_what_does_not_is_left(source: str) -> None:

@@ -148,14 +148,14 @@ class _Live:
             site = next(self.numbers)
             if isinstance(node, Compute):
                 return 0, 0
-            inside, left = self._parts(node.body)
+            inside, under_way = self._parts(node.body)
             if node.memory != self.memory:
-                return inside, left
+                return inside, under_way
             room, earlier = self.rooms[site.number], crossing(self.plan, site)
             if earlier == 0 or not self.in_copies or node.place is not None:
-                return inside + room, left
+                return inside + room, under_way
             one = room // (earlier + 1)
-            return inside + room - earlier * one, left + earlier * one
+            return inside + room - earlier * one, under_way + earlier * one
         parts = [self._parts(child) for child in children(node)]
         if isinstance(node, Loop) and node.over is None:
             return parts[0][0] + parts[0][1], 0

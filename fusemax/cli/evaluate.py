@@ -118,7 +118,7 @@ def _overview(found: dict[str, Any], rows: dict[str, str]) -> Table:
 def _workload(found: dict[str, Any]) -> str:
     sizes = {"B": found["batch"], "H": found["heads"], **found["sizes"]}
     named = f"{found['model']}: " if found["model"] else ""
-    widths = set(found.get("bits", {"": 8 * found["value_bytes"]}).values())
+    widths = set((found["bits"] or {"": 8 * found["value_bytes"]}).values())
     if len(widths) == 1:
         return named + _sizes(sizes) + f"; {widths.pop()}-bit values"
     bits = ", ".join(f"{what}{GLUE}{width}" for what, width in found["bits"].items())

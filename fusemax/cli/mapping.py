@@ -74,7 +74,6 @@ def mapping(
 
 def _facts(found: SpatialEvaluation) -> dict[str, Any]:
     """Return what a mapping that is legal and fits does."""
-    assert found.activity is not None
     machine = found.architecture
     peaks = []
     for name, bits in found.activity.peak_bits.items():

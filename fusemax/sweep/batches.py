@@ -18,6 +18,7 @@ from fusemax.sweep.results import Results
 from hw_models.bound import TOLERANCE
 from hw_models.prices import node_prices
 from hw_models.spatial.cost import Cost, label
+from mappers.capacity import too_small
 from mappers.choose import Outcome, outcome
 from mappers.presets.named import OVER_ARRAYS, preset_named
 from mappers.presets.problem import Problem
@@ -70,11 +71,14 @@ def is_batched(mapper: str) -> bool:
     return mapper in OVER_ARRAYS
 
 
-def evaluate_batch(points: Points, where: Array, results: Results) -> None:
+def evaluate_batch(points: Points, where: Array, results: Results) -> Array:
     """Evaluate points, each with the best of its preset's trees.
 
     Args:
         where: where the points stand in the results.
+
+    Returns:
+        Which points have none that fits, though the buffer is large enough.
 
     Raises:
         InputError: none of the points has a cost.
@@ -87,15 +91,12 @@ def evaluate_batch(points: Points, where: Array, results: Results) -> None:
         there = fits & (best == number)
         if there.any():
             results.fill(where[there], {k: _at(v, there) for k, v in _columns(one, problem, count).items()})
-    if not fits.all():
-        buffer = problem.parts.buffer
-        refuse(
-            lambda n: f"the mapping does not fit {buffer.name} of {n} bytes, or the registers",
-            buffer.bytes,
-            ~fits,
-            where,
-            results,
-        )
+    buffer = problem.parts.buffer
+    small = ~fits & np.all([one.activity.peak_bits[buffer.name] > 8 * buffer.bytes for one in taken], axis=0)
+    if small.any():
+        refuse(lambda n: too_small("fused", 0, n, buffer.name).message, buffer.bytes, small, where, results)
+    left: Array = ~fits & ~small
+    return left
 
 
 def _chosen(taken: list[Outcome], count: int) -> tuple[Array, Array]:

@@ -21,7 +21,11 @@ from hw_models.machine_file import read_spatial
 from mappers.presets.named import preset_names
 from mappers.strategies import CPU_STRATEGIES, GPU_STRATEGIES
 
-_TABLES: Final[dict[str, Iterable[str]]] = {"spatial-array": preset_names(), "cpu": CPU_STRATEGIES, "gpu": GPU_STRATEGIES}
+_TABLES: Final[dict[str, Iterable[str]]] = {
+    "spatial-array": preset_names(),
+    "cpu": CPU_STRATEGIES,
+    "gpu": GPU_STRATEGIES,
+}
 
 
 def check_combinations(sweep: Sweep, nodes: dict[str, Node], axes: Node) -> None:
@@ -112,7 +116,7 @@ def _check_workloads(sweep: Sweep, by_name: dict[str, Axis], axes: Node) -> None
         sizes = {rank: size for rank, size in ranks.items() if rank not in scalars}
         for model in models:
             try:
-                found = workload_of(cascade, model=model, sizes=sizes, **given)  # type: ignore[arg-type]
+                found = workload_of(cascade, model=model, sizes=sizes, **given)
                 for rank in sorted({r for e in cascade.body for r in e.ranks} & set(settable_ranks(cascade))):
                     found.size(rank)
             except InputError as error:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from einsum_cascades.errors import InputError
 from einsum_cascades.not_a_rank import scalar_inputs
 from einsum_cascades.yaml_source import Node
+from fusemax.backends import BACKENDS
 from fusemax.sweep.batches import BLOCK, Points, evaluate_batch, is_batched, refuse
 from fusemax.sweep.conditions import Column
 from fusemax.sweep.machines import SpatialGroup
@@ -132,7 +133,8 @@ class Group:
                     self._one_by_one(block[wide], where, results)
                     block = block[~wide]
                 if len(block):
-                    evaluate_batch(self._points(block), where[block], results)
+                    left = evaluate_batch(self._points(block), where[block], results)
+                    self._one_by_one(block[left], where, results)
             except InputError as error:
                 results.fail(where[block], error.message)
 
@@ -145,8 +147,8 @@ class Group:
         for name, size, fits in spatial.row_fits():
             there = np.broadcast_to(fits, points.shape)
             if not there.all():
-                why = partial("{name} has {size} bytes, less than one access moves".format, name=name)
-                refuse(lambda n, why=why: why(size=n), size, fitting & ~there, where[points], results)
+                why = partial(_less_than_an_access, name)
+                refuse(why, size, fitting & ~there, where[points], results)
                 fitting = fitting & there
         found: Array = points[fitting]
         return found
@@ -165,7 +167,8 @@ class Group:
             try:
                 machine = self.machine(point)
                 scalars = {key: column[point].item() for key, column in self.scalars.items()}
-                row = evaluate_point(self.choice, machine, self.workload.at(point, machine.value_bytes), scalars)
+                workload = self.workload.at(point, BACKENDS[machine.kind].value_bytes(machine))
+                row = evaluate_point(self.choice, machine, workload, scalars)
             except InputError as error:
                 results.fail(place, error.message)
             else:
@@ -176,3 +179,7 @@ def _shared(column: Array, floats: bool) -> Any:
     """Return the number that all points share, if they do, else the column."""
     column = column.astype(float) if floats else column
     return column[0].item() if (column == column[0]).all() else column
+
+
+def _less_than_an_access(name: str, size: object) -> str:
+    return f"{name} has {size} bytes, less than one access moves"

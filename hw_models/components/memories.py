@@ -19,7 +19,6 @@ import numpy as np
 from einsum_cascades.errors import InputError, check_name
 from einsum_cascades.numbers import finite, whole
 from einsum_cascades.sizes import as_size
-from hw_models.architecture import Architecture
 from hw_models.components.accelergy import memories, memory, memory_table
 from hw_models.components.cacti import sram, sram_table, srams
 from hw_models.components.costs import MemoryCost
@@ -74,44 +73,6 @@ def memory_cost(
         what = f"a {kind} of {bytes} bytes, {width_bits} bits wide, with {ports} ports"
         raise InputError(f"{what} lies outside the table {name}", hint=_reach(name, kind))
     return found
-
-
-def buffer_cost(architecture: Architecture) -> MemoryCost:
-    """Return the cost of the global buffer, which moves one row of values per access.
-
-    What the architecture states stands; the rest comes from the table that it names. Sizes outside the table are
-    extrapolated. The table ``accelergy`` prices one port, whatever their number.
-
-    Raises:
-        InputError: as ``memory_cost``.
-    """
-    buffer = architecture.global_buffer
-    if buffer.stated.complete:
-        return laid_over(NOTHING, buffer.stated)
-    width = 8 * architecture.value_bytes * buffer.row_values
-    found = priced(buffer.table, "sram", buffer.bytes, width, buffer.ports, architecture.technology_nm)
-    return laid_over(found, buffer.stated)
-
-
-def register_file_cost(architecture: Architecture, array: str) -> MemoryCost:
-    """Return the cost of the register file of one PE of ``array_2d`` or ``array_1d``, which moves one value per access.
-
-    Raises:
-        InputError: the tables lack a register file of the values' width.
-    """
-    pes, value_bytes = architecture.array(array), architecture.value_bytes
-    if pes.register_file.complete:
-        return laid_over(NOTHING, pes.register_file)
-    sizes = (pes.registers * value_bytes, 8 * value_bytes, 1, architecture.technology_nm)
-    found = priced("accelergy", "regfile", *sizes)
-    return laid_over(found, pes.register_file)
-
-
-def extrapolated(architecture: Architecture) -> tuple[str, ...]:
-    """Return which memories of an architecture have costs from outside the tables: ``global_buffer``, or arrays."""
-    costs = {"global_buffer": buffer_cost(architecture)}
-    costs |= {name: register_file_cost(architecture, name) for name in ("array_2d", "array_1d")}
-    return tuple(name for name, cost in costs.items() if cost.extrapolated)
 
 
 def priced(table: str, kind: str, capacity: Any, width_bits: Any, ports: Any, technology_nm: Any) -> MemoryCost:

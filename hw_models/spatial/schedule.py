@@ -124,11 +124,13 @@ class _Timing:
         cycles = steady.elapsed * most(trips - latest, 0)
         for epoch in range(latest):
             for slot in slots:
-                cycles = cycles + _longest([(0 <= epoch - late) & (epoch - late < trips) for late, _ in slot], slot)
+                cycles = cycles + _longest([(epoch - late >= 0) & (epoch - late < trips) for late, _ in slot], slot)
                 at = most(trips, latest) + epoch  # one of the last epochs, if it is none of the first
                 there = [(at - late < trips) & (at < trips + latest) for late, _ in slot]
                 cycles = cycles + _longest(there, slot)
-        return Span(-(-cycles // trips), steady.busy, steady.waits)
+        whole = -(-cycles // trips)
+        waits = {name: one * whole // most(steady.elapsed, 1) for name, one in steady.waits.items()}
+        return Span(whole, steady.busy, waits)
 
     def _drained(self, span: Span, parts: list[range], loops: tuple[Loop, ...]) -> Span:
         """Add the drains that parts wait for, once for each part that is drained."""

@@ -1,8 +1,8 @@
 """The axes of an Einsum: its ranks by the tensors that have them, as far as they can be cut as one.
 
 Ranks that the same tensors of an Einsum have, point by point, are one axis (``H*E``): the Einsum is then the one with a
-joined rank, and costs the same. A split rank that all tensors see alike is one axis; where some see its outer parts alone,
-the outer parts are an axis and the inner ones another, walked inside it.
+joined rank, and costs the same. A split rank that all tensors see alike is one axis; where some see its outer parts
+alone, the outer parts are an axis and the inner ones another, walked inside it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Axis:
 
 
 def split_of(problem: Problem) -> tuple[tuple[str, Number], ...]:
-    """Return how the cascade's own partitions are cut: the innermost part by the matrix array's rows, middle ones as given."""
+    """Return how the cascade's partitions are cut: innermost parts by the matrix array's rows, middle ones as given."""
     rows = lanes(problem.parts.dimensions(problem.parts.matrix)[1:])
     found: list[tuple[str, Number]] = []
     for partition in problem.cascade.partitions:

@@ -9,8 +9,8 @@ prefers the vector array. Source: Nayak et al., MICRO 2024, section V (binding),
 from __future__ import annotations
 
 from einsum_cascades.ir import Einsum
-from hw_models.activity import ArrayName
 from mappers.presets.problem import Problem
+from mappers.residency import ArrayName
 from mappers.roles import Roles
 
 

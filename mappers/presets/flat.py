@@ -1,10 +1,10 @@
 """FLAT: the phases of a cascade fused on a tile of queries, with the score tile on chip if it fits.
 
-``flat`` takes the published choice for the machine and shape where there is one, else what ``flat-searched`` finds, which
-always chooses itself and is never worse than the published choice that fits.
+``flat`` takes the published choice for the machine and shape where there is one, else what ``flat-searched`` finds,
+which always chooses itself and is never worse than the published choice that fits.
 
-Sources: Kao et al., "FLAT: An Optimized Dataflow for Mitigating Attention Bottlenecks", ASPLOS 2023; the published choices
-(``tables/flat.csv``) from the evaluation of Nayak et al., "FuseMax", MICRO 2024.
+Sources: Kao et al., "FLAT: An Optimized Dataflow for Mitigating Attention Bottlenecks", ASPLOS 2023; the published
+choices (``tables/flat.csv``) from the evaluation of Nayak et al., "FuseMax", MICRO 2024.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import replace
 from einsum_cascades.errors import InputError
 from einsum_cascades.loops.tree import LoopTree
 from hw_models.spatial.activity import activity_of
-from hw_models.spatial.cost import latency_s
+from hw_models.spatial.cost import cost, latency_s
 from mappers.capacity import too_small
-from mappers.choose import fits
+from mappers.choose import Outcome, fits, too_large
 from mappers.presets.flat_phases import Phases, Segment
 from mappers.presets.flat_search import Search
 from mappers.presets.flat_table import tabulated
@@ -70,16 +70,25 @@ def _searched(phases: Phases) -> LoopTree:
 
 def _best(phases: Phases, segment: Segment) -> Choice:
     best: tuple[float, int, Choice] | None = None
-    for number, choice in enumerate(Search(phases, segment).choices()):
-        if number >= _EVALUATED and best is not None:
+    exact = not phases.problem.accounting.pipeline_ends
+    for number, (expected, bits, choice) in enumerate(Search(phases, segment).choices()):
+        if best is not None and (number >= _EVALUATED or (exact and (expected, bits) >= (best[0], 8 * best[1]))):
             break
         tree = LoopTree(SegmentTree(phases, segment, choice).node(), phases.split)
         latency, traffic, fitting = _speed(phases.problem, tree)
         if fitting and (best is None or (latency, traffic) < best[:2]):
             best = (latency, traffic, choice)
-    if best is None:
-        raise _too_small(phases, segment)
-    return best[2]
+    if best is not None:
+        return best[2]
+    smallest = _smallest(phases, segment)
+    if _speed(phases.problem, LoopTree(SegmentTree(phases, segment, smallest).node(), phases.split))[2]:
+        return smallest
+    raise _too_small(phases, segment, smallest)
+
+
+def _smallest(phases: Phases, segment: Segment) -> Choice:
+    """The choice that keeps least on chip."""
+    return replace(Search(phases, segment).registers, fibers=False, overlap=False)
 
 
 def _speed(problem: Problem, tree: LoopTree) -> tuple[float, int, bool]:
@@ -87,8 +96,12 @@ def _speed(problem: Problem, tree: LoopTree) -> tuple[float, int, bool]:
     return latency_s(activity, problem.accounting), activity.dram_bytes, bool(fits(activity, problem.accounting))
 
 
-def _too_small(phases: Phases, segment: Segment) -> InputError:
+def _too_small(phases: Phases, segment: Segment, smallest: Choice) -> InputError:
     problem, buffer = phases.problem, phases.problem.parts.buffer
-    smallest = LoopTree(SegmentTree(phases, segment, Choice(1, fibers=False)).node(), phases.split)
-    activity = activity_of(problem.plan(smallest), problem.machine, problem.accounting)
-    return too_small("FLAT", -(-activity.peak_bits.get(buffer.name, 0) // 8), buffer.bytes)
+    tree = LoopTree(SegmentTree(phases, segment, smallest).node(), phases.split)
+    activity = activity_of(problem.plan(tree), problem.machine, problem.accounting)
+    needed = -(-activity.peak_bits.get(buffer.name, 0) // 8)
+    if needed > (buffer.bytes or 0):
+        return too_small("FLAT", needed, buffer.bytes or 0)
+    found = Outcome(tree, activity, cost(activity, problem.accounting), False)
+    return too_large(found, problem.accounting)

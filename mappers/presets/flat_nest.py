@@ -1,9 +1,10 @@
-"""Loops of one product or one run of vector Einsums on an array: what lies along its dimensions, what is walked in time.
+"""Loops of one product or one run of vector Einsums on an array: what lies along its dimensions, what is walked in
+time.
 
-A rank that some operands see more coarsely than others (``space.py``) is cut at each such length; each cut is an *atom*,
-with the operands that change along it. Atoms are laid over dimensions one after another, as far as positions are left, so
-several short ranks lie along a dimension together; the rest is walked in time. A register stands as far out as the innermost
-loops in time reach that its tensor lacks.
+A rank that some operands see more coarsely than others (``space.py``) is cut at each such length; each cut is an
+*atom*, with the operands that change along it. Atoms are laid over dimensions one after another, as far as positions
+are left, so several short ranks lie along a dimension together; the rest is walked in time. A register stands as far
+out as the innermost loops in time reach that its tensor lacks.
 """
 
 from __future__ import annotations
@@ -110,13 +111,20 @@ def walked(atoms: Iterable[Atom]) -> list[Turn]:
     return [Turn(atom, atom.unit) for atom in atoms if not _one(atom.extent)]
 
 
-def nested(turns: Sequence[Turn], body: Node, tensors: Iterable[str], array: str) -> Node:
-    """Return loops around computes, with a register for each tensor as far out as it may stand."""
+def nested(turns: Sequence[Turn], body: Node, tensors: Iterable[str], array: str, *, lean: bool = False) -> Node:
+    """Return loops around computes, with a register for each tensor as far out as it may stand.
+
+    Args:
+        lean: no register for tensors that change in the innermost loop in time.
+    """
     names = list(tensors)
     depth = {
         name: max((i + 1 for i, turn in enumerate(turns) if turn.over is None and name in turn.atom.members), default=0)
         for name in names
     }
+    deepest = max((i + 1 for i, turn in enumerate(turns) if turn.over is None), default=0)
+    if lean:
+        names = [name for name in names if depth[name] < deepest]
     for place in range(len(turns), -1, -1):
         for name in reversed(names):
             if depth[name] == place:

@@ -1,9 +1,9 @@
 """The phases of a cascade, and which of them can share a loop over tiles of one rank.
 
-A *product* sums products, and each of its inputs lacks a rank, so that what the PEs hold is used again: it wants the matrix
-array. What lies between two products is a *vector* phase. Phases that all have the column rank (queries), and hand on
-tensors that keep it, form a *segment*: one loop over tiles of columns runs them all. What lacks the rank (a projection of
-the keys) or needs all of it is a segment of its own, before or after.
+A *product* sums products, and each of its inputs lacks a rank, so that what the PEs hold is used again: it wants the
+matrix array. What lies between two products is a *vector* phase. Phases that all have the column rank (queries), and
+hand on tensors that keep it, form a *segment*: one loop over tiles of columns runs them all. What lacks the rank (a
+projection of the keys) or needs all of it is a segment of its own, before or after.
 
 Source: Kao et al., "FLAT", ASPLOS 2023, of whose two products and softmax this is the general rule.
 """
@@ -46,6 +46,15 @@ class Segment:
 
 
 @dataclass(frozen=True, eq=False)
+class _Tensors:
+    """Tensors of a segment: the phase that makes each, the Einsums that touch it, and those that phases hand on."""
+
+    made: dict[str, int]
+    used: dict[str, dict[int, list[str]]]
+    between: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Phases:
     """A problem as FLAT sees it."""
 
@@ -62,7 +71,7 @@ class Phases:
 
     @cached_property
     def split(self) -> tuple[tuple[str, Number], ...]:
-        """How split ranks are cut: the innermost part by the rows of the matrix array, middle parts as they are given."""
+        """How split ranks are cut: the innermost part by the matrix array's rows, middle parts as they are given."""
         problem = self.problem
         rows = lanes(problem.parts.dimensions(problem.parts.matrix)[1:])
         found: list[tuple[str, Number]] = []
@@ -134,13 +143,14 @@ class Phases:
         cascade = self.problem.cascade
         if cascade.iterative_ranks:
             raise InputError(
-                f"{cascade.name} iterates over {', '.join(cascade.iterative_ranks)}: its phases follow one another tile by "
-                "tile, and flat runs each for a whole fiber",
+                f"{cascade.name} iterates over {', '.join(cascade.iterative_ranks)}: its phases follow one another "
+                "tile by tile, and flat runs each for a whole fiber",
                 hint="try the mapper fusemax-interleaved",
             )
         if not self._products:
             raise InputError(
-                f"{cascade.name} on {self.problem.machine.name} has no contraction for {self.problem.parts.matrix.name}",
+                f"{cascade.name} on {self.problem.machine.name} has no contraction for "
+                f"{self.problem.parts.matrix.name}",
                 hint="FLAT fuses matrix products with what lies between them; try the mapper unfused",
             )
         stages = self._stages()
@@ -186,33 +196,51 @@ class Phases:
         return max(kept, key=lambda rank: int(self.space.sizes[rank]), default=None)
 
     def made_in(self, segment: Segment) -> dict[str, int]:
-        """Return the tensors that a segment makes, with the number of the phase."""
-        return {
-            self.steps[name].output.tensor: number
-            for number, phase in enumerate(segment.phases)
-            for name in phase.names
-        }
+        """Return the tensors that a segment makes, with the number of the phase; do not mutate it."""
+        return self._shared(segment).made
 
     def used_in(self, segment: Segment) -> dict[str, dict[int, list[str]]]:
-        """Return, per tensor, the Einsums of each phase that touch it."""
-        found: dict[str, dict[int, list[str]]] = {}
-        for number, phase in enumerate(segment.phases):
-            for name in phase.names:
-                step = self.steps[name]
-                for tensor in dict.fromkeys(o.tensor for o in (*step.inputs, step.output)):
-                    found.setdefault(tensor, {}).setdefault(number, []).append(name)
-        return found
-
-    def wanted_later(self, tensor: str, segment: Segment) -> bool:
-        """Whether a tensor must go home: it is a result, or a later segment reads it."""
-        inside = set(segment.names)
-        readers = {n for n, s in self.steps.items() if any(o.tensor == tensor for o in s.inputs)}
-        return tensor in self.problem.cascade.outputs or bool(readers - inside)
+        """Return, per tensor, the Einsums of each phase that touch it; do not mutate it."""
+        return self._shared(segment).used
 
     def between(self, segment: Segment) -> tuple[str, ...]:
         """Return the tensors that one phase of a segment leaves to a later one, and nothing else reads."""
-        made, used = self.made_in(segment), self.used_in(segment)
-        return tuple(t for t in made if set(used[t]) - {made[t]} and not self.wanted_later(t, segment))
+        return self._shared(segment).between
+
+    def wanted_later(self, tensor: str, segment: Segment) -> bool:
+        """Whether a tensor must go home: it is a result, or a later segment reads it."""
+        readers = set(self.readers.get(tensor, ()))
+        return tensor in self.problem.cascade.outputs or not readers <= set(segment.names)
+
+    @cached_property
+    def readers(self) -> dict[str, list[str]]:
+        """Per tensor the Einsums that read it, in order."""
+        found: dict[str, list[str]] = {}
+        for name, step in self.steps.items():
+            for tensor in dict.fromkeys(operand.tensor for operand in step.inputs):
+                found.setdefault(tensor, []).append(name)
+        return found
+
+    def _shared(self, segment: Segment) -> _Tensors:
+        if segment not in self._tensors:
+            self._tensors[segment] = self._tensors_of(segment)
+        return self._tensors[segment]
+
+    @cached_property
+    def _tensors(self) -> dict[Segment, _Tensors]:
+        return {}
+
+    def _tensors_of(self, segment: Segment) -> _Tensors:
+        made: dict[str, int] = {}
+        used: dict[str, dict[int, list[str]]] = {}
+        for number, phase in enumerate(segment.phases):
+            for name in phase.names:
+                step = self.steps[name]
+                made[step.output.tensor] = number
+                for tensor in dict.fromkeys(o.tensor for o in (*step.inputs, step.output)):
+                    used.setdefault(tensor, {}).setdefault(number, []).append(name)
+        between = tuple(t for t in made if set(used[t]) - {made[t]} and not self.wanted_later(t, segment))
+        return _Tensors(made, used, between)
 
     def ranks_of(self, tensor: str) -> tuple[str, ...]:
         """Return the whole ranks of a tensor."""

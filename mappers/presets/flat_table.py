@@ -1,6 +1,7 @@
 """FLAT's published choices, by machine and shape of a head.
 
-Source: the evaluation of Nayak et al., "FuseMax", MICRO 2024 (``tables/flat.csv``), after Kao et al., "FLAT", ASPLOS 2023.
+Source: the evaluation of Nayak et al., "FuseMax", MICRO 2024 (``tables/flat.csv``), after Kao et al., "FLAT", ASPLOS
+2023.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def tabulated(phases: Phases) -> Choice | None:
         return None
     if sides[0] != sides[1] or numbers["E"] != numbers["F"] or numbers["M"] != numbers["P"]:
         return None
-    row = rows().get((sides[0], parts.buffer.bytes, numbers["E"], numbers["P"]))
+    row = rows().get((sides[0], parts.buffer.bytes or 0, numbers["E"], numbers["P"]))
     return None if row is None else _choice(phases, row)
 
 

@@ -4,8 +4,8 @@
       keep inputs of the tile, QK; A in place of QK
         pipe: par: QK on the matrix array | late 1: softmax on the vector array | late 2: AV
 
-A vector phase works fiber by fiber: what one of its passes leaves to a later one stays in the buffer for a fiber, in the
-place of what it was made from where nothing else reads that.
+A vector phase works fiber by fiber: what one of its passes leaves to a later one stays in the buffer for a fiber, in
+the place of what it was made from where nothing else reads that.
 
 Source: Kao et al., "FLAT", ASPLOS 2023.
 """
@@ -67,6 +67,7 @@ class Choice:
         spilled: the part of what is on chip that goes home nevertheless.
         overlap: whether phases work side by side, on successive tiles.
         share: whether Einsums of one pass hand on values in registers.
+        lean: whether operands that change at every point take no register.
         register_fibers: whether fibers stay in the array's registers, not the buffer.
     """
 
@@ -78,6 +79,7 @@ class Choice:
     spilled: Fraction = Fraction(0)
     overlap: bool = True
     share: bool = True
+    lean: bool = False
     register_fibers: bool = False
 
 
@@ -181,7 +183,8 @@ class SegmentTree:
         time_rows, over_rows = lay(groups[rows], dims[1:])
         inner = [atom for group in layout.time for atom in groups[group]]
         turns = [*walked(others), *time_columns, *time_rows, *over_columns, *over_rows, *walked(inner)]
-        return nested(turns, Compute(name, array.name), operands_of([self.phases.steps[name]]), array.name)
+        tensors = operands_of([self.phases.steps[name]])
+        return nested(turns, Compute(name, array.name), tensors, array.name, lean=self.choice.lean)
 
     # Vector phases
 
@@ -257,10 +260,11 @@ class SegmentTree:
         outer = walked(atom for i, atom in enumerate(atoms) if i not in nestable)
         time.sort(key=lambda turn: turn.atom.rank == self.phases.row)
         body = sequence(*(Compute(name, array.name) for name in run))
-        return nested([*outer, *time, *over], body, operands_of(steps), array.name)
+        lean = self.choice.lean and len(run) == 1
+        return nested([*outer, *time, *over], body, operands_of(steps), array.name, lean=lean)
 
     def _fibers(self, number: int, phase: Phase, runs: list[list[str]]) -> list[tuple[str, str | None]]:
-        """Tensors that stay on chip while a vector phase works on a fiber, innermost first, with whose place they take."""
+        """Tensors that stay on chip for a fiber of a vector phase, innermost first, with whose place they take."""
         used = self.phases.used_in(self.segment)
         found: list[tuple[str, str | None]] = []
         for tensor, by_phase in used.items():
@@ -284,7 +288,7 @@ class SegmentTree:
         taken: set[str] = set()
         if not self.choice.fibers:
             return found
-        order = list(self.segment.names)
+        order = {name: place for place, name in enumerate(self.phases.steps)}
         for number, phase in enumerate(self.segment.phases):
             if phase.product:
                 continue
@@ -296,10 +300,8 @@ class SegmentTree:
                         continue
                     if set(operand.ranks) != set(step.output.ranks) or step.reduced:
                         continue
-                    readers = [n for n in order if any(o.tensor == tensor for o in self.phases.steps[n].inputs)]
-                    if order.index(readers[-1]) <= order.index(name) and not self.phases.wanted_later(
-                        tensor, self.segment
-                    ):
+                    last = self.phases.readers[tensor][-1]
+                    if order[last] <= order[name] and not self.phases.wanted_later(tensor, self.segment):
                         taken.add(tensor)
                         found[step.output.tensor] = found.get(tensor, tensor)
         return found
@@ -309,11 +311,8 @@ class SegmentTree:
         made = self.phases.made_in(self.segment)
         if tensor not in made:
             return False
-        return (
-            tensor in self.choice.place
-            or made[tensor] == number
-            or len(self.phases.used_in(self.segment)[tensor].get(number, [])) > 1
-        )
+        here = self.phases.used_in(self.segment)[tensor].get(number, [])
+        return tensor in self.choice.place or made[tensor] == number or len(here) > 1
 
     def _root(self, tensor: str) -> str | None:
         return self._roots.get(tensor)

@@ -26,8 +26,8 @@ from einsum_cascades.loops.space import PRIME, Step, steps_of
 from einsum_cascades.loops.tree import (
     INSTANCES,
     Hold,
-    Late,
     Last,
+    Late,
     Loop,
     LoopTree,
     Node,

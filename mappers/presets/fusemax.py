@@ -18,8 +18,8 @@ from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, mos
 from einsum_cascades.loops.capacity import live_bits
 from einsum_cascades.loops.tree import LoopTree
 from hw_models.spatial.activity import bits_of
-from mappers.batched.divisors import largest_divisors
 from mappers.capacity import largest_divisor, too_small
+from mappers.divisors import largest_divisors
 from mappers.presets.binding import bind
 from mappers.presets.fused import Fused
 from mappers.presets.problem import Problem
@@ -149,15 +149,15 @@ def _even(size: Number, tile: Number, tiles: Number, count: Number) -> Number:
         return even if size % tile == 0 and 2 * even >= count else count
     import numpy as np
 
-    tiles, count, size = np.broadcast_arrays(tiles, count, size)
-    even = largest_divisors(tiles, count)
-    return np.where((size % tile == 0) & (2 * even >= count), even, count)
+    whole, fitting, length = np.broadcast_arrays(tiles, count, size)
+    dividing = largest_divisors(whole, fitting)
+    return np.where((length % tile == 0) & (2 * dividing >= fitting), dividing, fitting)
 
 
 def _capacity(fused: Fused) -> Number:
     """Bits that tiles may take."""
     problem = fused.problem
-    size = problem.parts.buffer.bytes
+    size: Number = problem.parts.buffer.bytes
     limit = problem.accounting.tile_capacity_bytes
     if fused.residency.decoupled and limit is not None:
         size = least(size, limit)

@@ -1,8 +1,8 @@
 """How a run of Einsums is walked: loops that all share outside, and inside them one pass after another.
 
-A *group* runs its Einsums inside loops over the axes that all of them have and none must finish first: an axis is finished
-first where an Einsum sums over it what another one reads. If ranks are left, its parts are the passes over one more axis
-(the one that most Einsums have), each a group of its own; else it works point by point. A softmax is
+A *group* runs its Einsums inside loops over the axes that all of them have and none must finish first: an axis is
+finished first where an Einsum sums over it what another one reads. If ranks are left, its parts are the passes over one
+more axis (the one that most Einsums have), each a group of its own; else it works point by point. A softmax is
 
     (P) [ (M) GM ] [ (M) SN SD ] [ (M) A ]
 

@@ -32,7 +32,7 @@ class Way:
 
 
 def dimensions_of(problem: Problem, array: Array) -> list[tuple[str, int]]:
-    """Return the dimensions inside the buffer over which an array's PEs lie: full name and length, the array's last first."""
+    """Return the dimensions inside the buffer over which PEs lie: full name and length, the array's last one first."""
     machine, found = problem.machine, []
     path = machine.path(array.name)
     inside = path[[node.name for node in path].index(problem.parts.buffer.name) + 1 :]
@@ -41,11 +41,13 @@ def dimensions_of(problem: Problem, array: Array) -> list[tuple[str, int]]:
     return [(name, length) for name, length in found if length != 1]
 
 
-def ways_of(sizes: Sequence[int], lengths: Sequence[int], axes: Sequence[int] | None = None) -> tuple[Way, ...]:
+def ways_of(
+    sizes: Sequence[int], lengths: Sequence[int], axes: Sequence[int] | None = None
+) -> tuple[Way, ...]:
     """Return the ways to lay axes over dimensions, the fastest first.
 
-    Each dimension takes an axis of its own; where all such ways leave more steps than need be, axes also share dimensions
-    that others leave room in.
+    Each dimension takes an axis of its own; where all such ways leave more steps than need be, axes also share
+    dimensions that others leave room in.
 
     Args:
         axes: numbers of those that may lie there; all by default.

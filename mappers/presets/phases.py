@@ -1,8 +1,9 @@
-"""Phases of a cascade that is run one part after another: each matrix product alone, and the runs of Einsums between them.
+"""Phases of a cascade that is run one part after another: each matrix product alone, and the runs of Einsums between
+them.
 
 A *product* multiplies tensors and sums, and each of its tensors, the result too, lacks a rank that another has, so that
-what a PE holds is used again whichever way it lies: it wants a matrix array. All other Einsums (a softmax) run together as
-early as they can; those that share no tensor are phases of their own. Einsums that hand values to each other from
+what a PE holds is used again whichever way it lies: it wants a matrix array. All other Einsums (a softmax) run together
+as early as they can; those that share no tensor are phases of their own. Einsums that hand values to each other from
 iteration to iteration (a recurrence) are in one phase. The phases depend on the cascade's dependencies alone and not on
 the order in which independent Einsums are written.
 """
@@ -46,7 +47,7 @@ def phases_of(cascade: Cascade) -> tuple[Phase, ...]:
     unit_of = {name: unit for unit in units for name in unit}
     waits = {unit: {unit_of[n] for name in unit for n in needs[name]} - {unit} for unit in units}
     steps = steps_of(cascade)
-    products = {unit for unit in units if len(unit) == 1 and is_product(steps[unit[0]])}
+    products: set[tuple[str, ...]] = {unit for unit in units if len(unit) == 1 and is_product(steps[unit[0]])}
     found: list[Phase] = []
     done: set[tuple[str, ...]] = set()
     while len(done) < len(units):
@@ -83,7 +84,8 @@ def _circles(needs: dict[str, set[str]]) -> list[tuple[str, ...]]:
     """Return Einsums that need each other in a circle together, all others alone."""
     reach: dict[str, set[str]] = {}
     for name in needs:
-        seen, waiting = set(), [name]
+        seen: set[str] = set()
+        waiting = [name]
         while waiting:
             for other in needs[waiting.pop()] - seen:
                 seen.add(other)

@@ -109,7 +109,7 @@ class Parts:
             for node in shared[: shared.index(buffer) + 1]
             for name, length in node.dimensions
         )
-        return cls(machine, matrix, vector, buffer, len(on_chip), between, outside)  # type: ignore[arg-type]
+        return cls(machine, matrix, vector, buffer, len(on_chip), between, outside)
 
     def offers(self, array: Array, einsum: Einsum) -> bool:
         """Whether an array does all the work of an Einsum."""

@@ -3,15 +3,17 @@
     for copies and batch axes: for off-chip tiles { keep operands in the buffer { for steps { registers { spatial }}}}
 
 Searched: which axes lie along the array (``layout.py``), in which order tiles follow each other off chip and steps on
-chip, which operands the buffer holds, and the tile, in steps of the array. What is stationary in a memory follows from the
-order: a hold stands outside the innermost loops that its tensor lacks. With trips n of an axis off chip and steps N in all
+chip, which operands the buffer holds, and the tile, in steps of the array. What is stationary in a memory follows from
+the order: a hold stands outside the innermost loops that its tensor lacks. With trips n of an axis off chip and steps N
+in all
 
     values fetched into the buffer     = values of the tensor · Π trips of the axes it lacks outside its hold
-    values that the array asks for     = values of the tensor · Π (N outside its registers, else trips) of the axes it lacks
+    values that the array asks for     = values of the tensor · Π (N outside its registers, else trips) of these axes
     partial sums that come back        = values sent - values of the result
 
-The least latency wins, then the least off-chip traffic, then the fewest cycles, then the least energy; nests that ask no
-more of the buffer in a cycle than its ports serve go before others. A larger buffer allows all that a smaller one does.
+The least latency wins, then the least off-chip traffic, then the fewest cycles, then the least energy; nests that ask
+no more of the buffer in a cycle than its ports serve go before others. A larger buffer allows all that a smaller one
+does.
 """
 
 from __future__ import annotations
@@ -245,11 +247,15 @@ class _Search:
         found = use.home[0] * home.read_j_per_bit + use.home[1] * home.write_j_per_bit
         found = found + use.reads * buffer.read_j_per_bit + use.writes * buffer.write_j_per_bit
         files = 1 if self.accounting.all_register_files else self.machine.instances(self.shape.array)
-        for asked, has, bits in zip(wanted, self.shape.has, self.shape.bits, strict=True):
-            positions = 1
-            for count, own in zip(way.spread, has, strict=True):
-                positions *= 1 if own else count
-            found = found + asked * bits * positions * array.write_j_per_bit / files
+        last = len(wanted) - 1
+        for number, (asked, has, bits) in enumerate(zip(wanted, self.shape.has, self.shape.bits, strict=True)):
+            lying = asked * math.prod(1 if own else count for count, own in zip(way.spread, has, strict=True))
+            if number < last:
+                found = found + lying * bits * array.write_j_per_bit / files
+                continue
+            back = asked - self.values[last]
+            reads = back + lying * (int(self.accounting.drain_reads) - 1)
+            found = found + (reads * array.read_j_per_bit + back * array.write_j_per_bit) * bits / files
         return found
 
     def _tiles(self, way: Way, steps: tuple[int, ...], held: tuple[bool, ...]) -> list[Any] | None:
@@ -283,7 +289,7 @@ class _Search:
         return np.where(most > 0, -(-steps[solved] // trips), 0)
 
     def _even(self, axis: int, steps: int, counts: Any, way: Way) -> Any:
-        """Tiles that divide the steps where the accounting says so, the size is even, and they are half as large or more."""
+        """Tiles that divide the steps, where the accounting says so and they are half as large or more."""
         if not self.accounting.groups_divide or self.shape.sizes[axis] % way.spread[axis]:
             return counts
         divisors = _divisors(steps)

@@ -1,9 +1,10 @@
 """A run of Einsums by itself (a softmax), walked pass after pass: which array, which lanes, what the buffer keeps.
 
-The groups of ``fusion.py`` say which loops are shared. Searched: the array, whether the lanes lie along axes of the passes
-alone or along one of the shared ones as well, and the order of shared loops. Of each tensor the buffer keeps a tile, outside
-some of the loops around its uses, or nothing; what is made and used within a pass stays in registers. Of all choices that
-fit, the least latency wins, then the least off-chip traffic, then the vector array, then the fewest cycles.
+The groups of ``fusion.py`` say which loops are shared. Searched: the array, whether the lanes lie along axes of the
+passes alone or along one of the shared ones as well, and the order of shared loops. Of each tensor the buffer keeps a
+tile, outside some of the loops around its uses, or nothing; what is made and used within a pass stays in registers. Of
+all choices that fit, the least latency wins, then the least off-chip traffic, then the vector array, then the fewest
+cycles.
 
     traffic of a tensor = its values · Π trips of the loops outside its hold that it lacks     (results: out, and back)
 """
@@ -41,7 +42,7 @@ class Cut(NamedTuple):
     @property
     def trips(self) -> int:
         """How often it turns."""
-        return -(-self.axis.size // self.units)
+        return int(-(-self.axis.size // self.units))
 
 
 class Option(NamedTuple):
@@ -202,7 +203,7 @@ class VectorPhase:
     def _seconds(self, cycles: int, bits: float) -> float:
         machine = self.problem.machine
         rate = machine.root.shared_bytes_per_s
-        return max(cycles / machine.frequency_hz, 0.0 if rate is None else bits / 8 / rate)
+        return float(max(cycles / machine.frequency_hz, 0.0 if rate is None else bits / 8 / rate))
 
     # What the buffer keeps
 

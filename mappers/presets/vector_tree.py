@@ -49,7 +49,7 @@ class _Tree:
         return body
 
     def _kept(self, group: Group, place: int, *, innermost: bool) -> list[str]:
-        """Tensors whose hold in the buffer stands here, outside the rest of the loops; between two groups in the inner."""
+        """Tensors whose hold stands here, outside the rest of the loops; between two groups in the inner one."""
         found = []
         for tensor, outside in self.walk.kept.items():
             around = self.phase.around(tensor)

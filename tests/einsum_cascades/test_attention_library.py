@@ -4,11 +4,12 @@ from functools import cache
 
 import numpy as np
 import pytest
+from derived import derive
 
 from einsum_cascades.interpreter import run
 from einsum_cascades.load import load_cascade, parse_cascade
 from einsum_cascades.passes import analyse_passes
-from einsum_cascades.rewrites import derive, risks
+from einsum_cascades.rewrites import risks
 
 SHAPES = [(5, 4, 12, 12), (3, 2, 12, 5), (2, 3, 4, 9), (1, 1, 4, 1)]
 """E, F, keys M, queries P; M is a multiple of 4, so that it can be cut into tiles."""

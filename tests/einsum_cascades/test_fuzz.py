@@ -110,13 +110,13 @@ def mutations(draw) -> str:
     return text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(mutations())
 def test_mutated_cascades(text):
     outcome(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.text() | st.lists(st.sampled_from(FRAGMENTS)).map("".join))
 def test_any_text(text):
     outcome(text)
@@ -153,7 +153,7 @@ TOKENS = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.sampled_from(TOKENS), max_size=30).map("".join) | st.text(max_size=40))
 def test_any_expression(text):
     for candidate in (text, f"Y = {text}"):

@@ -111,7 +111,7 @@ def cascades(draw):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(einsums("Z"), st.booleans())
 def test_einsum_round_trip(einsum, unicode):
     text = einsum_text(einsum, unicode=unicode)
@@ -119,7 +119,7 @@ def test_einsum_round_trip(einsum, unicode):
     assert einsum_text(parse_einsum(text), unicode=unicode) == text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cascades())
 def test_cascade_round_trip(cascade):
     text = to_text(cascade)
@@ -176,7 +176,7 @@ def mathtext(text: str) -> None:
     MathTextParser("path").parse(f"${text}$")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(einsums("Z_1"))
 def test_latex_is_mathtext(einsum):
     mathtext(einsum_latex(einsum))

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from derived import derive
 
 from einsum_cascades.interpreter import run
 from einsum_cascades.load import load_cascade, parse_cascade
 from einsum_cascades.passes import analyse_passes
-from einsum_cascades.rewrites import derive
 
 P, M, F = 3, 12, 5
 

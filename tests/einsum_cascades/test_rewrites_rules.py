@@ -119,7 +119,7 @@ def test_a_correction_that_divides_by_nothing():
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_sympy_and_back(data):
     """Expressions keep their values through SymPy."""
     leaves = st.sampled_from([X, Y, T, Number(2.0), Number(0.5), Number(-3.0)])
@@ -368,7 +368,7 @@ def random_cascade(seed):
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_random_cascades(seed):
     """Whatever is derived has fewer passes, prints to what it is, and equals its source."""
     try:

@@ -50,9 +50,9 @@ def outcomes(seed: int) -> list[str]:
 
 
 def test_random_cascades() -> None:
-    answered = [name for seed in range(40) for name in outcomes(seed)]
-    assert answered.count("print") > 30
-    assert {name for name in (*MACHINES, "analyze", "traffic") if answered.count(name) < 3} == set()
+    answered = [name for seed in range(24) for name in outcomes(seed)]
+    assert answered.count("print") > 18
+    assert {name for name in (*MACHINES, "analyze", "traffic") if answered.count(name) < 2} == set()
 
 
 @pytest.mark.slow
@@ -96,10 +96,13 @@ def chain(kind: str, length: int) -> fusemax.Cascade:
     return fusemax.parse_cascade(f"declaration: {{{declared}}}\nexpressions:\n{expressions}")
 
 
-@pytest.mark.parametrize("kind", ["elementwise", "folds", "products"])
-def test_a_chain_of_120_einsums(kind: str) -> None:
-    cascade = chain(kind, 120)
-    assert len(cascade.body) == 120
+@pytest.mark.parametrize(
+    ("kind", "length"),
+    [("elementwise", 120), ("folds", 120), ("products", 60), pytest.param("products", 120, marks=pytest.mark.slow)],
+)
+def test_a_chain_of_many_einsums(kind: str, length: int) -> None:
+    cascade = chain(kind, length)
+    assert len(cascade.body) == length
     sizes = {r: 64 if r in "MP" else 16 for d in cascade.declarations for r in d.ranks}
     start = time.process_time()
     fusemax.analyze(cascade, rank="P", sizes=sizes, buffer_bytes=4096)

@@ -10,6 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -23,6 +26,7 @@ from fusemax.cli.sweep import duration
 from fusemax.studies import study_path
 from fusemax.sweep import open_store
 from fusemax.sweep.evaluate import evaluate_points
+from fusemax.sweep.executors import Crew, crew
 from fusemax.sweep.spec import read_sweep
 
 SPEC = """
@@ -47,6 +51,18 @@ def spec(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads instead of processes, which take a second each to start."""
+
+    @contextmanager
+    def crew_of_threads(workers: int) -> Iterator[Crew]:
+        with ThreadPoolExecutor(workers) as executor:
+            yield crew(executor, workers)
+
+    monkeypatch.setattr("fusemax.sweep.runner.processes", crew_of_threads)
+
+
 def sweep(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-m", "fusemax", "sweep", *map(str, arguments)]
     return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
@@ -66,8 +82,8 @@ def test_rows_on_disk_are_those_of_the_evaluation(tmp_path: Path, spec: Path) ->
     assert pads.dataset(out / "points").to_table().sort_by("point") == expected
     assert (out / "sweep.yaml").read_text() == found.text
     assert read_sweep(out / "sweep.yaml").text == found.text
-    again = sweep(spec, "--out", out, "--json")
-    assert (again.returncode, again.stderr) == (0, "")
+    again = runner.invoke(app, ["sweep", str(spec), "--out", str(out), "--json"])
+    assert (again.exit_code, again.stderr) == (0, "")
     report = json.loads(again.stdout)
     assert (report["points"], report["rows"], report["computed"]) == (256, 144, 0)
     assert report["status"] == {"ok": 144}
@@ -78,16 +94,18 @@ def test_rows_on_disk_are_those_of_the_evaluation(tmp_path: Path, spec: Path) ->
         assert best[length, "energy_j"]["energy_j"] == group["energy_j"].min()
 
 
+@pytest.mark.usefixtures("threads")
 def test_one_point_that_a_filter_leaves_out(tmp_path: Path) -> None:
     path = tmp_path / "one.yaml"
     axes = "{cascade: attention-1-pass, arch: fusemax-cloud, mapper: fusemax-serial, model: BERT, seq_len: 64}"
     path.write_text(f"axes: {axes}\nfilter: seq_len > 64\n")
-    done = sweep(path, "--out", tmp_path / "out")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = runner.invoke(app, ["sweep", str(path), "--out", str(tmp_path / "out")])
+    assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("1 point; it takes under a second on 1 worker\n1 point in ")
     assert done.stdout.rstrip().endswith("holds 0 rows of 1 point")
 
 
+@pytest.mark.usefixtures("threads")
 def test_changed_spec_is_refused_with_a_diff(tmp_path: Path, spec: Path) -> None:
     out = tmp_path / "out"
     arguments = ["sweep", str(spec), "--out", str(out), "--workers", "1"]
@@ -194,6 +212,7 @@ def test_wrong_specs_make_no_folder(tmp_path: Path, spec: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("threads")
 def test_a_study_goes_by_its_name(tmp_path: Path) -> None:
     result = runner.invoke(app, ["sweep", "figure-12", "--out", str(tmp_path / "out"), "--workers", "1", "--json"])
     assert result.exit_code == 0, result.stderr

@@ -189,7 +189,7 @@ def test_a_workload_of_another_width() -> None:
         evaluate(*FUSEMAX, workload=workload)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.sampled_from(["unfused", "flat", "flat-searched", "fusemax-serial", "fusemax-interleaved"]),
     st.sampled_from(["attention-3-pass", "attention-3-pass-deferred", "attention-2-pass", "attention-1-pass"]),
@@ -220,5 +220,5 @@ def test_sizes_may_be_written() -> None:
         *names, heads="2", head_dim="2**6", seq_len="4K", sizes={"F": "0.125K"}, set_arch=["array_2d.rows=1K"]
     )
     plain = evaluate(*names, heads=2, head_dim=64, seq_len=4096, sizes={"F": 128}, set_arch=["array_2d.rows=1024"])
-    assert written == plain
+    assert written.as_dict() == plain.as_dict()
     assert analyze("attention-3-pass", sizes={"M": "2K"}, buffer_bytes=None).sizes["M"] == 2048

@@ -39,7 +39,7 @@ def words(text: str) -> dict[str, int]:
     return {word: found.count(word) for word in found}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, st.integers(20, 200))
 @example([("attention-3-pass", "13.39 ms", "[m, p] [/] [bold]", "99.9 %")], 20)
 def test_nothing_is_lost_at_any_width(rows: list[tuple[str, ...]], width: int) -> None:

@@ -121,9 +121,11 @@ def test_pictures_are_shown_and_saved(tmp_path: Path) -> None:
     ):
         assert isinstance(picture, fusemax.Picture)
         assert picture._repr_png_().startswith(b"\x89PNG")
-        written = picture.save(tmp_path / str(number)) + picture.save(tmp_path / f"{number}.svg")
-        assert [path.name for path in written] == [f"{number}.png", f"{number}.pdf", f"{number}.svg"]
-        assert all(path.stat().st_size > 1000 for path in written)
+        (vector,) = picture.save(tmp_path / f"{number}.svg")
+        assert vector.stat().st_size > 1000
+    written = picture.save(tmp_path / "rates")
+    assert [path.name for path in (*written, vector)] == ["rates.png", "rates.pdf", "2.svg"]
+    assert all(path.stat().st_size > 1000 for path in written)
 
 
 def test_the_accuracy_picture_shows_every_prediction() -> None:

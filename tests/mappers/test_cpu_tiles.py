@@ -96,7 +96,7 @@ def spans(sizes: Sizes, cascade: str, cpu: Cpu, causal: bool) -> Iterator[tuple[
                 yield end - start, padded, [min(tiles.keys, high - at) for at in range(low, high, tiles.keys)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(SIZES, st.booleans(), st.sampled_from(KERNELS), st.integers(1, 4))
 def test_products_and_exponentials_are_those_of_the_kernels_loops(
     sizes: Sizes, causal: bool, cascade: str, threads: int
@@ -144,7 +144,7 @@ def test_decoding_streams_keys_and_values_once_whatever_the_heads() -> None:
         assert tasks % threads == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 500), st.integers(1, 500), st.sampled_from([16, 32, 128]), st.booleans())
 def test_query_tiles_cover_the_queries_the_last_first(queries: int, keys: int, tile: int, causal: bool) -> None:
     found = [span for span, count in query_tiles(queries, keys, tile, causal=causal) for _ in range(count)]
@@ -243,7 +243,7 @@ def test_a_matrix_product_written_out() -> None:
     assert sum(m * n * k * calls for (m, n, k), calls in products(activity).items()) == 256 * 300 * 80
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(SIZES, st.booleans(), st.sampled_from(KERNELS), st.integers(1, 300))
 def test_more_keys_or_heads_are_never_faster(sizes: Sizes, causal: bool, cascade: str, more: int) -> None:
     """On one thread and with fixed tiles: no tile choice, no idle thread, no mask that ends elsewhere."""

@@ -158,7 +158,7 @@ def test_elementwise_work_on_scores_counts() -> None:
 BOUNDS = st.builds(Affine, st.booleans(), st.integers(-3, 3), st.integers(-40, 40))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     listed=st.lists(BOUNDS, max_size=3), first=st.integers(0, 30), queries=st.integers(1, 8), keys=st.integers(1, 40)
 )

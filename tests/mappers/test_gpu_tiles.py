@@ -102,7 +102,7 @@ def tiles_seen(sizes: Sizes, kernel: GpuKernel, causal: bool) -> list[tuple[int,
     return found
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(SIZES, TILES, st.booleans())
 def test_tiles_are_those_of_a_walk_over_the_mask(sizes: Sizes, kernel: GpuKernel, causal: bool) -> None:
     activity = sizes.mapped("attention-1-pass", causal=causal, kernel=kernel).activity
@@ -159,7 +159,7 @@ def test_passes_make_scores_again() -> None:
     assert not gpu_program_of(load_cascade("attention-2-pass")).splittable
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(SIZES, st.sampled_from(KERNELS), st.booleans())
 def test_more_passes_multiply_more(sizes: Sizes, cascade: str, causal: bool) -> None:
     one, more = (sum(flops(sizes.mapped(c, causal=causal).activity).values()) for c in ("attention-1-pass", cascade))
@@ -235,7 +235,7 @@ def test_a_matrix_product_written_out() -> None:
     assert sum(flops(activity).values()) == 2 * 256 * 320 * 384
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(SIZES, st.booleans(), st.sampled_from(KERNELS), st.integers(1, 300))
 def test_more_keys_or_heads_are_never_faster(sizes: Sizes, causal: bool, cascade: str, more: int) -> None:
     """With one block on a multiprocessor, so that none ends earlier because another one ends later.

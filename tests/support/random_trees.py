@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache
 
 from einsum_cascades.ir import Cascade
 from einsum_cascades.load import parse_cascade
@@ -58,7 +58,7 @@ CASCADES = {
 """Declarations, then Einsums: those with a size as a subscript are the final ones, those with a 0 give first values."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def cascade_of(name: str) -> Cascade:
     """Return one of the cascades."""
     declared, *einsums = (part.strip() for part in CASCADES[name].split(";"))

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import product
 from math import prod
 from typing import Any
@@ -340,7 +340,7 @@ class Execution:
 
     @cached_property
     def _grains(self) -> Callable[[tuple[str, ...]], dict[str, int]]:
-        @lru_cache(maxsize=None)
+        @cache
         def found(ranks: tuple[str, ...]) -> dict[str, int]:
             grains = {INSTANCES: 1}
             for rank, inner in self.space.grains(ranks).items():
@@ -387,7 +387,7 @@ class Execution:
 
     @cached_property
     def _kept(self) -> Callable[[_Place], tuple[Operand, dict[str, int]]]:
-        @lru_cache(maxsize=None)
+        @cache
         def found(hold: _Place) -> tuple[Operand, dict[str, int]]:
             assert isinstance(hold.node, Hold)
             ranks = tuple(dict.fromkeys(r for _, operand, _ in self.uses(hold) for r in operand.ranks))
@@ -460,9 +460,7 @@ class Execution:
             raise Fault(f"{memory} cannot tell its positions apart")
         self.events.append((key, len(self.events), kind, place, threads))
 
-    def _expand_hold(
-        self, place: _Place, node: Hold, threads: list[_Thread], key: tuple[int, ...], loop: int
-    ) -> None:
+    def _expand_hold(self, place: _Place, node: Hold, threads: list[_Thread], key: tuple[int, ...], loop: int) -> None:
         fan = sorted(self.levels.fan_out(node.memory))
         visits = [_Visit(thread, fan, place) for thread in threads]
         inside = [t.within(place.number, visit) for t, visit in zip(threads, visits, strict=True)]
@@ -483,7 +481,7 @@ class Execution:
     def _is_spread(self) -> Callable[[_Place], bool]:
         """Whether spatial loops inside a hold run over dimensions of its own memory."""
 
-        @lru_cache(maxsize=None)
+        @cache
         def found(hold: _Place) -> bool:
             fan = self.levels.fan_out(_where(hold))
             return any(
@@ -497,16 +495,16 @@ class Execution:
 
     @cached_property
     def _spread_uses(self) -> Callable[[_Place], list[tuple[Operand, list[_Place]]]]:
-        @lru_cache(maxsize=None)
+        @cache
         def found(place: _Place) -> list[tuple[Operand, list[_Place]]]:
-            uses = [(o, [h for h in self.chain(place, o) if self._is_spread(h)]) for p, o, _ in self._uses if p is place]
+            uses = [
+                (o, [h for h in self.chain(place, o) if self._is_spread(h)]) for p, o, _ in self._uses if p is place
+            ]
             return [(operand, holds) for operand, holds in uses if holds]
 
         return found
 
-    def _expand_loop(
-        self, place: _Place, node: Loop, threads: list[_Thread], key: tuple[int, ...], loop: int
-    ) -> None:
+    def _expand_loop(self, place: _Place, node: Loop, threads: list[_Thread], key: tuple[int, ...], loop: int) -> None:
         rank, tile = node.rank, int(node.tile)
         trips = max(-(-(t.ranges[rank][1] - t.ranges[rank][0]) // tile) for t in threads)
         place.trips = max(place.trips, trips)
@@ -592,7 +590,7 @@ class Execution:
 
     @cached_property
     def _ways(self) -> Callable[[_Place | None, str, bool], tuple[tuple[Level, ...], Way, str]]:
-        @lru_cache(maxsize=None)
+        @cache
         def found(outer: _Place | None, inner: str, inward: bool) -> tuple[tuple[Level, ...], Way, str]:
             memory = self.levels.home if outer is None else outer.node.memory  # type: ignore[union-attr]
             if memory not in self.levels.path(inner):
@@ -710,9 +708,7 @@ class Execution:
         if not value.run:
             return False
         maker, turns = value.run
-        return hold.encloses(maker) and all(
-            (loop, low) in thread.turns for loop, low in turns if loop in hold.loops
-        )
+        return hold.encloses(maker) and all((loop, low) in thread.turns for loop, low in turns if loop in hold.loops)
 
     def _enter_results(self, hold: _Place, threads: list[_Thread]) -> None:
         """Fetch what was summed before into a hold in which more is."""
@@ -766,7 +762,7 @@ class Execution:
     def _writes_through(self) -> Callable[[_Place], bool]:
         """Whether what a hold keeps is read inside it from further out, so that it is written on once it is complete."""
 
-        @lru_cache(maxsize=None)
+        @cache
         def found(hold: _Place) -> bool:
             if not (self._place_outside(hold) and self._writes(hold)):
                 return False
@@ -946,7 +942,7 @@ class Execution:
     def _whole(self) -> Callable[[str, Coordinates], int]:
         """All points that are summed into a value of a tensor."""
 
-        @lru_cache(maxsize=None)
+        @cache
         def found(tensor: str, where: Coordinates) -> int:
             step = next(s for s in self.space.steps.values() if s.output.tensor == tensor)
             grains = self.grains(step.output.ranks)
@@ -997,12 +993,14 @@ class Execution:
 
     def _most(self, times: _Times, trips: int) -> int:
         """Most bits at a time in the epochs of a loop of so many iterations."""
-        lates = {late for late, _, _ in times.runs} | {late for _, low, high, _, _ in times.kept for late in (low, high)}
+        lates = {late for late, _, _ in times.runs} | {
+            late for _, low, high, _, _ in times.kept for late in (low, high)
+        }
         if not lates:
             return 0
         most = 0
         for at in range(times.length):
-            live = {late: 0 for late in range(min(lates), max(lates) + 1)}
+            live = dict.fromkeys(range(min(lates), max(lates) + 1), 0)
             for late, when, bits in times.runs:
                 live[late] += bits * (at == when)
             for bits, low, high, begins, ends in times.kept:

@@ -185,10 +185,17 @@ def check_random(cascade, sizes, capacities):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_cascades(kind):
-    """100 cascades of each kind, up to four Einsums over two inputs; nearly always the bound is even met."""
-    met = [m for seed in range(100) for m in check_random(random_cascade(seed, kind, steps=4), SIZES[kind], (1, 2, 3))]
-    assert len(met) >= 400
+    """Up to four Einsums over two inputs; nearly always the bound is even met."""
+    met = [m for seed in range(30) for m in check_random(random_cascade(seed, kind, steps=4), SIZES[kind], (1, 2, 3))]
+    assert len(met) >= 120
     assert sum(met) >= 0.9 * len(met)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_random_cascades(kind):
+    for seed in range(30, 100):
+        check_random(random_cascade(seed, kind, steps=4), SIZES[kind], (1, 2, 3))
 
 
 @pytest.mark.slow
@@ -220,13 +227,14 @@ ATTENTION = [name for name in library_names() if name.startswith("attention-")]
 def test_loads_of_each_tensor_of_attention(name):
     """A tensor and what it is recomputed from are loaded as the passes over the tensor say."""
     cascade = load_cascade(name)
-    game = Game(cascade, "M", {"M1": 2, "M0": 2} if cascade.partitions else {"M": 4})
+    fiber = 3 if name in TWO_CHAINS else 4  # with twice the tensors, four indices take three times as long
+    game = Game(cascade, "M", {"M1": 2, "M0": 2} if cascade.partitions else {"M": fiber})
     passes = analyse_passes(cascade, "M").tensor_passes
     for tensor in game.tensors:
         assert forced_passes(game, tensor) >= passes[tensor]
         for capacity in (2, 3, 4):
             for least in both_games(game, capacity, game.lineage(tensor)):
-                assert least >= simple_bound(forced_passes(game, tensor), 4, capacity)
+                assert least >= simple_bound(forced_passes(game, tensor), fiber, capacity)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -368,11 +376,11 @@ def check_search(kind, sizes, seeds, steps, recompute, capacities=(1, 2, 3), val
 @pytest.mark.parametrize(
     ("kind", "sizes", "steps", "number"),
     [
-        ("plain", {"K": 2}, 4, 20),
-        ("iterative", {"K": 2}, 4, 20),
-        ("tiles", {"K1": 1, "K0": 2}, 4, 20),
-        ("partitioned", {"K1": 2, "K0": 1}, 4, 20),
-        ("plain", {"K": 3}, 3, 10),
+        ("plain", {"K": 2}, 4, 10),
+        ("iterative", {"K": 2}, 4, 10),
+        ("tiles", {"K1": 1, "K0": 2}, 4, 10),
+        ("partitioned", {"K1": 2, "K0": 1}, 4, 10),
+        ("plain", {"K": 3}, 3, 6),
     ],
 )
 def test_search_against_a_plain_one(kind, sizes, steps, number, recompute):

@@ -18,6 +18,8 @@ from fusemax.report import make
 from fusemax.report.load import read_results
 from fusemax.tables import read_table, write_table
 
+ONE_PICTURE = ("--format", "png")
+"""Where pictures are not what is tested: all of them take a second."""
 runner = CliRunner(env={"COLUMNS": "160", "NO_COLOR": "1"})
 FILES = ["pareto.csv", "pareto.pdf", "pareto.png", "report.html"]
 
@@ -95,6 +97,7 @@ def test_fronts_by_workload_and_conditions(tmp_path: Path, table: pa.Table) -> N
         rows = np.flatnonzero((np.arange(300) % 3 == first) & (table["array_2d.rows"].to_numpy() < 64))
         expected += rows[brute_front(costs[rows], [False, False])].tolist()
     where = ("--where", "seq_len > 1024", "--where", "array_2d.rows < 64")
+    where += ONE_PICTURE
     data = json.loads(run(sweep, *where, "--json").stdout)
     assert data["by"] == ["seq_len"]
     assert [row["point"] for row in data["front"]] == sorted(
@@ -104,8 +107,8 @@ def test_fronts_by_workload_and_conditions(tmp_path: Path, table: pa.Table) -> N
     shown = run(sweep, *where).stdout
     assert "one for each seq_len, 2 in all" in shown
     assert "left out by the conditions:" in shown
-    assert json.loads(run(sweep, "--by", "none", "--json").stdout)["by"] == []
-    assert json.loads(run(sweep, "--by", "cascade,bound", "--json").stdout)["by"] == ["cascade", "bound"]
+    assert json.loads(run(sweep, *ONE_PICTURE, "--by", "none", "--json").stdout)["by"] == []
+    assert json.loads(run(sweep, *ONE_PICTURE, "--by", "cascade,bound", "--json").stdout)["by"] == ["cascade", "bound"]
 
 
 def test_same_results_same_bytes(sweep: Path) -> None:
@@ -125,7 +128,7 @@ def test_a_single_table(tmp_path: Path, table: pa.Table) -> None:
     data = json.loads(result.stdout)
     assert data["name"] == "pareto"
     assert sorted(p.name for p in (tmp_path / "pareto-report").iterdir()) == FILES
-    assert "points have no latency_s and are not compared" in run(tmp_path / "pareto.csv").stdout
+    assert "points have no latency_s and are not compared" in run(tmp_path / "pareto.csv", *ONE_PICTURE).stdout
 
 
 def test_a_table_with_columns_of_any_kind(tmp_path: Path) -> None:
@@ -148,19 +151,19 @@ def test_a_table_with_columns_of_any_kind(tmp_path: Path) -> None:
 
 def test_many_points_make_a_small_page(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(make, "MOST_POINTS", 120)
-    run(sweep)
+    run(sweep, *ONE_PICTURE)
     page = (sweep / "report" / "report.html").read_text()
     total = read_results(sweep).table.num_rows
     assert f"This page shows 120 of {total} points" in page
     assert '"wholeFront":true' in page
     monkeypatch.setattr(make, "MOST_POINTS", 2)
-    run(sweep)
+    run(sweep, *ONE_PICTURE)
     page = (sweep / "report" / "report.html").read_text()
     assert "This page shows 2 of the " in page
     assert '"wholeFront":false' in page
     monkeypatch.setattr(make, "MOST_POINTS", 120)
     monkeypatch.setattr(make, "MOST_BYTES", 5000)
-    run(sweep)
+    run(sweep, *ONE_PICTURE)
     page = (sweep / "report" / "report.html").read_text()
     assert f"of {total} points" in page
     assert f"shows 120 of {total}" not in page
@@ -205,5 +208,6 @@ def test_equally_good_points_are_a_row_and_what_has_no_room_is_named(tmp_path: P
     assert " 430 GB/s " in shown
     left_out = " ".join(shown.split()).partition("no room here: ")[2]
     assert left_out.startswith("a_column_with_a_very_long_name_indeed")
-    assert json.loads(run(folder, "--json").stdout)["front"][0]["point"] == 0
-    assert len(json.loads(run(folder, "--json").stdout)["front"]) == 5
+    front = json.loads(run(folder, "--json", *ONE_PICTURE).stdout)["front"]
+    assert front[0]["point"] == 0
+    assert len(front) == 5

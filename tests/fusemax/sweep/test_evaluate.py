@@ -15,13 +15,11 @@ from hypothesis import strategies as st
 from einsum_cascades.errors import InputError
 from einsum_cascades.load import load_cascade
 from fusemax.evaluation import evaluate
-from fusemax.sweep.batches import BATCHED
 from fusemax.sweep.evaluate import evaluate_points
 from fusemax.sweep.names import CHOICES, COSTS, WORKLOAD
 from fusemax.sweep.space import Sweep
 from fusemax.sweep.spec import parse_sweep
 from fusemax.workloads import settable_ranks
-from mappers.strategies import STRATEGIES
 
 EXACT = ("dram_bytes", "buffer_bytes", "passes", "bound")
 FUSED = ("fusemax-serial", "fusemax-interleaved")
@@ -123,28 +121,28 @@ def sweeps(draw: st.DrawFn, mappers: tuple[str, ...], points: int) -> str:
     return "\n".join(["axes:", *(f"  {line}" for line in lines), tail])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(FUSED, 16))
 def test_fused_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
     check(sweep, evaluate_points(sweep, 0, sweep.points))
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(FLAT, 6))
 def test_flat_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
     check(sweep, evaluate_points(sweep, 0, sweep.points))
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(("unfused",), 3))
 def test_unfused_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
     check(sweep, evaluate_points(sweep, 0, sweep.points))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 128), st.integers(2**14, 2**22), st.integers(0, 2**40))
 def test_unfused_choices_between_two_rates(seq_len: int, head_dim: int, capacity: int, seed: int) -> None:
     """The outcome at every ratio of the rates is that of a search at that ratio."""
@@ -328,7 +326,3 @@ def test_counts_beyond_the_columns() -> None:
     sweep = parse_sweep(text)
     found = evaluate_points(sweep, 0, 4)
     assert found["status"].to_pylist() == ["ok", *3 * ["dram_bytes passes 2^63 - 1"]]
-
-
-def test_what_is_batched() -> None:
-    assert set(BATCHED) == set(STRATEGIES)

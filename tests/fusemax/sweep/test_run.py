@@ -107,7 +107,7 @@ def test_run_tells_the_plan_then_the_progress_and_resumes(tmp_path: Path) -> Non
     for path in sorted((tmp_path / "points").iterdir())[3:7]:
         path.unlink()
     told = Recorder()
-    outcome = run(SWEEP, tmp_path, workers=1, evaluate=evaluate, watcher=told)
+    outcome = run(SWEEP, tmp_path, executor=Synchronous(), evaluate=evaluate, watcher=told)
     assert (told.plans[0].done, told.points, outcome.computed) == (2000 - 4 * 64, 4 * 64, 4 * 64)
     assert outcome.store.table() == expected(SWEEP)
     told = Recorder()
@@ -185,8 +185,6 @@ def raise_input_error(sweep: SmallSweep, start: int, stop: int) -> pa.Table:
 
 
 def test_errors_of_evaluation_reach_the_caller(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError):
-        run(SWEEP, tmp_path, workers=1, evaluate=raise_bug)
     executor = Synchronous()
     with pytest.raises(ZeroDivisionError) as raised, writing(SWEEP, tmp_path) as writer:
         run_sweep(SWEEP, writer, executor, evaluate=raise_bug)

@@ -98,7 +98,7 @@ ACTIVITY = st.builds(
 )
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ACTIVITY)
 def test_the_parts_add_up_to_the_latency(activity: CpuActivity) -> None:
     found = cpu_cost(activity, plain_cpu(launch_s=1e-5, task_s=1e-6, efficiency=0.9))
@@ -107,7 +107,7 @@ def test_the_parts_add_up_to_the_latency(activity: CpuActivity) -> None:
     assert 0 <= sum(e.share for e in found.per_einsum) <= 1 + 1e-9
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ACTIVITY, st.integers(0, 3), st.floats(1, 100))
 def test_more_bandwidth_is_never_slower_on_one_thread(activity: CpuActivity, index: int, factor: float) -> None:
     activity = replace(activity, threads=1)
@@ -123,7 +123,7 @@ def test_more_bandwidth_is_never_slower_on_one_thread(activity: CpuActivity, ind
     assert faster <= cpu_cost(activity, ONE).latency_s * (1 + 1e-12)
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ACTIVITY)
 def test_two_threads_are_at_most_twice_as_fast(activity: CpuActivity) -> None:
     cpu = plain_cpu()

@@ -22,7 +22,7 @@ from hw_models.load import load_architecture, load_machine
 
 PLAIN = replace(plain_cpu(), title="plain", measured="by hand")
 TEXT = cpu_text(PLAIN)
-PACKAGED = (Path(hw_models.__file__).parent / "architectures" / "cpu.yaml").read_text(encoding="utf-8")
+PACKAGED = (Path(hw_models.__file__).parent / "machines" / "cpu.yaml").read_text(encoding="utf-8")
 
 
 def read(folder: Path, text: str, *overrides: str) -> Cpu:
@@ -107,7 +107,7 @@ def test_a_cpu_is_no_spatial_array() -> None:
     assert load_machine("flat-cloud").kind == "spatial-array"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_damaged_file_is_a_cpu_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     text = data.draw(st.sampled_from([TEXT, PACKAGED]))

@@ -209,7 +209,7 @@ KERNELS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(KERNELS)
 def test_parts_add_up_and_no_unit_is_busy_for_longer_than_there_is_time(one: Kernel) -> None:
     cost = run(one, gpu=SLOW)
@@ -227,7 +227,7 @@ def test_parts_add_up_and_no_unit_is_busy_for_longer_than_there_is_time(one: Ker
     assert cost.latency_s >= one.hbm_bytes / SLOW.hbm.bytes_per_s
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(KERNELS, st.sampled_from(["tensor", "special", "fma", "alu", "l2", "hbm", "launch"]))
 def test_a_faster_machine_is_never_slower(one: Kernel, unit: str) -> None:
     """With one block on a multiprocessor; where several share one, a faster unit can change which blocks end when."""
@@ -244,7 +244,7 @@ def test_a_faster_machine_is_never_slower(one: Kernel, unit: str) -> None:
     assert run(single, gpu=faster).latency_s <= run(single, gpu=SLOW).latency_s * (1 + 1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(KERNELS, st.integers(1, 50))
 def test_more_blocks_are_never_faster(one: Kernel, more: int) -> None:
     ((block, number),) = one.blocks

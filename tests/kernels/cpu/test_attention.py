@@ -73,7 +73,7 @@ def allowed(q, k, scale=1.0):
 
 
 @every_cascade
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     sizes=st.tuples(st.integers(1, 4), st.integers(1, 12), st.integers(1, 40), st.integers(1, 24), st.integers(1, 24)),
     seed=st.integers(0, 2**32 - 1),
@@ -90,7 +90,7 @@ def test_equal_to_the_interpreter(cascade, sizes, seed):
 
 
 @every_cascade
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     lead=st.sampled_from([(), (1,), (3,), (2, 2)]),
     sizes=st.tuples(st.integers(1, 400), st.integers(1, 1500), st.integers(1, 160), st.integers(1, 160)),

@@ -25,6 +25,8 @@ SHAPES = (
     (33, 64, 20, 33, True),
 )
 """Queries, keys, E, F, and whether causal; tiles are of 16. Some queries see no key, some tiles hold only such."""
+FEW = (SHAPES[0], SHAPES[3], SHAPES[5])
+"""Of these, odd sizes, queries that see no key, and queries of which each sees many."""
 
 PROGRAM = f"""
 import torch
@@ -33,7 +35,7 @@ from kernels.gpu.configurations import Configuration
 
 torch.manual_seed(0)
 for kernel, cascade in {KERNELS}.items():
-    for q_len, kv_len, head_dim, value_dim, causal in {SHAPES}:
+    for q_len, kv_len, head_dim, value_dim, causal in shapes:
         sizes = (q_len, head_dim), (kv_len, head_dim), (kv_len, value_dim)
         q, k, v = (torch.randn(*heads, *size).to(torch.float16) for size in sizes)
         for scale in scales:
@@ -52,10 +54,10 @@ for kernel, cascade in {KERNELS}.items():
 
 @needs_triton
 def test_portable_kernels_are_right() -> None:
-    check_interpreted(f"heads, scales = (1, 2), (0.3,)\n{PROGRAM}")
+    check_interpreted(f"heads, scales, shapes = (1, 2), (0.3,), {FEW}\n{PROGRAM}")
 
 
 @needs_triton
 @pytest.mark.slow
 def test_portable_kernels_are_right_for_any_scale() -> None:
-    check_interpreted(f"heads, scales = (2, 2), (0.3, -0.5, 0.0)\n{PROGRAM}")
+    check_interpreted(f"heads, scales, shapes = (2, 2), (0.3, -0.5, 0.0), {SHAPES}\n{PROGRAM}")

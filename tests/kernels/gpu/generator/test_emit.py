@@ -104,7 +104,7 @@ sides = st.tuples(
 ).filter(lambda side: side[0] or side[1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     pairs=st.lists(
         st.tuples(sides, st.sampled_from(["<", "<=", ">", ">=", "=="]), st.booleans()), min_size=1, max_size=3

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mappers.batched.divisors import MOST_TILES, largest_divisors, tile_count_rows
 from mappers.capacity import largest_divisor, tile_counts
+from mappers.divisors import MOST_TILES, largest_divisors, tile_count_rows
 
 NUMBERS = st.integers(1, 5000) | st.integers(1, 2**20) | st.sampled_from([2**24, 2**24 + 1, 2**30, 3**18])
 
