@@ -223,11 +223,16 @@ def forced_passes(game, tensor):
 ATTENTION = [name for name in library_names() if name.startswith("attention-")]
 
 
-@pytest.mark.parametrize("name", ATTENTION)
-def test_loads_of_each_tensor_of_attention(name):
+@pytest.mark.parametrize(
+    ("name", "fiber"),
+    [
+        *((name, 3 if name in TWO_CHAINS else 4) for name in ATTENTION),
+        *(pytest.param(name, 4, marks=pytest.mark.slow) for name in TWO_CHAINS),  # twice the tensors, ten times as long
+    ],
+)
+def test_loads_of_each_tensor_of_attention(name, fiber):
     """A tensor and what it is recomputed from are loaded as the passes over the tensor say."""
     cascade = load_cascade(name)
-    fiber = 3 if name in TWO_CHAINS else 4  # with twice the tensors, four indices take three times as long
     game = Game(cascade, "M", {"M1": 2, "M0": 2} if cascade.partitions else {"M": fiber})
     passes = analyse_passes(cascade, "M").tensor_passes
     for tensor in game.tensors:

@@ -184,6 +184,12 @@ def raise_input_error(sweep: SmallSweep, start: int, stop: int) -> pa.Table:
     raise InputError("no such machine", location=Location("x.yaml", 3), hint="name one")
 
 
+@pytest.mark.slow
+def test_a_bug_in_a_process_reaches_the_caller(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(SWEEP, tmp_path, workers=1, evaluate=raise_bug)
+
+
 def test_errors_of_evaluation_reach_the_caller(tmp_path: Path) -> None:
     executor = Synchronous()
     with pytest.raises(ZeroDivisionError) as raised, writing(SWEEP, tmp_path) as writer:
