@@ -42,6 +42,7 @@ def once(method: Callable[Concatenate[Plan, _P], _T]) -> Callable[Concatenate[Pl
 
     @wraps(method)
     def found(self: Plan, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        assert not kwargs
         known = self.known.setdefault(found, {})
         if args not in known:
             known[args] = method(self, *args, **kwargs)
