@@ -221,10 +221,9 @@ class Plan:
     def _serves(self, hold: Site, operand: Operand, unit: str) -> bool:
         """Whether a hold around an operand is one of those through which it comes to a unit (or to a memory)."""
         node = _hold(hold)
-        if node.tensor != operand.name:
-            if not operand.carried or node.tensor != operand.tensor or not self.outside(hold):
-                return False
-        return self.levels.inside(unit, node.memory)
+        older = operand.carried and node.tensor == operand.tensor
+        kept = node.tensor == operand.name or (older and self.outside(hold))
+        return kept and self.levels.inside(unit, node.memory)
 
     @once
     def outside(self, hold: Site) -> bool:

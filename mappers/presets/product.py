@@ -19,7 +19,7 @@ does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import permutations, product
@@ -30,7 +30,7 @@ import numpy as np
 from einsum_cascades.loops.arith import least
 from hw_models.accounting import Accounting
 from hw_models.machine import Machine, Memory
-from hw_models.prices import node_prices
+from hw_models.prices import NodePrice, node_prices
 from mappers.capacity import tile_counts
 from mappers.presets.layout import Way, ways_of
 
@@ -95,9 +95,7 @@ def best_nest(shape: Shape, machine: Machine, accounting: Accounting) -> Nest:
     for way, cycles in search.ways():
         if best is not None and search.floor(cycles) > best.key[1:4]:
             continue
-        for found in search.of(way, cycles):
-            if best is None or found.key < best.key:
-                best = found
+        best = search.of(way, cycles, best)
     assert best is not None
     return best.nest
 
@@ -133,6 +131,12 @@ class _Search:
         return found
 
     @cached_property
+    def _prices(self) -> tuple[NodePrice, NodePrice, NodePrice]:
+        """Prices of the off-chip memory, the buffer and the array."""
+        prices = node_prices(self.machine).nodes
+        return prices[self.machine.root.name], prices[self.shape.buffer], prices[self.shape.array]
+
+    @cached_property
     def _buffer(self) -> Memory:
         return self.machine.memory(self.shape.buffer)
 
@@ -145,8 +149,8 @@ class _Search:
                 found = np.maximum(found, bits / 8 / rate)
         return found
 
-    def of(self, way: Way, cycles: int) -> Iterator[_Found]:
-        """Yield the best nest of each choice of operands held."""
+    def of(self, way: Way, cycles: int, best: _Found | None) -> _Found | None:
+        """Return the best nest that lies so over the array, or the best one before if none is better."""
         steps = way.steps(self.shape.sizes)
         once = [1.0] * len(steps)
         meshes = cache(lambda: self._meshes(way, steps))
@@ -161,7 +165,9 @@ class _Search:
             )
             moved = self._passing(offs, trips, once)
             wanted = self._passing(ons, [np.full(trips[0].shape, float(n)) for n in steps], trips)
-            yield self._best(way, cycles, held, tiles, offs, ons, moved, wanted)
+            found = self._best(way, cycles, held, tiles, offs, ons, moved, wanted, best)
+            best = found or best
+        return best
 
     def _orders(self, loops: tuple[bool, ...]) -> list[tuple[int, ...]]:
         """Return the orders of loops that differ in what is stationary; axes without a loop stand outermost."""
@@ -197,31 +203,32 @@ class _Search:
         ons: list[tuple[int, ...]],
         moved: list[Any],
         wanted: list[Any],
-    ) -> _Found:
-        """The best orders and tile for the operands held."""
+        before: _Found | None,
+    ) -> _Found | None:
+        """The best orders and tile for the operands held; None if they are no better than the best one before."""
         wanted = [asked[None, :, :] for asked in wanted]
         use = self._use(held, [into[:, None, :] for into in moved], wanted)
         latency = np.maximum(cycles / self.machine.frequency_hz, self._seconds(self.machine.root, *use.home))
         latency = np.maximum(latency, self._seconds(self._buffer, use.reads, use.writes))
         slow, traffic = ~np.asarray(self._served(use, cycles)), use.home[0] + use.home[1]
-        size = np.prod([tile.astype(float) for tile in tiles], axis=0)
         shape = (len(offs), len(ons), tiles[0].size)
-        best: Any = None
-        key = []
+        best: Any = np.arange(math.prod(shape))
+        key: list[float] = []
         for column in (slow, latency, traffic):
-            flat = np.broadcast_to(column, shape).ravel()
-            best, smallest = _least(flat if best is None else flat[best], best)
+            best, smallest = _least(column, shape, best)
             key.append(smallest)
+            if before is not None and tuple(key) > before.key[: len(key)]:
+                return None
         at = np.unravel_index(best, shape)
-        use = _Use(
-            (_at(at, shape, use.home[0]), _at(at, shape, use.home[1])),
-            _at(at, shape, use.reads),
-            _at(at, shape, use.writes),
-        )
-        found = self._joules(use, way, [_at(at, shape, asked) for asked in wanted])
-        best, joules = _least(found, best)
-        best, _ = _least(-size[best % shape[-1]], best)
-        off, on, place = np.unravel_index(best[0], shape)
+        home = (_at(at, use.home[0]), _at(at, use.home[1]))
+        use = _Use(home, _at(at, use.reads), _at(at, use.writes))
+        energy = np.broadcast_to(self._joules(use, way, [_at(at, asked) for asked in wanted]), best.shape)
+        joules = float(energy.min())
+        if before is not None and (*key, float(cycles), joules) >= before.key:
+            return None
+        best = best[energy == joules]
+        size = np.prod([tile.astype(float) for tile in tiles], axis=0)[best % shape[-1]]
+        off, on, place = np.unravel_index(best[size == size.max()][0], shape)
         tile = tuple(min(int(t[place]) * s, n) for t, s, n in zip(tiles, way.spread, self.shape.sizes, strict=True))
         return _Found((*key, float(cycles), joules), Nest(way, offs[off], ons[on], tile, held))
 
@@ -252,8 +259,7 @@ class _Search:
 
     def _joules(self, use: _Use, way: Way, wanted: list[Any]) -> Any:
         """Energy of what differs between nests: off-chip memory, buffer, and filling the registers."""
-        prices = node_prices(self.machine).nodes
-        home, buffer, array = prices[self.machine.root.name], prices[self.shape.buffer], prices[self.shape.array]
+        home, buffer, array = self._prices
         found = use.home[0] * home.read_j_per_bit + use.home[1] * home.write_j_per_bit
         found = found + use.reads * buffer.read_j_per_bit + use.writes * buffer.write_j_per_bit
         files = 1 if self.accounting.all_register_files else self.machine.instances(self.shape.array)
@@ -335,16 +341,21 @@ class _Search:
         return found
 
 
-def _least(values: Any, places: Any) -> tuple[Any, float]:
-    """Of places with a value each, all by default, those with the least one, and that."""
+def _least(column: Any, shape: tuple[int, ...], places: Any) -> tuple[Any, float]:
+    """Of places in a shape, those where a column that is broadcast to it is least, and that value."""
+    if column.ndim == 0:
+        return places, float(column)
+    flat = (column if column.shape == shape else np.broadcast_to(column, shape)).ravel()
+    values = flat if places.size == flat.size else flat[places]
     smallest = values.min()
-    there = values == smallest
-    return np.flatnonzero(there) if places is None else places[there], float(smallest)
+    return places[values == smallest], float(smallest)
 
 
-def _at(places: Any, shape: tuple[int, ...], values: Any) -> Any:
+def _at(places: tuple[Any, ...], values: Any) -> Any:
     """Values at places of the shape that they are broadcast to."""
-    return np.broadcast_to(values, shape)[places]
+    if np.ndim(values) == 0:
+        return values
+    return values[tuple(place if length > 1 else 0 for place, length in zip(places, values.shape, strict=True))]
 
 
 class _Use(NamedTuple):
