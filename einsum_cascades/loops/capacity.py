@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from einsum_cascades.loops.arith import Number, most
 from einsum_cascades.loops.measure import Measure
-from einsum_cascades.loops.sites import Plan, Site
+from einsum_cascades.loops.sites import Plan, Site, once
 from einsum_cascades.loops.space import PRIME, Operand
 from einsum_cascades.loops.tree import Compute, Hold, Loop, Node, Parallel, children, nodes
 
@@ -25,14 +25,18 @@ Bits = Callable[[str], Number]
 """Bits of a value of a tensor, by its name."""
 
 
-def live_bits(plan: Plan, bits: Bits, only: str | None = None, *, in_copies: bool = True) -> dict[str, Number]:
+def live_bits(
+    plan: Plan, bits: Bits, only: str | None = None, *, in_copies: bool = True, measure: Measure | None = None
+) -> dict[str, Number]:
     """Return the most bits that one instance of each memory holds at a time; the outermost memory is left out.
 
     Args:
         only: the one memory that is asked for.
         in_copies: whether what crosses a pipeline's stages takes room for each iteration that is under way.
+        measure: of the plan, if there is one already.
+        measure: of the plan, if there is one already.
     """
-    measure = Measure(plan)
+    measure = measure or Measure(plan)
     memories = dict.fromkeys(_hold(h).memory for h in plan.holds if only in (None, _hold(h).memory))
     memories.pop(plan.levels.home, None)
     rooms = {
@@ -55,6 +59,7 @@ def room(plan: Plan, hold: Site, measure: Measure | None = None, *, in_copies: b
     return values
 
 
+@once
 def _gives_place(plan: Plan, hold: Site) -> Site | None:
     """The hold whose room another one takes: of those around it the innermost."""
     node = _hold(hold)
@@ -73,12 +78,13 @@ def copies(plan: Plan, hold: Site, place: Site | None = None, *, in_copies: bool
     node = _hold(hold)
     found = crossing(plan, hold, place) + 1 if in_copies else 1
     if node.state:
-        found = found * _versions(hold, plan)
+        found = found * _versions(plan, hold)
     if node.double or (plan.levels[node.memory].double_buffered and hold.time_loops):
         found = max(found, 2)
     return found
 
 
+@once
 def crossing(plan: Plan, hold: Site, place: Site | None = None) -> int:
     """Return from how many earlier iterations of the loop around it tiles of a hold are left, for late stages."""
     spans = [(hold, hold)]
@@ -97,7 +103,8 @@ def _lateness(site: Site, depth: int, below: tuple[int, ...] = ()) -> int:
     )
 
 
-def _versions(hold: Site, plan: Plan) -> int:
+@once
+def _versions(plan: Plan, hold: Site) -> int:
     """How many iterations' values of a state live at a time: what is read after the next is made lives longer."""
     uses = plan.touched(hold)
     along = plan.carried_along(_hold(hold).tensor)

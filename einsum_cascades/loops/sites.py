@@ -42,6 +42,7 @@ def once(method: Callable[Concatenate[Plan, _P], _T]) -> Callable[Concatenate[Pl
 
     @wraps(method)
     def found(self: Plan, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        assert not kwargs
         known = self.known.setdefault(found, {})
         if args not in known:
             known[args] = method(self, *args, **kwargs)
@@ -220,10 +221,9 @@ class Plan:
     def _serves(self, hold: Site, operand: Operand, unit: str) -> bool:
         """Whether a hold around an operand is one of those through which it comes to a unit (or to a memory)."""
         node = _hold(hold)
-        if node.tensor != operand.name:
-            if not operand.carried or node.tensor != operand.tensor or not self.outside(hold):
-                return False
-        return self.levels.inside(unit, node.memory)
+        older = operand.carried and node.tensor == operand.tensor
+        kept = node.tensor == operand.name or (older and self.outside(hold))
+        return kept and self.levels.inside(unit, node.memory)
 
     @once
     def outside(self, hold: Site) -> bool:

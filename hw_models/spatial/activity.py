@@ -14,6 +14,7 @@ from einsum_cascades.ir import Cascade
 from einsum_cascades.loops.arith import Number
 from einsum_cascades.loops.capacity import live_bits
 from einsum_cascades.loops.counts import Row, count
+from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.sites import Plan, Site
 from einsum_cascades.loops.tree import Compute, LoopTree, Sequential
 from einsum_cascades.operators import WorkClass
@@ -78,6 +79,11 @@ class Activity:
         return bits_of(tensor, self.plan, self.machine)
 
     @cached_property
+    def measure(self) -> Measure:
+        """Counts at the places of the plan."""
+        return Measure(self.plan)
+
+    @cached_property
     def dram_bytes(self) -> Number:
         """Bytes to and from the outermost memory."""
         home = self.machine.root.name
@@ -94,7 +100,7 @@ class Activity:
     @cached_property
     def peak_bits(self) -> dict[str, Number]:
         """The most bits that one instance of each memory on chip holds at a time."""
-        return live_bits(self.plan, self.bits, in_copies=self.copies)
+        return live_bits(self.plan, self.bits, in_copies=self.copies, measure=self.measure)
 
 
 def bits_of(tensor: str, plan: Plan, machine: Machine) -> Number:

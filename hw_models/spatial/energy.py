@@ -18,7 +18,6 @@ from typing import Any
 
 from einsum_cascades.loops.arith import Number
 from einsum_cascades.loops.counts import Row
-from einsum_cascades.loops.measure import Measure
 from einsum_cascades.operators import WORK_CLASSES
 from hw_models.accounting import Accounting
 from hw_models.machine import Array, Machine
@@ -106,7 +105,7 @@ def _wrapped(row: Row, activity: Activity, accounting: Accounting) -> Number:
     hold = activity.plan.sites[row.hold]
     around = activity.plan.sites[row.site].holds
     near = next(h for h in reversed(around) if h.unit == hold.unit)  # its tile is the one that the evaluation takes
-    tile = Measure(activity.plan).region(near, activity.plan.operand_of(hold).ranks)
+    tile = activity.measure.region(near, activity.plan.operand_of(hold).ranks)
     return (row.begun - accounting.free_first_reads(row.begun, tile)) * activity.bits(row.tensor)
 
 

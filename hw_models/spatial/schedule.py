@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from einsum_cascades.loops.arith import Number, most, steps
-from einsum_cascades.loops.measure import Measure
 from einsum_cascades.loops.sites import Site
 from einsum_cascades.loops.tree import (
     Compute,
@@ -64,7 +63,7 @@ class _Timing:
     def __init__(self, activity: Activity, accounting: Accounting) -> None:
         self.activity, self.accounting = activity, accounting
         self.plan, self.machine = activity.plan, activity.machine
-        self.measure = Measure(self.plan)
+        self.measure = activity.measure
         self.number = 0
 
     def of(self, node: Node, loops: tuple[Loop, ...]) -> Span:

@@ -22,6 +22,7 @@ from functools import cached_property
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Access, Einsum
 from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, steps
+from einsum_cascades.loops.sites import Plan
 from einsum_cascades.loops.space import PRIME, Step, steps_of
 from einsum_cascades.loops.tree import (
     INSTANCES,
@@ -101,15 +102,26 @@ class Fused:
         Args:
             group: points of a group of each column rank.
         """
-        body = self._sections(group)
-        for tensor in self._kept_for_groups():
-            body = Hold(tensor, self.buffer, body, state=self.residency.is_state(tensor))
+        body = self._inside
         for rank in reversed(self.columns):
             body = Loop(rank, group[rank], body)
         for rank in reversed(self.roles.batches):
             body = Loop(rank, 1, body)
         body = self._over_instances(body)
         return LoopTree(body, self.split)
+
+    @cached_property
+    def _inside(self) -> Node:
+        """What is done for a group of columns, whatever its size."""
+        body = self._sections()
+        for tensor in self._kept_for_groups():
+            body = Hold(tensor, self.buffer, body, state=self.residency.is_state(tensor))
+        return body
+
+    @cached_property
+    def grouped(self) -> Plan:
+        """The tree as a plan for one group, as large as the columns are made: its loops cut nothing."""
+        return self.problem.plan(self.tree({rank: 4 * self.problem.size(rank) for rank in self.columns}))
 
     @property
     def buffer(self) -> str:
@@ -155,7 +167,7 @@ class Fused:
     def _per_tile(self, tensor: str) -> bool:
         return tensor in self.residency.buffered_tiles and not self.residency.is_state(tensor)
 
-    def _sections(self, group: dict[str, Number]) -> Node:
+    def _sections(self) -> Node:
         """The passes over the rows, one after another."""
         by_section: dict[Section, list[Einsum]] = {}
         for einsum in self.residency.einsums:

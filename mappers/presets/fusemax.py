@@ -16,8 +16,8 @@ from typing import Any
 from einsum_cascades.errors import InputError
 from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, most, steps
 from einsum_cascades.loops.capacity import live_bits
+from einsum_cascades.loops.space import Space
 from einsum_cascades.loops.tree import LoopTree
-from hw_models.spatial.activity import bits_of
 from mappers.capacity import largest_divisor, too_small
 from mappers.divisors import largest_divisors
 from mappers.presets.binding import bind
@@ -166,9 +166,7 @@ def _capacity(fused: Fused) -> Number:
 
 def _live(fused: Fused, group: dict[str, Number]) -> Number:
     """Bits live in the buffer, whatever the sizes of the columns are (so that it is linear in the group)."""
-    problem = fused.problem
-    ample = {rank: 4 * group[rank] for rank in fused.columns}
-    wide = replace(problem, sizes={**problem.sizes, **ample})
-    plan = wide.plan(fused.tree(group))
-    found: Any = live_bits(plan, lambda tensor: bits_of(tensor, plan, problem.machine), fused.buffer)[fused.buffer]
+    plan = fused.grouped
+    space = Space.of(fused.problem.cascade, {**fused.problem.sizes, **group}, plan.tree.split)
+    found: Any = live_bits(plan.resized(space), fused.problem.bits, fused.buffer)[fused.buffer]
     return found

@@ -19,17 +19,18 @@ does.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import permutations, product
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from einsum_cascades.loops.arith import least
 from hw_models.accounting import Accounting
 from hw_models.machine import Machine, Memory
-from hw_models.prices import node_prices
+from hw_models.prices import NodePrice, node_prices
 from mappers.capacity import tile_counts
 from mappers.presets.layout import Way, ways_of
 
@@ -94,9 +95,7 @@ def best_nest(shape: Shape, machine: Machine, accounting: Accounting) -> Nest:
     for way, cycles in search.ways():
         if best is not None and search.floor(cycles) > best.key[1:4]:
             continue
-        for found in search.of(way, cycles):
-            if best is None or found.key < best.key:
-                best = found
+        best = search.of(way, cycles, best)
     assert best is not None
     return best.nest
 
@@ -132,6 +131,12 @@ class _Search:
         return found
 
     @cached_property
+    def _prices(self) -> tuple[NodePrice, NodePrice, NodePrice]:
+        """Prices of the off-chip memory, the buffer and the array."""
+        prices = node_prices(self.machine).nodes
+        return prices[self.machine.root.name], prices[self.shape.buffer], prices[self.shape.array]
+
+    @cached_property
     def _buffer(self) -> Memory:
         return self.machine.memory(self.shape.buffer)
 
@@ -144,12 +149,13 @@ class _Search:
                 found = np.maximum(found, bits / 8 / rate)
         return found
 
-    def of(self, way: Way, cycles: int) -> Iterator[_Found]:
-        """Yield the best nest of each choice of operands held."""
+    def of(self, way: Way, cycles: int, best: _Found | None) -> _Found | None:
+        """Return the best nest that lies so over the array, or the best one before if none is better."""
         steps = way.steps(self.shape.sizes)
-        once = [np.float64(1)] * len(steps)
+        once = [1.0] * len(steps)
+        meshes = cache(lambda: self._meshes(way, steps))
         for held in product((True, False), repeat=len(self.shape.has)):
-            tiles = self._tiles(way, steps, held)
+            tiles = self._tiles(way, steps, held, meshes)
             if tiles is None:
                 continue
             trips = [(-(-n // tile)).astype(float) for n, tile in zip(steps, tiles, strict=True)]
@@ -159,7 +165,9 @@ class _Search:
             )
             moved = self._passing(offs, trips, once)
             wanted = self._passing(ons, [np.full(trips[0].shape, float(n)) for n in steps], trips)
-            yield self._best(way, cycles, held, tiles, offs, ons, moved, wanted)
+            found = self._best(way, cycles, held, tiles, offs, ons, moved, wanted, best)
+            best = found or best
+        return best
 
     def _orders(self, loops: tuple[bool, ...]) -> list[tuple[int, ...]]:
         """Return the orders of loops that differ in what is stationary; axes without a loop stand outermost."""
@@ -174,15 +182,15 @@ class _Search:
         """
         found = []
         for values, has in zip(self.values, self.shape.has, strict=True):
-            rows = []
-            for order in orders:
+            rows = np.empty((len(orders), outside[0].size))
+            for row, order in enumerate(orders):
                 around = _around(order, has)
-                number: Any = np.float64(values)
+                number: Any = float(values)
                 for axis, own in enumerate(has):
                     if not own:
                         number = number * (outside[axis] if axis in around else inside[axis])
-                rows.append(np.broadcast_to(number, outside[0].shape))
-            found.append(np.stack(rows))
+                rows[row] = number
+            found.append(rows)
         return found
 
     def _best(
@@ -195,26 +203,34 @@ class _Search:
         ons: list[tuple[int, ...]],
         moved: list[Any],
         wanted: list[Any],
-    ) -> _Found:
-        """The best orders and tile for the operands held."""
+        before: _Found | None,
+    ) -> _Found | None:
+        """The best orders and tile for the operands held; None if they are no better than the best one before."""
         wanted = [asked[None, :, :] for asked in wanted]
         use = self._use(held, [into[:, None, :] for into in moved], wanted)
         latency = np.maximum(cycles / self.machine.frequency_hz, self._seconds(self.machine.root, *use.home))
         latency = np.maximum(latency, self._seconds(self._buffer, use.reads, use.writes))
         slow, traffic = ~np.asarray(self._served(use, cycles)), use.home[0] + use.home[1]
-        size = np.prod([tile.astype(float) for tile in tiles], axis=0)
-        columns = [slow, latency, traffic, self._joules(use, way, wanted), -size]
         shape = (len(offs), len(ons), tiles[0].size)
-        best = np.arange(math.prod(shape))
-        key = []
-        for column in columns:
-            flat = np.broadcast_to(column, shape).ravel()[best]
-            least = flat.min()
-            best = best[flat == least]
-            key.append(float(least))
-        off, on, place = np.unravel_index(best[0], shape)
+        best: Any = np.arange(math.prod(shape))
+        key: list[float] = []
+        for column in (slow, latency, traffic):
+            best, smallest = _least(column, shape, best)
+            key.append(smallest)
+            if before is not None and tuple(key) > before.key[: len(key)]:
+                return None
+        at = np.unravel_index(best, shape)
+        home = (_at(at, use.home[0]), _at(at, use.home[1]))
+        use = _Use(home, _at(at, use.reads), _at(at, use.writes))
+        energy = np.broadcast_to(self._joules(use, way, [_at(at, asked) for asked in wanted]), best.shape)
+        joules = float(energy.min())
+        if before is not None and (*key, float(cycles), joules) >= before.key:
+            return None
+        best = best[energy == joules]
+        size = np.prod([tile.astype(float) for tile in tiles], axis=0)[best % shape[-1]]
+        off, on, place = np.unravel_index(best[size == size.max()][0], shape)
         tile = tuple(min(int(t[place]) * s, n) for t, s, n in zip(tiles, way.spread, self.shape.sizes, strict=True))
-        return _Found((*key[:3], float(cycles), key[3]), Nest(way, offs[off], ons[on], tile, held))
+        return _Found((*key, float(cycles), joules), Nest(way, offs[off], ons[on], tile, held))
 
     def _use(self, held: tuple[bool, ...], moved: list[Any], wanted: list[Any]) -> _Use:
         """Bits at the off-chip memory and the buffer."""
@@ -243,8 +259,7 @@ class _Search:
 
     def _joules(self, use: _Use, way: Way, wanted: list[Any]) -> Any:
         """Energy of what differs between nests: off-chip memory, buffer, and filling the registers."""
-        prices = node_prices(self.machine).nodes
-        home, buffer, array = prices[self.machine.root.name], prices[self.shape.buffer], prices[self.shape.array]
+        home, buffer, array = self._prices
         found = use.home[0] * home.read_j_per_bit + use.home[1] * home.write_j_per_bit
         found = found + use.reads * buffer.read_j_per_bit + use.writes * buffer.write_j_per_bit
         files = 1 if self.accounting.all_register_files else self.machine.instances(self.shape.array)
@@ -259,31 +274,37 @@ class _Search:
             found = found + (reads * array.read_j_per_bit + back * array.write_j_per_bit) * bits / files
         return found
 
-    def _tiles(self, way: Way, steps: tuple[int, ...], held: tuple[bool, ...]) -> list[Any] | None:
-        """Return tiles in steps of each axis, as large as fit; None if none does."""
-        full = [np.array([n]) for n in steps]
-        if self._fits(full, way, held).all():
-            return full
-        if not any(held):
-            return full
+    def _meshes(self, way: Way, steps: tuple[int, ...]) -> list[list[Any]]:
+        """Return by axis the tiles of the others that are tried, in steps; of the axis itself one."""
         count = len(steps)
-        found: list[list[Any]] = []
         density = max(3, int((_TILES / count) ** (1 / max(1, count - 1))))
         grids = [np.unique(self._even(a, n, _counts(n, density), way)) for a, n in enumerate(steps)]
+        found = []
         for solved in range(count):
             others = [g if a != solved else np.array([1]) for a, g in enumerate(grids)]
-            mesh = [m.ravel() for m in np.meshgrid(*others, indexing="ij")]
-            mesh[solved] = self._even(solved, steps[solved], self._largest(solved, mesh, steps, way, held), way)
-            found.append(mesh)
-        joined = [np.concatenate([mesh[a] for mesh in found]) for a in range(count)]
-        fits = (joined[0] > 0) & (np.min(joined, axis=0) > 0)
+            found.append([m.ravel() for m in np.meshgrid(*others, indexing="ij")])
+        return found
+
+    def _tiles(
+        self, way: Way, steps: tuple[int, ...], held: tuple[bool, ...], meshes: Callable[[], list[list[Any]]]
+    ) -> list[Any] | None:
+        """Return tiles in steps of each axis, as large as fit; None if none does."""
+        if self._fits(steps, way, held) or not any(held):
+            return [np.array([n]) for n in steps]
+        found: list[list[Any]] = []
+        for solved, others in enumerate(meshes()):
+            most = self._largest(solved, others, steps, way, held)
+            tiles = np.broadcast_to(self._even(solved, steps[solved], most, way), others[solved].shape)
+            found.append([*others[:solved], tiles, *others[solved + 1 :]])
+        joined = [np.concatenate([mesh[a] for mesh in found]) for a in range(len(steps))]
+        fits = np.min(joined, axis=0) > 0
         joined = [np.maximum(j, 1) for j in joined]
         fits &= self._fits(joined, way, held)
         return [j[fits] for j in joined] if fits.any() else None
 
     def _largest(self, solved: int, mesh: list[Any], steps: tuple[int, ...], way: Way, held: tuple[bool, ...]) -> Any:
         """The largest tile of one axis that fits beside the others', made even over the trips that it needs."""
-        one, two = (self._room([*mesh[:solved], np.array([c]), *mesh[solved + 1 :]], way, held) for c in (0, 1))
+        one, two = (self._room([*mesh[:solved], c, *mesh[solved + 1 :]], way, held) for c in (0, 1))
         most = np.maximum(self._capacity - one, -1) // np.maximum(two - one, 1)
         most = np.minimum(np.floor(most).astype(np.int64), steps[solved])
         trips = -(-steps[solved] // np.maximum(most, 1))
@@ -307,17 +328,34 @@ class _Search:
 
     def _room(self, tiles: Sequence[Any], way: Way, held: tuple[bool, ...], *, whole: bool = False) -> Any:
         """Bits that the operands held take."""
-        found: Any = np.float64(0)
+        found: Any = 0.0
         for kept, has, bits in zip(held, self.shape.has, self.shape.bits, strict=True):
             if not kept:
                 continue
-            number: Any = np.float64(bits)
+            number: Any = float(bits)
             for axis, own in enumerate(has):
                 if own:
                     points = tiles[axis] * way.spread[axis]
-                    number = number * (np.minimum(points, self.shape.sizes[axis]) if whole else points)
+                    number = number * (least(points, self.shape.sizes[axis]) if whole else points)
             found = found + number
         return found
+
+
+def _least(column: Any, shape: tuple[int, ...], places: Any) -> tuple[Any, float]:
+    """Of places in a shape, those where a column that is broadcast to it is least, and that value."""
+    if column.ndim == 0:
+        return places, float(column)
+    flat = (column if column.shape == shape else np.broadcast_to(column, shape)).ravel()
+    values = flat if places.size == flat.size else flat[places]
+    smallest = values.min()
+    return places[values == smallest], float(smallest)
+
+
+def _at(places: tuple[Any, ...], values: Any) -> Any:
+    """Values at places of the shape that they are broadcast to."""
+    if np.ndim(values) == 0:
+        return values
+    return values[tuple(place if length > 1 else 0 for place, length in zip(places, values.shape, strict=True))]
 
 
 class _Use(NamedTuple):
@@ -339,6 +377,7 @@ def _orders(has: tuple[tuple[bool, ...], ...], loops: tuple[bool, ...]) -> list[
     return list(found.values())
 
 
+@lru_cache(maxsize=4096)
 def _around(order: tuple[int, ...], has: tuple[bool, ...]) -> tuple[int, ...]:
     """The axes that a tensor lacks whose loops stand outside its hold."""
     depth = max((i + 1 for i, axis in enumerate(order) if has[axis]), default=0)
@@ -351,6 +390,7 @@ def _divisors(number: int) -> Any:
     return np.array(sorted(tile_counts(number)))
 
 
+@lru_cache(maxsize=4096)
 def _counts(steps: int, density: int) -> Any:
     """Tiles, in steps, that an axis is tried with: of so many trips each the smallest, evenly spaced in their ratio."""
     trips = np.unique(np.rint(np.geomspace(1, steps, density)).astype(np.int64)) if steps > density else None
