@@ -73,7 +73,8 @@ class Measure:
     ) -> Key | None:
         """Evaluate the turns of one rank, once for loops of the same tiles, and return by what they are known."""
         if grain == () or (point == () and grain is None and not any(_together(loop, shared) for loop in loops)):
-            self._turns.setdefault((rank,), self.space.extent(rank))
+            if (rank,) not in self._turns:
+                self._turns[rank,] = self.space.extent(rank)
             return (rank,)
         cuts: list[tuple[Number, bool]] = [(loop.tile, _together(loop, shared)) for loop in loops]
         if grain is not None:

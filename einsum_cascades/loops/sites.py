@@ -41,11 +41,11 @@ def once(method: Callable[Concatenate[Plan, _P], _T]) -> Callable[Concatenate[Pl
     """Evaluate a method that does not depend on sizes once for each of its arguments; plans of other sizes share it."""
 
     @wraps(method)
-    def found(self: Plan, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def found(plan: Plan, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         assert not kwargs
-        known = self.known.setdefault(found, {})
+        known = plan.known.setdefault(found, {})
         if args not in known:
-            known[args] = method(self, *args, **kwargs)
+            known[args] = method(plan, *args, **kwargs)
         value: _T = known[args]
         return value
 

@@ -195,8 +195,9 @@ class Space:
 
     def extent(self, rank: str) -> Number:
         """Return the points of a loop's rank: of several that it joins, their product."""
-        found: Number = 1
-        for part in parts_of(rank):
+        first, *others = parts_of(rank)
+        found = self.sizes[first]
+        for part in others:
             found = found * self.sizes[part]
         return found
 
