@@ -126,6 +126,20 @@ class _Rules:
         self._instances(site, node.memory)
         if node.state and not self.plan.carried_along(node.tensor):
             raise wrong(node, f"{node.tensor} is no state: nothing carries it along an iterative rank")
+        if node.state and not self.plan.writes_inside(site):
+            raise wrong(node, f"{node.tensor} is not made inside, where this hold would keep it as a state")
+        for around in site.holds:
+            if (
+                isinstance(around.node, Hold)
+                and around.node.tensor == node.tensor
+                and around.node.memory != node.memory
+                and self.levels.inside(around.node.memory, node.memory)
+            ):
+                raise wrong(
+                    node,
+                    f"{node.memory} is further out than {around.node.memory}, where {node.tensor} is kept around it",
+                    "swap these holds",
+                )
         self._versions(site, node)
         loops = self.plan.partial(site)
         loops = tuple(

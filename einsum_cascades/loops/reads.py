@@ -89,7 +89,7 @@ class Reads:
         for maker in makers:
             self._iterations(source, maker, reader, operand)
             for hold in self._within(source, self.plan.chain(maker, self.plan.step(maker).output)):
-                if hold.encloses(reader) and sum(writes for _, _, writes in self.plan.touched(hold)) > 1:
+                if hold.encloses(reader) and self._again(maker, hold):
                     raise wrong(
                         hold.node,
                         f"{operand.tensor} is made twice in this hold, and {name} inside reads it from further out",
@@ -102,9 +102,18 @@ class Reads:
                 f"{name} reads {operand.tensor}, which is not made before",
                 f"put 'compute {operand.tensor}' before it, in seq or pipe, and holds of {operand.tensor} around both or one",
             )
-        for maker in made:
+        for maker in makers:
             if not operand.carried:
                 self._complete(source, maker, reader, operand)
+
+    def _again(self, maker: Site, hold: Site) -> bool:
+        """Whether a value is made more than once while a hold keeps it."""
+        foreign = any(
+            self._own(maker).isdisjoint(parts_of(loop.rank)) and several(self.space, maker, place)
+            for place, loop in enumerate(maker.loops)
+            if place >= len(hold.loops)
+        )
+        return foreign or sum(writes for _, _, writes in self.plan.touched(hold)) > 1
 
     def _before(self, source: Site | None, maker: Site, reader: Site, operand: Operand) -> bool:
         """Whether a value is on its place before it is fetched from there, in one iteration of the loops around both."""
@@ -187,7 +196,8 @@ class Reads:
         way = (*self._within(source, self.plan.chain(reader, operand)), reader)
         last = frozenset.intersection(*(place.last for place in way))
         for place, loop in enumerate(_common_loops(maker, reader)):
-            if not self.plan.goes_on(maker, loop) or not several(self.space, maker, place):
+            goes_on = self.plan.goes_on(maker, loop) or loop.rank in maker.last
+            if not goes_on or not several(self.space, maker, place):
                 continue
             if loop.rank in along and not final:
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -22,6 +23,8 @@ from einsum_cascades.loops.tree import (
     Parallel,
     Pipeline,
     Sequential,
+    children,
+    nodes,
 )
 
 CASCADES = {
@@ -467,3 +470,91 @@ class _Maker:
         inside = replace(around, kept={**around.kept, tensor: memory}, left=around.left - 1)
         double = self.generator.random() < 0.05
         return Hold(tensor, memory, self.make(names, inside), state, double)
+
+
+def mutated(drawn: Drawn, seed: int) -> Drawn:
+    """Return a tree with one thing or two changed, which makes some illegal."""
+    generator = random.Random(f"mutation {seed}")
+    body = drawn.tree.body
+    for _ in range(generator.choice((1, 1, 2))):
+        paths = list(_paths(body))
+        for _ in range(20):
+            path = generator.choice(paths)
+            changed = _change(generator, _at(body, path), drawn)
+            if changed is not None:
+                body = _replaced(body, path, changed)
+                break
+    return replace(drawn, tree=replace(drawn.tree, body=body))
+
+
+def _paths(node: Node) -> Iterator[tuple[int, ...]]:
+    yield ()
+    for place, child in enumerate(children(node)):
+        yield from ((place, *path) for path in _paths(child))
+
+
+def _at(node: Node, path: tuple[int, ...]) -> Node:
+    for place in path:
+        node = children(node)[place]
+    return node
+
+
+def _with(node: Node, below: tuple[Node, ...]) -> Node:
+    if isinstance(node, Sequential | Parallel | Pipeline):
+        return replace(node, children=below)
+    return replace(node, body=below[0])
+
+
+def _replaced(node: Node, path: tuple[int, ...], new: Node) -> Node:
+    if not path:
+        return new
+    below = list(children(node))
+    below[path[0]] = _replaced(below[path[0]], path[1:], new)
+    return _with(node, tuple(below))
+
+
+def _change(generator: random.Random, node: Node, drawn: Drawn) -> Node | None:
+    """A node as it might be too, if it can be changed."""
+    choice = generator.random()
+    if isinstance(node, Sequential | Parallel | Pipeline):
+        below = list(node.children)
+        if choice < 0.4:
+            generator.shuffle(below)
+        elif choice < 0.6:
+            return generator.choice((Sequential, Parallel, Pipeline))(node.children)
+        elif choice < 0.8 and len(below) > 1:
+            below.append(below.pop(generator.randrange(len(below) - 1)))
+        else:
+            inside = [x for child in below for x in nodes(child) if isinstance(x, Compute)]
+            below.insert(generator.randrange(len(below) + 1), generator.choice(inside))
+        return replace(node, children=tuple(below))
+    if isinstance(node, Compute):
+        computing = [level.name for level in drawn.levels.levels if level.computes]
+        if choice < 0.5:
+            return replace(node, unit=generator.choice(computing))
+        name = generator.choice(list(drawn.space.steps))
+        return generator.choice((Sequential, Parallel))((node, Compute(name, node.unit)))
+    inner = node.body
+    if choice < 0.3:
+        return inner
+    if choice < 0.6 and not isinstance(inner, Compute):
+        if isinstance(inner, Sequential | Parallel | Pipeline):
+            if generator.random() < 0.5:
+                return _with(inner, tuple(replace(node, body=child) for child in inner.children))
+            place = generator.randrange(len(inner.children))
+            below = tuple(replace(node, body=x) if i == place else x for i, x in enumerate(inner.children))
+            return replace(inner, children=below)
+        return replace(inner, body=replace(node, body=inner.body))
+    if isinstance(node, Loop):
+        if choice < 0.8:
+            return replace(node, tile=generator.randint(1, 1 + int(drawn.space.extent(node.rank))))
+        return replace(node, over=generator.choice((None, *drawn.levels.dimensions)))
+    if isinstance(node, Hold):
+        if choice < 0.75:
+            return replace(node, memory=generator.choice([level.name for level in drawn.levels.levels]))
+        if choice < 0.85:
+            return replace(node, state=not node.state)
+        return replace(node, tensor=generator.choice(list(drawn.space.cascade.ranks_of)))
+    if isinstance(node, Late):
+        return replace(node, by=generator.randint(1, 3))
+    return None

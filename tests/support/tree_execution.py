@@ -252,14 +252,20 @@ class Execution:
         around = self.chain(hold, Operand(hold.node.tensor, ()))
         return around[-1] if around else None
 
-    def uses(self, hold: _Place) -> list[tuple[_Place, Operand, bool]]:
-        assert isinstance(hold.node, Hold)
-        tensor = hold.node.tensor.removesuffix("'")
-        return [
-            (place, operand, writes)
-            for place, operand, writes in self._uses
-            if operand.tensor == tensor and hold.encloses(place) and self.serves(hold, operand, place)
-        ]
+    @cached_property
+    def uses(self) -> Callable[[_Place], list[tuple[_Place, Operand, bool]]]:
+        """What a hold serves, directly or through others."""
+
+        @cache
+        def found(hold: _Place) -> list[tuple[_Place, Operand, bool]]:
+            tensor = hold.node.tensor.removesuffix("'")  # type: ignore[union-attr]
+            return [
+                (place, operand, writes)
+                for place, operand, writes in self._uses
+                if operand.tensor == tensor and hold.encloses(place) and self.serves(hold, operand, place)
+            ]
+
+        return found
 
     def makers(self, tensor: str) -> list[_Place]:
         return [place for place, operand, writes in self._uses if writes and operand.tensor == tensor]
@@ -708,7 +714,7 @@ class Execution:
         if not value.run:
             return False
         maker, turns = value.run
-        return hold.encloses(maker) and all((loop, low) in thread.turns for loop, low in turns if loop in hold.loops)
+        return any(writes and place is maker for place, _, writes in self.uses(hold)) and all((loop, low) in thread.turns for loop, low in turns if loop in hold.loops)
 
     def _enter_results(self, hold: _Place, threads: list[_Thread]) -> None:
         """Fetch what was summed before into a hold in which more is."""
