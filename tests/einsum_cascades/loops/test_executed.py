@@ -448,10 +448,7 @@ for M step 2
 def test_counts_of_single_trees_are_what_happens(what: str, shape: str):
     links = {"multicast": shape in ("all", "no reduction"), "reduction": shape in ("all", "no multicast")}
     name, sizes, text = EXACT[what]
-    sizes = {"cores": 1, **sizes}
     levels = Levels(tuple(replace(level, **links) for level in MACHINE.levels))
-    if "cores" not in text:
-        levels = Levels(tuple(replace(x, dimensions=()) if x.name == "buffer" else x for x in levels.levels))
     case = drawn(name, sizes, text, levels)
     check_legal(Plan(case.tree, case.space, case.levels))
     assert differences(case) == []
@@ -484,6 +481,6 @@ def test_the_executor_finds_what_is_not_complete():
 
 
 def test_the_executor_finds_what_is_summed_twice():
-    text = "for N step 1 over array.rows\n  compute Z on array\n"
+    text = "seq\n  for N step 1 over array.rows\n    compute T on array\n  compute Z on array\n"
     with pytest.raises(Fault, match="summed into it twice"):
-        run(drawn("total", {"M": 2, "K": 2}, text.replace("N", "instances").replace("instances", "P")))
+        run(drawn("chain", {"M": 2, "J": 2, "K": 2, "N": 2}, text))
