@@ -18,7 +18,7 @@ class Accounting:
     Attributes:
         name: ``published`` or ``physical``.
         phase_subtraction_cycles: whether the subtraction inside ``exp(x - max)`` takes a cycle of its own
-            where softmax runs as a phase (strategies ``unfused`` and ``flat``); tiles always count it.
+            where softmax runs as a phase (presets ``unfused`` and ``flat``); tiles always count it.
         tile_capacity_bytes: the capacity by which tiles are sized where score tiles pass through the
             buffer, if smaller than the buffer; None for the buffer itself.
         exp_unit_energy_in_tiles: whether exponentials on a dedicated unit cost energy in tiled cascades.

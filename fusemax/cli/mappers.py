@@ -1,4 +1,4 @@
-"""``fusemax mappers``: list the mapping strategies, or tell what one does."""
+"""``fusemax mappers``: list the mappers, or tell what one does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def mappers(
 ) -> None:
     """List the mappers with the kinds of machines that they map onto, or tell what one does.
 
-    A mapper turns a cascade into tiles and an order for a machine; what it chose, evaluate shows under 'tiles'.
+    For a spatial array a mapper makes a loop tree, which evaluate --show-mapping prints; for CPUs and GPUs it chooses
+    tiles.
     """
     from fusemax.catalogue import mapper_facts
     from hw_models.load import architecture_names, load_machine

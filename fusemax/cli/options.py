@@ -58,7 +58,7 @@ OptionalArch = Annotated[
 ]
 OptionalMapper = Annotated[
     str | None,
-    typer.Option("--mapper", metavar="NAME", help="The mapping strategy.", autocompletion=completion.mappers),
+    typer.Option("--mapper", metavar="NAME", help="What makes the mapping.", autocompletion=completion.mappers),
 ]
 OptionalAccounting = Annotated[
     str | None,

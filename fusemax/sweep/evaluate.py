@@ -1,7 +1,7 @@
 """The costs of a sweep's points.
 
 Points that share all names (cascade, machine, mapper, model, …) form a group, whose numbers are arrays. Filters that
-need no cost come first; then the group's strategy is evaluated for all points at once where it can be (``batches.py``),
+need no cost come first; then the group's mapper is evaluated for all points at once where it can be (``batches.py``),
 and point by point by the engine where it cannot. Both give the same figures.
 """
 

@@ -113,7 +113,7 @@ class Group:
         return machine_of(self.file, {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in values.items()})
 
     def evaluate(self, points: Array, where: Array, results: Results) -> None:
-        """Evaluate some of the points: together where their strategy allows, else one by one.
+        """Evaluate some of the points: together where their mapper allows, else one by one.
 
         Args:
             points: which points of the group.
