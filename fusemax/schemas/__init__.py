@@ -1,7 +1,7 @@
 """JSON schemas (draft 2020-12) of the files that users write, for editors: what keys there are, and what they take.
 
-Those of machines and models come from the types that read them; those of a cascade, a mapping and a sweep say the shape,
-and leave to the parser what only it can tell.
+Those of machines and models come from the types that read them; those of a cascade, a mapping and a sweep say the
+shape, and leave to the parser what only it can tell.
 """
 
 from __future__ import annotations
