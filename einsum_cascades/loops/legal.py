@@ -131,7 +131,7 @@ class _Rules:
         for around in site.holds:
             if (
                 isinstance(around.node, Hold)
-                and around.node.tensor == node.tensor
+                and around.node.tensor in (node.tensor, node.tensor.removesuffix(PRIME))
                 and around.node.memory != node.memory
                 and self.levels.inside(around.node.memory, node.memory)
             ):

@@ -104,7 +104,7 @@ class Reads:
             )
         for maker in makers:
             if not operand.carried:
-                self._complete(source, maker, reader, operand)
+                self._complete(source, maker, reader, operand, before=maker in made)
 
     def _again(self, maker: Site, hold: Site) -> bool:
         """Whether a value is made more than once while a hold keeps it."""
@@ -190,11 +190,11 @@ class Reads:
                 f"put 'keep {operand.tensor} (state) in ...' around the loop over {', '.join(sorted(ranks))}",
             )
 
-    def _complete(self, source: Site | None, maker: Site, reader: Site, operand: Operand) -> None:
+    def _complete(self, source: Site | None, maker: Site, reader: Site, operand: Operand, *, before: bool) -> None:
         along = self.plan.carried_along(operand.tensor)
         final = not along & {self.space.whole(r) for r in operand.ranks}
         way = (*self._within(source, self.plan.chain(reader, operand)), reader)
-        last = frozenset.intersection(*(place.last for place in way))
+        last = frozenset.intersection(*(place.last for place in way)) if before else frozenset()
         for place, loop in enumerate(_common_loops(maker, reader)):
             goes_on = self.plan.goes_on(maker, loop) or loop.rank in maker.last
             if not goes_on or not several(self.space, maker, place):

@@ -513,6 +513,7 @@ class Execution:
         rank, tile = node.rank, int(node.tile)
         trips = max(-(-(t.ranges[rank][1] - t.ranges[rank][0]) // tile) for t in threads)
         place.trips = max(place.trips, trips)
+        positions = self._positions(place)
 
         def at(number: int, over: str | None) -> list[_Thread]:
             found = []
@@ -520,7 +521,7 @@ class Execution:
                 low, high = thread.ranges[rank]
                 low += number * tile
                 if low < high:
-                    where = {} if over is None else {over: thread.position.get(over, 0) * trips + number}
+                    where = {} if over is None else {over: thread.position.get(over, 0) * positions + number}
                     found.append(thread.cut(place, rank, low, min(low + tile, high), where))
             return found
 
@@ -532,6 +533,15 @@ class Execution:
         if any(t.position[node.over] >= self.levels.dimensions[node.over] for t in spread):
             raise Fault(f"{node.over} has too few positions")
         self.expand(place.below[0], spread, key, loop)
+
+    def _positions(self, place: _Place) -> int:
+        """Most iterations of a loop, as the first of those around it have them."""
+        rank = place.node.rank  # type: ignore[union-attr]
+        left = prod(int(self.space.sizes[part]) for part in parts_of(rank))
+        for loop in (*place.loops, place):
+            if loop.node.rank == rank:  # type: ignore[union-attr]
+                found, left = -(-left // int(loop.node.tile)), min(left, int(loop.node.tile))  # type: ignore[union-attr]
+        return found
 
     def lateness(self, hold: _Place) -> tuple[int, int]:
         """The earliest and latest stage in which something in a hold uses it, in the pipeline around or in it."""
