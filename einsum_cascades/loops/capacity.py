@@ -34,7 +34,6 @@ def live_bits(
         only: the one memory that is asked for.
         in_copies: whether what crosses a pipeline's stages takes room for each iteration that is under way.
         measure: of the plan, if there is one already.
-        measure: of the plan, if there is one already.
     """
     measure = measure or Measure(plan)
     memories = dict.fromkeys(_hold(h).memory for h in plan.holds if only in (None, _hold(h).memory))
@@ -111,7 +110,7 @@ def _versions(plan: Plan, hold: Site) -> int:
     inside = [_next(hold, plan, site, operand) for site, operand, _ in uses]
     made = [(site, way) for (site, _, writes), way in zip(uses, inside, strict=True) if writes]
     found = 1
-    for (site, operand, writes), way in zip(uses, inside, strict=True):
+    for (_, operand, writes), way in zip(uses, inside, strict=True):
         if writes or not along & {plan.space.whole(r) for r in operand.ranks}:
             continue
         for maker, out in made:
@@ -132,7 +131,7 @@ def _of(place: Site, plan: Plan, depth: int, most_of: Callable[[list[int]], int]
 
 
 def _before(out: Site, way: Site, plan: Plan, depth: int) -> bool:
-    """Whether a state's value is made before another is fetched, in one iteration that a number of loops in time make."""
+    """Whether a state's value is made before another is fetched, in one iteration of a number of loops in time."""
     common = sum(x is y and x.over is None for x, y in zip(out.loops, way.loops, strict=False))
     if common <= depth:
         return out.ends < way.number

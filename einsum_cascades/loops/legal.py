@@ -2,7 +2,7 @@
 
 * Names are those of the cascade and the machine; every Einsum runs; a unit is one that computes.
 * A spatial loop lies over a dimension of what its Einsums and the memories inside it fan out over, with no more
-  iterations than the dimension has positions; a memory inside one that it has no instances along cannot tell them apart.
+  iterations than the dimension has positions; a memory inside it that has no instances along it cannot tell them apart.
 * Tiles are whole grains, or parts of one (``space.py``); where an Einsum carries values along an iterative rank, each
   iteration is a tile of its own, in time.
 * Between the making of a value and its use, both in tree order or lateness, no loop around both cuts a rank that the
@@ -131,7 +131,7 @@ class _Rules:
         for around in site.holds:
             if (
                 isinstance(around.node, Hold)
-                and around.node.tensor == node.tensor
+                and around.node.tensor in (node.tensor, node.tensor.removesuffix(PRIME))
                 and around.node.memory != node.memory
                 and self.levels.inside(around.node.memory, node.memory)
             ):
@@ -148,14 +148,14 @@ class _Rules:
         if loops and self.plan.outer(site) is None and node.tensor not in self.plan.at_home:
             raise wrong(
                 node,
-                f"the sum {node.tensor} is dropped at each turn of 'for {loops[-1].rank} step {loops[-1].tile}' around it",
+                f"the sum {node.tensor} is dropped at each turn of '{_said(loops[-1])}' around it",
                 "put this hold outside that loop",
             )
         timed = [loop for loop in site.loops if loop.over is None]
         if timed and any(timed[-1] is loop for loop in loops) and crossing(self.plan, site):
             raise wrong(
                 node,
-                f"'for {timed[-1].rank} step {timed[-1].tile}' goes on with {node.tensor} before late stages leave this hold",
+                f"'{_said(timed[-1])}' goes on with {node.tensor} before late stages leave this hold",
                 "put the late stages that read it outside of this hold",
             )
         own = _laid(self.plan.loops(site))
@@ -241,7 +241,7 @@ class _Rules:
                 if own and (len(own) < len(parts) or any(grains[part] for part in own)):
                     raise wrong(
                         loop,
-                        f"{operand.tensor} of {step.name} has {', '.join(own)} and not all of {loop.rank}, point by point",
+                        f"{operand.tensor} of {step.name} has {', '.join(own)}, not all of {loop.rank} point by point",
                         "cut each of these ranks by itself",
                     )
             if self.space.iterative & set(parts):
@@ -303,13 +303,18 @@ class _Rules:
             inside = [x for x in site.loops[:place] if x.rank == loop.rank]
             size = first(self.space.extent(loop.rank), [x.tile for x in inside])
             count = before * steps(size, loop.tile)
-            if not everywhere(count <= self.levels.dimensions[loop.over]):
+            positions = self.levels.dimensions[loop.over]
+            if not everywhere(count <= positions):
                 raise wrong(
                     loop,
-                    f"this loop puts {count} tiles over {loop.over}, which has {self.levels.dimensions[loop.over]} positions",
+                    f"this loop puts {count} tiles over {loop.over}, which has {positions} positions",
                     f"take a larger step, or put 'for {loop.rank} step ...' in time around it",
                 )
             used[loop.over] = count
+
+
+def _said(loop: Loop) -> str:
+    return f"for {loop.rank} step {loop.tile}"
 
 
 def _laid(loops: tuple[Loop, ...]) -> list[tuple[str, int, str]]:

@@ -1,8 +1,8 @@
 """Whether every read finds its value, complete, where the tree says that it is.
 
 A value is made in the innermost hold around its reader that a compute of it is in too, or at home (``Plan.source``): it
-goes there by the holds around its making, as they are left, or as soon as it is complete if its reader is inside them too;
-and from there by the holds around its reader, as they are entered. So the former is before the latter, in the same
+goes there by the holds around its making, as they are left, or as soon as it is complete if its reader is inside them
+too; and from there by the holds around its reader, as they are entered. So the former is before the latter, in the same
 iteration of the loops around both: earlier in the tree, or by less late stages of a pipeline. No hold on the way to the
 reader is around the making.
 """
@@ -52,19 +52,19 @@ class Reads:
                 if self._own(maker).isdisjoint(parts_of(other.rank)) and several(self.space, maker, within):
                     raise wrong(
                         other,
-                        f"{step.name} has no rank {other.rank}: each turn of this loop would begin anew what the turns of "
-                        f"'for {loop.rank} step {loop.tile}' around it add up",
+                        f"{step.name} has no rank {other.rank}: each turn of this loop would begin anew "
+                        f"what the turns of 'for {loop.rank} step {loop.tile}' around it add up",
                         f"put 'for {other.rank}' outside of 'for {loop.rank}', or {step.name} out of it",
                     )
             outside = [h for h in self.plan.chain(maker, step.output) if not _around(loop, h)]
             for again, _, writes in self.plan.users[tensor]:
-                if writes and again.number != maker.number and self._in(again, maker, place):
-                    if self._reaches(again, outside[-1] if outside else None):
-                        raise wrong(
-                            again.node,
-                            f"{step.name} runs twice in 'for {loop.rank} step {loop.tile}', and each begins {tensor} anew",
-                            f"keep {tensor} in a hold of its own around each, outside of that loop",
-                        )
+                there = writes and again.number != maker.number and self._in(again, maker, place)
+                if there and self._reaches(again, outside[-1] if outside else None):
+                    raise wrong(
+                        again.node,
+                        f"{step.name} runs twice in 'for {loop.rank} step {loop.tile}', and each begins {tensor} anew",
+                        f"keep {tensor} in a hold of its own around each, outside of that loop",
+                    )
 
     def _own(self, site: Site) -> set[str]:
         return {"instances", *(self.space.whole(r) for r in self.plan.step(site).ranks)}
@@ -100,11 +100,11 @@ class Reads:
             raise wrong(
                 reader.node,
                 f"{name} reads {operand.tensor}, which is not made before",
-                f"put 'compute {operand.tensor}' before it, in seq or pipe, and holds of {operand.tensor} around both or one",
+                f"put 'compute {operand.tensor}' before it, in seq or pipe, and holds of it around both or one",
             )
         for maker in makers:
             if not operand.carried:
-                self._complete(source, maker, reader, operand)
+                self._complete(source, maker, reader, operand, before=maker in made)
 
     def _again(self, maker: Site, hold: Site) -> bool:
         """Whether a value is made more than once while a hold keeps it."""
@@ -116,7 +116,7 @@ class Reads:
         return foreign or sum(writes for _, _, writes in self.plan.touched(hold)) > 1
 
     def _before(self, source: Site | None, maker: Site, reader: Site, operand: Operand) -> bool:
-        """Whether a value is on its place before it is fetched from there, in one iteration of the loops around both."""
+        """Whether a value is in its place before it is fetched from it, in one iteration of the loops around both."""
         output = self.plan.step(maker).output
         out = [h for h in self._within(source, self.plan.chain(maker, output)) if not h.encloses(reader)] or [maker]
         into = self._within(source, self.plan.chain(reader, operand)) or [reader]
@@ -190,11 +190,11 @@ class Reads:
                 f"put 'keep {operand.tensor} (state) in ...' around the loop over {', '.join(sorted(ranks))}",
             )
 
-    def _complete(self, source: Site | None, maker: Site, reader: Site, operand: Operand) -> None:
+    def _complete(self, source: Site | None, maker: Site, reader: Site, operand: Operand, *, before: bool) -> None:
         along = self.plan.carried_along(operand.tensor)
         final = not along & {self.space.whole(r) for r in operand.ranks}
         way = (*self._within(source, self.plan.chain(reader, operand)), reader)
-        last = frozenset.intersection(*(place.last for place in way))
+        last = frozenset.intersection(*(place.last for place in way)) if before else frozenset()
         for place, loop in enumerate(_common_loops(maker, reader)):
             goes_on = self.plan.goes_on(maker, loop) or loop.rank in maker.last
             if not goes_on or not several(self.space, maker, place):

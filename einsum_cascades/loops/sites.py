@@ -246,8 +246,8 @@ class Plan:
     def spread(self, hold: Site, use: Site) -> tuple[Loop, ...]:
         """Return the spatial loops between a hold and a use over dimensions that the hold's memory has instances along.
 
-        Other loops between them and the hold, over the same ranks, come with them, marked ``WITHIN``: an instance has a tile
-        of each of their iterations.
+        Other loops between them and the hold, over the same ranks, come with them, marked ``WITHIN``: an instance has a
+        tile of each of their iterations.
         """
         fan = self.levels.fan_out(_hold(hold).memory)
         inside = use.loops[len(hold.loops) :]
@@ -292,8 +292,8 @@ class Plan:
 
     @once
     def source(self, site: Site, operand: Operand) -> tuple[Site | None, tuple[Site, ...]]:
-        """Return where a value that a compute reads is made, as far in as it can be: the hold around both (None is home),
-        and the computes that make it."""
+        """Return where a value that a compute reads is made, as far in as it can be: the hold around both (None is
+        home), and the computes that make it."""
         makers = [s for s, _, writes in self.users[operand.tensor] if writes and (s is not site or operand.carried)]
         for hold in reversed(self.chain(site, operand)):
             inside = tuple(s for s, _, writes in self.touched(hold) if writes and s in makers)
@@ -303,8 +303,8 @@ class Plan:
 
     @cached_property
     def at_home(self) -> frozenset[str]:
-        """Tensors that have a place in the outermost memory: inputs, results, and what no hold is around where it is made
-        and read."""
+        """Tensors that have a place in the outermost memory: inputs, results, and what no hold is around where it is
+        made and read."""
         cascade = self.space.cascade
         found = {*cascade.inputs, *cascade.outputs} & self.users.keys()
         for tensor, users in self.users.items():
@@ -319,7 +319,7 @@ class Plan:
 
     @cached_property
     def unread(self) -> frozenset[str]:
-        """Tensors that the tree makes and nothing in it reads: of a part of a mapping, what its other parts may read."""
+        """Tensors that the tree makes and nothing in it reads: of a part of a mapping, what others may read."""
         return frozenset(t for t, users in self.users.items() if all(writes for _, _, writes in users))
 
     @once
@@ -328,8 +328,8 @@ class Plan:
         return any(writes for _, _, writes in self.touched(hold))
 
     def wanted_outside(self, hold: Site) -> bool:
-        """Whether something outside a hold still wants what is made in it: a later reader, a further part of its sum, or
-        the cascade's user."""
+        """Whether something outside a hold still wants what is made in it: a later reader, a further part of its sum or
+        of its iterations, or the cascade's user."""
         tensor = _hold(hold).tensor
         wanted = tensor in self.space.cascade.outputs or tensor in self.unread
         return wanted or bool(self.partial(hold) or self._read_outside(hold))
@@ -358,7 +358,7 @@ class Plan:
         )
 
     def goes_on(self, maker: Site, loop: Loop) -> bool:
-        """Whether iterations of a loop around a compute go on with one value: they cut what it sums over, or hand it on."""
+        """Whether turns of a loop around a compute go on with one value: they cut what it sums over, or hand it on."""
         step = self.step(maker)
         if loop.rank in self.carried_along(step.output.tensor):
             return True

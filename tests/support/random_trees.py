@@ -1,4 +1,4 @@
-"""Random loop trees, most of them legal: a cascade of a few Einsums, sizes, a machine's memories, and a mapping of it."""
+"""Random loop trees, most of them legal: a cascade of a few Einsums, sizes, a machine's memories, and a mapping."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import pairwise
 
 from einsum_cascades.ir import Cascade
 from einsum_cascades.load import parse_cascade
@@ -50,12 +51,14 @@ CASCADES = {
     "D[m1, p] = S[m1, m0, p]; Z[p] = D[m1, p] * LM[m1, p]",
     "parts": "Q: [E, P], K: [E, M1, M0], BQK: [M1, M0, P], LM: [M1, P];"
     "BQK[m1, m0, p] = Q[e, p] * K[e, m1, m0]; LM[m1, p] = BQK[m1, m0, p] :: reduce(m0) max",
-    "running": "X: [M1, M0, P], LM: [M1, P], RM: [M1, P], S: [M1, M0, P], SD: [M1, P], PRM: [M1, P], RD: [M1, P], Z: [P];"
+    "running": "X: [M1, M0, P], LM: [M1, P], RM: [M1, P], S: [M1, M0, P], SD: [M1, P], PRM: [M1, P],"
+    "RD: [M1, P], Z: [P];"
     "LM[m1, p] = X[m1, m0, p] :: reduce(m0) max; RM[m1+1, p] = max(RM[m1, p], LM[m1, p]);"
     "S[m1, m0, p] = exp(X[m1, m0, p] - RM[m1+1, p]); SD[m1, p] = S[m1, m0, p];"
     "PRM[m1, p] = exp(RM[m1, p] - RM[m1+1, p]); RD[m1+1, p] = RD[m1, p] * PRM[m1, p] + SD[m1, p];"
     "Z[p] = RD[M1, p]; RM[0, p] = -inf; RD[0, p] = 0",
-    "prefix": "X: [I, P], R: [I, P], Y: [I, P]; R[i+1, p] = R[i, p] + X[i, p]; Y[i, p] = R[i+1, p] * X[i, p]; R[0, p] = 0",
+    "prefix": "X: [I, P], R: [I, P], Y: [I, P];"
+    "R[i+1, p] = R[i, p] + X[i, p]; Y[i, p] = R[i+1, p] * X[i, p]; R[0, p] = 0",
     "largest": "X: [I, P], R: [I, P], Y: [P]; R[i+1, p] = max(R[i, p], X[i, p]); Y[p] = exp(R[I, p]); R[0, p] = -inf",
 }
 """Declarations, then Einsums: those with a size as a subscript are the final ones, those with a 0 give first values."""
@@ -147,7 +150,7 @@ def _space(generator: random.Random, cascade: Cascade, most: int) -> Space:
 def _levels(generator: random.Random) -> Levels:
     found = [Level("dram")]
     for name in ("large", "small")[: generator.choice((0, 1, 1, 2))]:
-        found.append(_level(generator, name, found[-1].name, generator.choice(((), (), (), ("cores",)))))
+        found.append(_level(generator, name, found[-1].name, generator.choice(((), (), (), ("cores",), ("cores",)))))
     parent, two = found[-1].name, generator.random() < 0.4
     for name in ("array", "vector")[: 1 + two]:
         dimensions = generator.choice((("rows", "columns"), ("rows", "columns"), ("lanes",), ()))
@@ -265,13 +268,24 @@ class _Maker:
         own = self.ranks(name)
         for rank in self.space.iterative & own.keys():
             if self.carries(name) and around.tiles[rank] > own[rank]:
-                body = Loop(rank, own[rank], body)
+                body = Loop(rank, own[rank], self.older(name, body, around))
         return body
+
+    def older(self, name: str, body: Node, around: _Around) -> Node:
+        """An Einsum with a hold of a value of an earlier iteration around it, or without."""
+        tensors = [operand.name for operand in self.step(name).inputs if operand.carried]
+        if not tensors or self.generator.random() < 0.5:
+            return body
+        tensor = self.generator.choice(tensors)
+        outer = around.kept.get(tensor, around.kept.get(tensor.removesuffix("'"), self.levels.home))
+        path = [m for m in self.levels.path(self.units[name]) if self.levels.inside(m, around.below) and m != outer]
+        path = [m for m in path if self.levels.inside(m, outer)]
+        return Hold(tensor, self.generator.choice(path), body) if path else body
 
     def several(self, names: list[str], around: _Around) -> Node:
         parts = min(len(names), self.generator.choice((2, 2, 2, 3)))
         cuts = [0, *sorted(self.generator.sample(range(1, len(names)), parts - 1)), len(names)]
-        groups = [names[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+        groups = [names[a:b] for a, b in pairwise(cuts)]
         for group in groups[1:]:
             again = [
                 n

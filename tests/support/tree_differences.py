@@ -43,9 +43,10 @@ def differences(drawn: Drawn) -> list[str]:
         rows[row.node, row.tensor, row.action] += row.count
     plain = {level.name for level in drawn.levels.levels if not level.dimensions}
     found = [
-        f"{action} of {tensor} at {node}: counted {rows[node, tensor, action]}, executed {done.rows[node, tensor, action]}"
-        for node, tensor, action in sorted({*rows, *done.rows})
-        if rows[node, tensor, action] != done.rows[node, tensor, action]
+        f"{action} of {tensor} at {node}: counted {rows[at]}, executed {done.rows[at]}"
+        for at in sorted({*rows, *done.rows})
+        for node, tensor, action in [at]
+        if rows[at] != done.rows[at]
         and not (node in plain and action == "delivered")  # what enters such a link leaves it
     ]
     for what, counted, executed in (("points", counts.points, done.points), ("steps", counts.steps, done.steps)):

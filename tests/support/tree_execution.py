@@ -2,15 +2,15 @@
 
 The tree is expanded into visits of its holds and computes. All positions of spatial loops enter a visit together, in
 lockstep; a compute walks its points in lockstep too. Visits run in the order of their keys: per loop in time its
-iteration, plus how late a stage of a pipeline is; per seq, par and pipe the child. Each instance of a memory has a store
-per hold, and each value in it the set of the points summed into it, so that a read of a value that is not there, or not
-complete, is a fault, and so is one point that is summed twice.
+iteration, plus how late a stage of a pipeline is; per seq, par and pipe the child. Each instance of a memory has a
+store per hold, and each value in it the set of the points summed into it, so that a read of a value that is not there,
+or not complete, is a fault, and so is one point that is summed twice.
 
 * A hold of inputs fetches on entering; one access of the outer memory serves all positions that want the value and that
   only dimensions of links that multicast tell apart.
-* A hold of results fetches on entering what was summed before; of positions whose results are summed on the way one gets
-  it and the others begin from nothing. Of positions that are not summed on the way but want one value at a time the
-  first gets it; each other adds what it finds there as it leaves.
+* A hold of results fetches on entering what was summed before; of positions whose results are summed on the way one
+  gets it and the others begin from nothing. Of positions that are not summed on the way but want one value at a time
+  the first gets it; each other adds what it finds there as it leaves.
 * A hold of results whose reader is inside it, but reads from further out, writes a value on as soon as it is complete.
 * What is made by another compute of the same Einsum, or in another iteration of a loop whose rank the Einsum lacks,
   begins anew.
@@ -46,7 +46,7 @@ Coordinates = tuple[tuple[int, ...], int | None]
 """Indices of a value along its ranks but the iterative one, and the iteration that made it (-1 is the first value)."""
 
 
-class Fault(Exception):
+class Fault(Exception):  # noqa: N818
     """The tree cannot be executed."""
 
 
@@ -377,7 +377,7 @@ class Execution:
         return where, self._version(operand, iteration)
 
     def region(self, hold: _Place, thread: _Thread, ranks: tuple[str, ...] | None = None) -> list[Coordinates]:
-        """The values that a thread's ranges select of what a hold keeps (or one use of it); of a state its place alone."""
+        """The values that a thread's ranges select of what a hold (or one use of it) keeps; of a state its place."""
         operand, grains = self._kept(hold)
         grains = grains if ranks is None else self.grains(ranks)
         rank = self._carried.get(operand.tensor)
@@ -459,7 +459,6 @@ class Execution:
                 self.expand(child, threads, (*key, number), loop)
 
     def _event(self, key: tuple[int, ...], kind: str, place: _Place, threads: list[_Thread]) -> None:
-        node = place.node
         memory = _where(place)
         fan = self.levels.fan_out(memory)
         if len({tuple((d, t.position.get(d, 0)) for d in fan) for t in threads}) < len(threads):
@@ -514,6 +513,7 @@ class Execution:
         rank, tile = node.rank, int(node.tile)
         trips = max(-(-(t.ranges[rank][1] - t.ranges[rank][0]) // tile) for t in threads)
         place.trips = max(place.trips, trips)
+        positions = self._positions(place)
 
         def at(number: int, over: str | None) -> list[_Thread]:
             found = []
@@ -521,7 +521,7 @@ class Execution:
                 low, high = thread.ranges[rank]
                 low += number * tile
                 if low < high:
-                    where = {} if over is None else {over: thread.position.get(over, 0) * trips + number}
+                    where = {} if over is None else {over: thread.position.get(over, 0) * positions + number}
                     found.append(thread.cut(place, rank, low, min(low + tile, high), where))
             return found
 
@@ -533,6 +533,15 @@ class Execution:
         if any(t.position[node.over] >= self.levels.dimensions[node.over] for t in spread):
             raise Fault(f"{node.over} has too few positions")
         self.expand(place.below[0], spread, key, loop)
+
+    def _positions(self, place: _Place) -> int:
+        """Most iterations of a loop, as the first of those around it have them."""
+        rank = place.node.rank  # type: ignore[union-attr]
+        left = prod(int(self.space.sizes[part]) for part in parts_of(rank))
+        for loop in (*place.loops, place):
+            if loop.node.rank == rank:  # type: ignore[union-attr]
+                found, left = -(-left // int(loop.node.tile)), min(left, int(loop.node.tile))  # type: ignore[union-attr]
+        return found
 
     def lateness(self, hold: _Place) -> tuple[int, int]:
         """The earliest and latest stage in which something in a hold uses it, in the pipeline around or in it."""
@@ -714,14 +723,16 @@ class Execution:
         if not value.run:
             return False
         maker, turns = value.run
-        return any(writes and place is maker for place, _, writes in self.uses(hold)) and all((loop, low) in thread.turns for loop, low in turns if loop in hold.loops)
+        return any(writes and place is maker for place, _, writes in self.uses(hold)) and all(
+            (loop, low) in thread.turns for loop, low in turns if loop in hold.loops
+        )
 
     def _enter_results(self, hold: _Place, threads: list[_Thread]) -> None:
         """Fetch what was summed before into a hold in which more is."""
         node, outer = hold.node, self.outer(hold)
         assert isinstance(node, Hold)
         self._begin_state(hold, threads)
-        levels, way, memory = self._ways(outer, node.memory, False)
+        levels, _, memory = self._ways(outer, node.memory, False)
         for thread in threads:
             store, source = self._own(hold, thread), self._source(thread, outer, node.tensor)
             for where in self._own(hold, thread).region:
@@ -766,7 +777,7 @@ class Execution:
 
     @cached_property
     def _writes_through(self) -> Callable[[_Place], bool]:
-        """Whether what a hold keeps is read inside it from further out, so that it is written on once it is complete."""
+        """Whether what a hold keeps is read inside it from further out, and so is written on once it is complete."""
 
         @cache
         def found(hold: _Place) -> bool:
@@ -906,7 +917,9 @@ class Execution:
     def _run_of(self, place: _Place, thread: _Thread) -> tuple[Any, ...]:
         """What tells the repetitions of a compute apart: loops over ranks that it lacks."""
         own = self.grains(self.step(place).ranks)
-        return place, tuple((loop, low) for loop, low in thread.turns if own.keys().isdisjoint(parts_of(loop.node.rank)))
+        return place, tuple(
+            (loop, low) for loop, low in thread.turns if own.keys().isdisjoint(parts_of(loop.node.rank))
+        )
 
     def _results(self, step: Step, here: list[Any], into: _Place | None, unit: str) -> None:
         tensor = step.output.tensor
@@ -940,7 +953,7 @@ class Execution:
 
     def _bit(self, step: Step, point: dict[str, int]) -> int:
         number = 0
-        for rank, grain, out in self._parts(step):
+        for rank, grain, _ in self._parts(step):
             number = number * (int(self.space.sizes[rank]) + 1) + point[rank] // grain
         return 1 << number
 
@@ -1063,7 +1076,7 @@ class _Times:
     Attributes:
         length: so many times one after another an epoch has.
         runs: how late, when, and how many bits.
-        kept: bits that stay from epoch to epoch, from how late to how late, and from when in the first to when in the last.
+        kept: bits that stay from epoch to epoch, from how late to how late, from when in the first to when in the last.
     """
 
     length: int
