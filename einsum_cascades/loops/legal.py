@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.loops.arith import Number, everywhere, least, steps
 from einsum_cascades.loops.capacity import crossing
@@ -160,7 +162,7 @@ class _Rules:
             )
         own = _laid(self.plan.loops(site))
         for user, _, _ in self.plan.touched(site):
-            if _laid((*site.loops, *self.plan.spread(site, user))) != own:
+            if not _alike(_laid((*site.loops, *self.plan.spread(site, user))), own):
                 raise wrong(
                     user.node,
                     f"{node.tensor} lies over the instances of {node.memory} in another way than here",
@@ -317,10 +319,15 @@ def _said(loop: Loop) -> str:
     return f"for {loop.rank} step {loop.tile}"
 
 
-def _laid(loops: tuple[Loop, ...]) -> list[tuple[str, int, str]]:
-    """How loops lie over dimensions; arrays of tiles are told apart by identity."""
-    return [
-        (loop.rank, loop.tile if isinstance(loop.tile, int) else id(loop.tile), loop.over)
-        for loop in loops
-        if loop.over is not None
-    ]
+def _laid(loops: tuple[Loop, ...]) -> list[Loop]:
+    """The loops that lie over dimensions."""
+    return [loop for loop in loops if loop.over is not None]
+
+
+def _alike(some: list[Loop], others: list[Loop]) -> bool:
+    """Whether loops lie over dimensions in the same way, tile by tile."""
+    return len(some) == len(others) and all(
+        (one.rank, one.over) == (other.rank, other.over)
+        and (one.tile is other.tile or np.array_equal(one.tile, other.tile))
+        for one, other in zip(some, others, strict=True)
+    )
