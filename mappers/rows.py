@@ -38,5 +38,5 @@ def row_sections(cascade: Cascade) -> tuple[tuple[str, ...], dict[str, Section]]
 
 
 def passes_of(cascade: Cascade) -> int:
-    """Return how many passes over its row family a cascade makes when every Einsum runs as soon as its operands are there."""
+    """Return the passes over its row family that a cascade makes when Einsums run as soon as operands are there."""
     return max(number for number, _ in row_sections(cascade)[1].values())

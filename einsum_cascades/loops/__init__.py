@@ -1,4 +1,4 @@
-"""Loop trees, at the ground and without hardware: what a mapping says, its text, legality, exact counts and capacity."""
+"""Loop trees, at the ground, without hardware: what a mapping says, its text, legality, exact counts and capacity."""
 
 from einsum_cascades.loops.capacity import live_bits
 from einsum_cascades.loops.counts import Counts, Row, count

@@ -3,10 +3,10 @@
     fill     values that come into a memory from further out;       read    values that it gives to what is further in
     update   values that come into it from further in (results);    drain   values that it gives further out
 
-A hold's region comes in once for each turn of the loops outside it that its tensor lacks (``turns.py``); one read of the
-outer memory serves all positions that want the same value in the same step, if every link on the way multicasts, else
-each. Results go out likewise, summed on the way where links reduce. A partial sum comes back on every visit but those
-that find nothing:
+A hold's region comes in once for each turn of the loops outside it that its tensor lacks (``turns.py``); one read of
+the outer memory serves all positions that want the same value in the same step, if every link on the way multicasts,
+else each. Results go out likewise, summed on the way where links reduce. A partial sum comes back on every visit but
+those that find nothing:
 
     back = visits - beginnings;   beginnings at home: the tensor's values;   in a memory: what leaves - what comes back
 
@@ -44,8 +44,8 @@ class Row(NamedTuple):
             a ``spilled`` access is one to a part that is not kept, which is made further out instead.
         count: values.
         site: number of the hold or compute that causes it.
-        begun, hold: of updates, how many values begin there, parts that are not kept included, and the number of the hold
-            there is (-1: it is home).
+        begun, hold: of updates, how many values begin there, parts that are not kept included, and the number of the
+            hold there is (-1: it is home).
     """
 
     node: str

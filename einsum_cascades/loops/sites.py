@@ -71,8 +71,8 @@ class Site:
         holds: the sites of the holds around it, outermost first.
         path: the child taken at each node from the root, by which two sites' nearest common node is told.
         last: whole ranks in whose last iteration alone it runs.
-        stages: for each pipeline around it, outermost first, that node's path, how many loops are around that, and by how
-            many iterations this site is late in it.
+        stages: for each pipeline around it, outermost first, that node's path, how many loops are around that, and by
+            how many iterations this site is late in it.
         ends: number of the last site in its subtree.
     """
 

@@ -1,11 +1,12 @@
 """A cascade's iteration space in whole ranks, and how coarsely each tensor sees it.
 
-A split rank (``M`` into ``M1``, ``M0``) is one range of M points. A tensor with both parts has a value for each point; one
-with the outer part alone has a value for each ``M0`` of them: the *grain* at which it sees the rank. So a last tile that
-is smaller needs no padding: 65,537 keys in parts of 256 are 257 values of ``LM[m1]`` and 65,537 of ``BQK[m1, m0]``.
+A split rank (``M`` into ``M1``, ``M0``) is one range of M points. A tensor with both parts has a value for each point;
+one with the outer part alone has a value for each ``M0`` of them: the *grain* at which it sees the rank. So a last tile
+that is smaller needs no padding: 65,537 keys in parts of 256 are 257 values of ``LM[m1]`` and 65,537 of
+``BQK[m1, m0]``.
 
-Where some tensor has an inner part without the outer ones, or an Einsum walks parts beside the rank itself, the parts are
-ranks of their own.
+Where some tensor has an inner part without the outer ones, or an Einsum walks parts beside the rank itself, the parts
+are ranks of their own.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def steps_of(cascade: Cascade) -> Mapping[str, Step]:
 def whole_ranks(cascade: Cascade) -> Mapping[str, tuple[str, ...]]:
     """Return the parts of each split rank that is one range: of each, tensors have outermost parts only."""
     seen = [set(d.ranks) for d in cascade.declarations]
-    seen += [{r for r in a.ranks} for e in cascade.einsums for a in (*e.inputs, e.output)]
+    seen += [set(a.ranks) for e in cascade.einsums for a in (*e.inputs, e.output)]
     beside = [set(e.ranks) for e in cascade.einsums]
     return {
         p.rank: p.parts
@@ -173,7 +174,7 @@ class Space:
         return self._grains.get(rank, (rank, ()))[0]
 
     def grains(self, ranks: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Return by whole rank the inner parts whose sizes make the grain at which a tensor sees it: () is every point."""
+        """By whole rank the inner parts whose sizes make the grain at which a tensor sees it; () is every point."""
         found: dict[str, tuple[str, ...]] = {}
         for rank in ranks:
             whole, inner = self._grains.get(rank, (rank, ()))

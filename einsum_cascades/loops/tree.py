@@ -11,8 +11,8 @@
 
 Ranks are those of the cascade as a whole: of a split one (``M`` into ``M1``, ``M0``) the loops cut ``M``, and ``split``
 says how long a part is. ``instances`` is the rank of the independent copies (batch and heads) of a cascade that leaves
-them unwritten. Ranks that an Einsum's tensors have all or none of may be cut as one: ``for H*E step 256`` takes 256 points
-of the two at a time, the last rank walked fastest.
+them unwritten. Ranks that an Einsum's tensors have all or none of may be cut as one: ``for H*E step 256`` takes 256
+points of the two at a time, the last rank walked fastest.
 
 Sources of the idea: Parashar et al., "Timeloop", ISPASS 2019; Nayak et al., "TeAAL", MICRO 2023; Andrulis et al.,
 AccelForge. Unlike there, holds are explicit and in order with the loops: what is not said to stay does not.

@@ -92,6 +92,7 @@ def evaluate_batch(points: Points, where: Array, results: Results) -> Array:
         if there.any():
             results.fill(where[there], {k: _at(v, there) for k, v in _columns(one, problem, count).items()})
     buffer = problem.parts.buffer
+    assert buffer.bytes is not None  # of memories, only the root may be endless
     small = ~fits & np.all([one.activity.peak_bits[buffer.name] > 8 * buffer.bytes for one in taken], axis=0)
     if small.any():
         refuse(lambda n: too_small("fused", 0, n, buffer.name).message, buffer.bytes, small, where, results)

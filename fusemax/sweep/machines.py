@@ -1,7 +1,7 @@
 """The machine of a group of points, whose numbers are arrays with a value per point.
 
-A ``Machine`` of arrays follows the same rules as one of numbers, because it is derived from the file by the same function.
-Machines of other kinds are read point by point.
+A ``Machine`` of arrays follows the same rules as one of numbers, because it is derived from the file by the same
+function. Machines of other kinds are read point by point.
 """
 
 from __future__ import annotations

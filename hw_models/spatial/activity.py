@@ -1,7 +1,8 @@
 """What a loop tree makes a machine do: the one table that time and energy are computed from.
 
-Counts of memories and links are those of ``einsum_cascades.loops.counts``; to them come the operations of the arrays, and
-the register accesses of a point that its units act on several times (two operands and a result for each further action).
+Counts of memories and links are those of ``einsum_cascades.loops.counts``; to them come the operations of the arrays,
+and the register accesses of a point that its units act on several times (two operands and a result for each further
+action).
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     latency             = Σ over phases
     utilisation         = Σ useful PE-cycles of an array / (its PEs · latency · clock)
 
-``bound`` is what the latency depends on most (``hw_models.bound``): for each resource the seconds of the phases in which it
-is (one of) the slowest are summed.
+``bound`` is what the latency depends on most (``hw_models.bound``): for each resource the seconds of the phases in
+which it is (one of) the slowest are summed.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Energy of an activity: every access and every operation at its node's price, by node and class of work.
 
-    memory, registers   bits moved · price of a bit (``hw_models.prices``); what goes on to the next memory out is read too,
-                        where the accounting says so
+    memory, registers   bits moved · price of a bit (``hw_models.prices``); what goes on to the next memory out is read
+                        too, where the accounting says so
     link                bytes · hops · energy of a hop
     operations          number · price of one, by class of work; arrays that are clocked pay for idle PEs as well
     leakage             leakage of the chip · latency
 
 Counts are summed as exact integers before they are priced. Where the published evaluation and the hardware part ways,
-``Accounting`` corrects after the count: one register file of an array for all, first reads of a sum that a wrapped product
-counts, accesses to a spilled part at the buffer as well, exponentials on a unit of their own in tiled cascades.
+``Accounting`` corrects after the count: one register file of an array for all, first reads of a sum that a wrapped
+product counts, accesses to a spilled part at the buffer as well, exponentials on a unit of their own in tiled cascades.
 """
 
 from __future__ import annotations

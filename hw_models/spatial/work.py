@@ -1,7 +1,7 @@
 """What one point of an Einsum asks of the array that it runs on: cycles, actions, operations.
 
-A point goes through the classes of work of its Einsum one after another (``einsum_cascades.operations``), each for as many
-cycles as the array's unit takes; a summed product is one multiply-accumulate.
+A point goes through the classes of work of its Einsum one after another (``einsum_cascades.operations``), each for as
+many cycles as the array's unit takes; a summed product is one multiply-accumulate.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def tiled(cascade: Cascade) -> bool:
 def cycles_of(einsum: Einsum, array: Array, cascade: Cascade, accounting: Accounting) -> Number:
     """Return the cycles for which one point of an Einsum occupies a PE.
 
-    Where the accounting says so, the subtraction inside an exponential takes no cycle of its own in cascades that are not
-    tiled.
+    Where the accounting says so, the subtraction inside an exponential takes no cycle of its own in cascades that are
+    not tiled.
 
     Raises:
         InputError: the array has no unit for a class of work.

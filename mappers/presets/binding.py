@@ -1,9 +1,9 @@
 """Which array an Einsum runs on: one whose PEs offer its operators, where its cycles are few and its operands are.
 
-An Einsum with a value per PE of the tile prefers the matrix array if it is fed from memory along rows and columns, or if
-it walks further ranks and so reuses what the PEs hold (a contraction). One that only works through a tile, element by
-element or reducing it, runs where that tile was made: moving a tile costs more than it saves. What has no value per PE
-prefers the vector array. Source: Nayak et al., MICRO 2024, section V (binding), of which this is the general rule.
+An Einsum with a value per PE of the tile prefers the matrix array if it is fed from memory along rows and columns, or
+if it walks further ranks and so reuses what the PEs hold (a contraction). One that only works through a tile, element
+by element or reducing it, runs where that tile was made: moving a tile costs more than it saves. What has no value per
+PE prefers the vector array. Source: Nayak et al., MICRO 2024, section V (binding), of which this is the general rule.
 """
 
 from __future__ import annotations

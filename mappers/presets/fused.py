@@ -7,9 +7,9 @@
             for column tiles of the group
               pipe: the matrix array beside the vector array (``slots.py``)
 
-Columns (queries) lie along the last dimension of the matrix array, rows (keys) along the first; where the columns do not
-fill theirs, as in decoding, the rows take what they leave. Nothing goes to DRAM but inputs, results and, in a variant,
-what a later pass needs and the buffer cannot keep. The group is the largest that fits.
+Columns (queries) lie along the last dimension of the matrix array, rows (keys) along the first; where the columns do
+not fill theirs, as in decoding, the rows take what they leave. Nothing goes to DRAM but inputs, results and, in a
+variant, what a later pass needs and the buffer cannot keep. The group is the largest that fits.
 
 Source: Nayak et al., "FuseMax", MICRO 2024, section V, whose nest for attention this generalises.
 """

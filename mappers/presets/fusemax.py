@@ -106,8 +106,8 @@ def sized(fused: Fused) -> LoopTree:
 
 
 def _fitting(fused: Fused, group: dict[str, Number], rank: str, count: Number, capacity: Number) -> Number:
-    """The most tiles of a rank that fit, at most ``count``: where another pass needs the most room of a larger group, what
-    is live grows faster than from one tile to two, and halving finds it."""
+    """The most tiles of a rank that fit, at most ``count``: where another pass needs the most room of a larger group,
+    what is live grows faster than from one tile to two, and halving finds it."""
 
     def fits(tiles: Number) -> Any:
         return _live(fused, group | {rank: tiles * fused.tile[rank]}) <= capacity
@@ -129,7 +129,7 @@ def _fitting(fused: Fused, group: dict[str, Number], rank: str, count: Number, c
 
 
 def _narrowed(fused: Fused, capacity: Number) -> Fused:
-    """Let the rows take as many positions that columns leave as a tile fits with; what is live grows linearly with them."""
+    """Let rows take as many positions that columns leave as a tile fits with; what is live grows linearly with them."""
     group = {rank: fused.tile[rank] for rank in fused.columns}
     source = fused.roles.source
     one = replace(fused, widest=1)

@@ -1,7 +1,7 @@
 """Presets by name: those of the package, and those that installed packages offer.
 
-A preset is a function from a ``Problem`` to a ``LoopTree``. A package of one's own offers some by entry points of the group
-``fusemax.mappers``; in Python any function will do.
+A preset is a function from a ``Problem`` to a ``LoopTree``. A package of one's own offers some by entry points of the
+group ``fusemax.mappers``; in Python any function will do.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The innermost part of presets: one Einsum's loops on an array, with the registers that its operands need.
 
-Ranks that are not laid over the array are walked in time, one point after another; an operand's register stands as far out
-as the innermost loops that it lacks reach, so that what stays is not fetched again.
+Ranks that are not laid over the array are walked in time, one point after another; an operand's register stands as far
+out as the innermost loops that it lacks reach, so that what stays is not fetched again.
 """
 
 from __future__ import annotations

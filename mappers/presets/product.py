@@ -311,7 +311,7 @@ class _Search:
         return np.where(most > 0, -(-steps[solved] // trips), 0)
 
     def _even(self, axis: int, steps: int, counts: Any, way: Way) -> Any:
-        """Tiles that divide the steps and are tried, where the accounting says so and they are half as large or more."""
+        """Tiles that divide the steps are tried, where the accounting says so and they are half as large or more."""
         if not self.accounting.groups_divide or self.shape.sizes[axis] % way.spread[axis]:
             return counts
         divisors = _divisors(steps)
@@ -386,7 +386,7 @@ def _around(order: tuple[int, ...], has: tuple[bool, ...]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4096)
 def _divisors(number: int) -> Any:
-    """Divisors in rising order, those that the published evaluation's mapper tries: of more than 16 an even selection."""
+    """Rising divisors, those that the published evaluation's mapper tries: of more than 16 an even selection."""
     return np.array(sorted(tile_counts(number)))
 
 

@@ -1,12 +1,12 @@
 """Which Einsums of a tile run side by side: the slots of a pipeline, from the dependencies between two arrays.
 
 Within one visit of a tile the matrix array works in even stages and the vector array in odd ones: an Einsum comes one
-stage after the latest operand that the other array makes. A vector stage that the matrix array waits for is a slot of its
-own; other vector work moves beside the next matrix stage, and after the last one beside the first stage of the next tile,
-as does what runs after the pass. If tiles pass through the buffer the arrays are decoupled and there is one slot.
+stage after the latest operand that the other array makes. A vector stage that the matrix array waits for is a slot of
+its own; other vector work moves beside the next matrix stage, and after the last one beside the first stage of the next
+tile, as does what runs after the pass. If tiles pass through the buffer the arrays are decoupled and there is one slot.
 
-Interleaved, an Einsum is late by the number of matrix stages that it comes after, so that what changes arrays has an epoch
-to leave in. Serial, all but what moved beside the next tile is of one iteration, and drains are waited for.
+Interleaved, an Einsum is late by the number of matrix stages that it comes after, so that what changes arrays has an
+epoch to leave in. Serial, all but what moved beside the next tile is of one iteration, and drains are waited for.
 
 Source: Nayak et al., "FuseMax", MICRO 2024, section V (binding), of which this is the general rule.
 """

@@ -49,7 +49,7 @@ def worst(now: float | Fraction, slower: dict[str, float | Fraction], tolerance:
     st.sampled_from([PUBLISHED, PHYSICAL]),
 )
 def test_spatial_arrays(cascade: str, preset: str, length: int, share: float, accounting: Accounting) -> None:
-    """Whichever of memory and clock is named with the longest dependence makes the latency grow as much as that says."""
+    """Which of memory and clock is named with the longest dependence makes the latency grow as much as that says."""
     base = spatial_machine("fusemax-cloud")
     rate = base.root.shared_bytes_per_s * share
     machine = spatial_machine("fusemax-cloud", [f"dram.bandwidth_bytes_per_s={rate!r}"])

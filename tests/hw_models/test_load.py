@@ -1,4 +1,4 @@
-"""Machines of every kind by name or file: unknown names, texts that are none, sizes with suffixes, all faults at once."""
+"""Machines of every kind by name or file: unknown names, texts that are none, sizes with suffixes, faults at once."""
 
 from __future__ import annotations
 
