@@ -29,6 +29,7 @@ def evaluate(*_, **__):
 
 fusemax.evaluation.evaluate_request = evaluate
 sys.argv[1:] = ["evaluate", "--cascade", "attention-1-pass", "--arch", "fusemax-cloud", "--mapper", "fusemax-serial"]
+sys.argv += ["--model", "BERT", "--seq-len", "1024"]
 main()
 """
 
@@ -127,6 +128,7 @@ def evaluate(*_, **__):
 sys.unraisablehook = lambda _: None
 fusemax.evaluation.evaluate_request = evaluate
 sys.argv[1:] = ["evaluate", "--cascade", "attention-1-pass", "--arch", "fusemax-cloud", "--mapper", "fusemax-serial"]
+sys.argv += ["--model", "BERT", "--seq-len", "1024"]
 main()
 """
 
