@@ -168,5 +168,5 @@ def _live(fused: Fused, group: dict[str, Number]) -> Number:
     """Bits live in the buffer, whatever the sizes of the columns are (so that it is linear in the group)."""
     plan = fused.grouped
     space = Space.of(fused.problem.cascade, {**fused.problem.sizes, **group}, plan.tree.split)
-    found: Any = live_bits(plan.resized(space), fused.problem.bits, fused.buffer)[fused.buffer]
+    found: Any = live_bits(plan.resized(space), fused.problem.bits, fused.buffer).get(fused.buffer, 0)
     return found

@@ -66,12 +66,12 @@ def _steps(way: Way, sizes: Sequence[int]) -> int:
 
 def _unlike(ways: Sequence[Way], lengths: Sequence[int]) -> list[Way]:
     """Leave out ways that differ only in dimensions of one length."""
-    found: dict[frozenset[tuple[frozenset[tuple[int, int]], int]], Way] = {}
+    found: dict[tuple[tuple[int, tuple[tuple[int, int], ...]], ...], Way] = {}
     for way in ways:
         by_dimension: dict[int, set[tuple[int, int]]] = {}
         for axis, dim, count in way.placed:
             by_dimension.setdefault(dim, set()).add((axis, count))
-        found.setdefault(frozenset((frozenset(on), lengths[dim]) for dim, on in by_dimension.items()), way)
+        found.setdefault(tuple(sorted((lengths[dim], tuple(sorted(on))) for dim, on in by_dimension.items())), way)
     return list(found.values())
 
 

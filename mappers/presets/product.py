@@ -51,7 +51,7 @@ class Shape:
         cycles: of one point.
         lengths: of the array's dimensions.
         buffer, array: names of the nodes used.
-        places: operands that a PE's registers have room for.
+        buffers: over how many instances of the buffer the copies are spread.
     """
 
     sizes: tuple[int, ...]
@@ -63,6 +63,7 @@ class Shape:
     lengths: tuple[int, ...]
     buffer: str
     array: str
+    buffers: int = 1
 
 
 class Nest(NamedTuple):
@@ -209,7 +210,8 @@ class _Search:
         wanted = [asked[None, :, :] for asked in wanted]
         use = self._use(held, [into[:, None, :] for into in moved], wanted)
         latency = np.maximum(cycles / self.machine.frequency_hz, self._seconds(self.machine.root, *use.home))
-        latency = np.maximum(latency, self._seconds(self._buffer, use.reads, use.writes))
+        each = (use.reads / self.shape.buffers, use.writes / self.shape.buffers)
+        latency = np.maximum(latency, self._seconds(self._buffer, *each))
         slow, traffic = ~np.asarray(self._served(use, cycles)), use.home[0] + use.home[1]
         shape = (len(offs), len(ons), tiles[0].size)
         best: Any = np.arange(math.prod(shape))
@@ -254,7 +256,7 @@ class _Search:
         width = self._buffer.width_bits
         if width is None:
             return np.bool_(True)
-        rows = self._buffer.ports * width * (self.shape.copies // max(1, self.shape.batch) or 1)
+        rows = self._buffer.ports * width * self.shape.buffers
         return use.reads + use.writes <= rows * float(cycles)
 
     def _joules(self, use: _Use, way: Way, wanted: list[Any]) -> Any:

@@ -53,6 +53,7 @@ def shape_of(problem: Problem, step: Step, space: Space) -> Shape:
         lengths=tuple(length for _, length in dimensions_of(problem, array)),
         buffer=parts.buffer.name,
         array=array.name,
+        buffers=min(instances, lanes(parts.outside)),
     )
 
 
