@@ -38,8 +38,9 @@ from einsum_cascades.loops.tree import (
     sequence,
 )
 from hw_models.machine import Array, Memory
+from mappers.presets.binding import beside_tiles
 from mappers.presets.nest import walk
-from mappers.presets.problem import Problem, chunks, lanes, spread
+from mappers.presets.problem import Problem, chunked, chunks, lanes, spread
 from mappers.presets.slots import Slot, slots_of
 from mappers.residency import BUFFER, DRAM, STAGING, Residency
 from mappers.roles import Roles
@@ -319,7 +320,7 @@ class Fused:
         laid = [rank for rank in self.columns if rank in einsum.ranks]
         rows = self.roles.row in einsum.ranks
         if self._array(einsum) is self.problem.parts.matrix:
-            return (*laid, *[self.roles.row] * rows)
+            return (*laid, *[self.roles.row] * rows, *self._along_rows(einsum)[:1])
         return (*laid, *[self.roles.row] * (rows and self._rows_on_lanes(laid)))
 
     def _rows_on_lanes(self, columns: list[str]) -> bool:
@@ -380,8 +381,26 @@ class Fused:
             inner = [(roles.row, roles.source), *inner]
         body = walk(step, array.name, inner, kept)
         if on_matrix and len(dims) > 1:
-            return self._over_matrix(body, dims, columns, rows)
+            return self._over_matrix(self._beside_columns(body, einsum, dims, columns), dims, columns, rows)
         return self._over_lanes(body, dims, columns, rows, inner, einsum)
+
+    def _along_rows(self, einsum: Einsum) -> tuple[str, ...]:
+        """Ranks of a product without rows that lie along the rows' place, and beside the columns where these leave
+        positions: the longest, those of the result first."""
+        if self._array(einsum) is not self.problem.parts.matrix or not beside_tiles(self.steps[einsum.name], self.roles):
+            return ()
+        fixed = {*self.columns, *self.roles.batches}
+        inner = [rank for rank in einsum.ranks if rank not in fixed and rank not in self.problem.cascade.iterative_ranks]
+        found = sorted(inner, key=lambda r: (r in einsum.reduced_ranks, -_largest(self.problem.size(r))))
+        return tuple(found[:2])
+
+    def _beside_columns(
+        self, body: Node, einsum: Einsum, dims: list[tuple[str, Number]], columns: list[str]
+    ) -> Node:
+        beside = [(dims[0][0], dims[0][1] // self._filled(columns))]
+        for rank, over in zip(self._along_rows(einsum), (dims[1:], beside), strict=False):
+            body = chunked(rank, self.problem.size(rank), over, body)
+        return body
 
     def _over_matrix(self, body: Node, dims: list[tuple[str, Number]], columns: list[str], rows: bool) -> Node:
         source, tile = self.roles.source, self.tile

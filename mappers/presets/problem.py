@@ -172,6 +172,18 @@ def chunks(rank: str, size: Number, count: Number, dimension: str, body: Node) -
     return Loop(rank, steps(size, least(size, count)), body, dimension)
 
 
+def chunked(rank: str, size: Number, dimensions: list[tuple[str, Number]], body: Node) -> Node:
+    """Return spatial loops that cut what is left of a rank into chunks, one a position of dimensions together."""
+    around: list[tuple[Number, str]] = []
+    for name, length in reversed(dimensions):
+        if anywhere(length > 1):
+            size = steps(size, least(size, length))
+            around.append((size, name))
+    for tile, name in reversed(around):
+        body = Loop(rank, tile, body, name)
+    return body
+
+
 def over_instances(problem: Problem, body: Node) -> Node:
     """Return a loop over the copies of a cascade, over the machine's instances where it has several."""
     return spread(INSTANCES, problem.sizes.get(INSTANCES, 1), list(problem.parts.outside), body)
