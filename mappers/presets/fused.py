@@ -320,7 +320,7 @@ class Fused:
         laid = [rank for rank in self.columns if rank in einsum.ranks]
         rows = self.roles.row in einsum.ranks
         if self._array(einsum) is self.problem.parts.matrix:
-            return (*laid, *[self.roles.row] * rows, *self._along_rows(einsum)[:1])
+            return (*laid, *[self.roles.row] * rows, *self._along_rows(einsum))
         return (*laid, *[self.roles.row] * (rows and self._rows_on_lanes(laid)))
 
     def _rows_on_lanes(self, columns: list[str]) -> bool:
@@ -385,21 +385,26 @@ class Fused:
         return self._over_lanes(body, dims, columns, rows, inner, einsum)
 
     def _along_rows(self, einsum: Einsum) -> tuple[str, ...]:
-        """Ranks of a product without rows that lie along the rows' place, and beside the columns where these leave
-        positions: the longest, those of the result first."""
+        """Ranks of a product without rows that lie where rows do, and beside the columns where these leave positions:
+        those of the result first, of these the longest."""
         if self._array(einsum) is not self.problem.parts.matrix or not beside_tiles(self.steps[einsum.name], self.roles):
             return ()
-        fixed = {*self.columns, *self.roles.batches}
-        inner = [rank for rank in einsum.ranks if rank not in fixed and rank not in self.problem.cascade.iterative_ranks]
-        found = sorted(inner, key=lambda r: (r in einsum.reduced_ranks, -_largest(self.problem.size(r))))
-        return tuple(found[:2])
+        fixed = {*self.columns, *self.roles.batches, *self.problem.cascade.iterative_ranks}
+        inner = [rank for rank in einsum.ranks if rank not in fixed]
+        return tuple(sorted(inner, key=lambda r: (r in einsum.reduced_ranks, -_largest(self.problem.size(r)))))
 
     def _beside_columns(
         self, body: Node, einsum: Einsum, dims: list[tuple[str, Number]], columns: list[str]
     ) -> Node:
-        beside = [(dims[0][0], dims[0][1] // self._filled(columns))]
-        for rank, over in zip(self._along_rows(einsum), (dims[1:], beside), strict=False):
-            body = chunked(rank, self.problem.size(rank), over, body)
+        room = dict([*dims[1:], (dims[0][0], dims[0][1] // self._filled(columns))])
+        for rank in self._along_rows(einsum):
+            left, taken = self.problem.size(rank), []
+            for name in room:
+                count = least(left, room[name])
+                if anywhere(count > 1):
+                    taken.append((name, count))
+                    left, room[name] = steps(left, count), room[name] // count
+            body = chunked(rank, self.problem.size(rank), taken, body)
         return body
 
     def _over_matrix(self, body: Node, dims: list[tuple[str, Number]], columns: list[str], rows: bool) -> Node:

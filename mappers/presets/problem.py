@@ -25,6 +25,7 @@ class Problem:
     Attributes:
         sizes: by whole rank, ``instances`` included.
         further: how many memories further out than the nearest one the buffer is.
+        whole: the cascade that this one is a part of, if it is one.
     """
 
     cascade: Cascade
@@ -32,6 +33,7 @@ class Problem:
     machine: Machine
     accounting: Accounting
     further: int = 0
+    whole: Cascade | None = None
 
     def size(self, rank: str) -> Number:
         """Return the size of a rank.
@@ -46,7 +48,7 @@ class Problem:
 
     def bits(self, tensor: str) -> Number:
         """Return the bits of a tensor's values."""
-        return value_bits(tensor, self.cascade, self.machine)
+        return value_bits(tensor, self.whole or self.cascade, self.machine)
 
     def plan(self, tree: LoopTree) -> Plan:
         """Return a tree resolved for this problem."""
