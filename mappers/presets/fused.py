@@ -387,15 +387,14 @@ class Fused:
     def _along_rows(self, einsum: Einsum) -> tuple[str, ...]:
         """Ranks of a product without rows that lie where rows do, and beside the columns where these leave positions:
         those of the result first, of these the longest."""
-        if self._array(einsum) is not self.problem.parts.matrix or not beside_tiles(self.steps[einsum.name], self.roles):
+        step = self.steps[einsum.name]
+        if self._array(einsum) is not self.problem.parts.matrix or not beside_tiles(step, self.roles):
             return ()
         fixed = {*self.columns, *self.roles.batches, *self.problem.cascade.iterative_ranks}
         inner = [rank for rank in einsum.ranks if rank not in fixed]
         return tuple(sorted(inner, key=lambda r: (r in einsum.reduced_ranks, -_largest(self.problem.size(r)))))
 
-    def _beside_columns(
-        self, body: Node, einsum: Einsum, dims: list[tuple[str, Number]], columns: list[str]
-    ) -> Node:
+    def _beside_columns(self, body: Node, einsum: Einsum, dims: list[tuple[str, Number]], columns: list[str]) -> Node:
         room = dict([*dims[1:], (dims[0][0], dims[0][1] // self._filled(columns))])
         for rank in self._along_rows(einsum):
             left, taken = self.problem.size(rank), []
