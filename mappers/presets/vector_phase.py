@@ -387,8 +387,8 @@ def _choose(options: Sequence[tuple[list[Option], int]], capacity: int) -> list[
         room = np.add.outer(room, [float(o.room * bits) for o in own]).ravel()
     fits = room <= capacity
     place = int(np.lexsort([room, traffic, ~fits])[0])
-    chosen: list[Option] = []
+    found = []
     for own, _ in reversed(options):
         place, at = divmod(place, len(own))
-        chosen.insert(0, own[at])
-    return chosen
+        found.append(own[at])
+    return found[::-1]
