@@ -72,8 +72,10 @@ class Accounting:
 
         if np.max(size).astype(float) * np.max(tile).astype(float) < 2.0 ** min(bits - 1, 62):
             return size
-        exact = np.asarray(size, object) * tile % (1 << bits) // tile
-        return exact.astype(np.int64) if getattr(size, "dtype", None) == np.int64 else exact
+        if bits == 64 and size.dtype == tile.dtype == np.int64:
+            tile = tile.astype(np.uint64)
+            return (size.astype(np.uint64) * tile // tile).astype(np.int64)
+        return size * (tile + 0 * size).astype(object) % (1 << bits) // tile
 
 
 PUBLISHED = Accounting(

@@ -1,7 +1,4 @@
-"""Divisors of many numbers: ``capacity.largest_divisor`` and ``capacity.tile_counts``, for all points at once.
-
-A divisor at most the square root is found by trying every number up to it; a larger one is the partner of such a one.
-"""
+"""Divisors of many numbers at once, as ``capacity.largest_divisor`` and ``capacity.tile_counts`` find them of one."""
 
 from __future__ import annotations
 
@@ -20,37 +17,38 @@ LARGEST_TRIED: Final = 2**24
 MOST_TILES: Final = 16
 
 
-def largest_divisors(numbers: Array, bounds: Array) -> Array:
-    """Return, for each positive number, its largest divisor that is at most its bound (1 or more)."""
-    found = np.minimum(numbers, bounds)
-    open_ = np.flatnonzero(bounds < numbers)
-    tried = numbers[open_] <= LARGEST_TRIED
+def even_counts(size: Any, tile: Any, tiles: Any, counts: Any) -> Array:
+    """Return, for each number of tiles, the largest one that divides it and is at most a count (1 or more, and no more
+    than they are), where tiles divide the size and it is half of the count or more; else the count."""
+    size, tile, tiles, counts = np.broadcast_arrays(size, tile, tiles, counts)
+    found = counts.copy()
+    open_ = np.flatnonzero((size % tile == 0) & (counts < tiles))
+    tried = tiles[open_] <= LARGEST_TRIED
     small = open_[tried]
-    if len(small):
-        found[small] = _tried(numbers[small].astype(np.uint32), bounds[small].astype(np.uint32))
+    found[small] = _dividing(tiles[small].astype(np.int32), counts[small].astype(np.int32))
     for place in open_[~tried].tolist():
-        found[place] = largest_divisor(int(numbers[place]), int(bounds[place]))
+        even = largest_divisor(int(tiles[place]), int(counts[place]))
+        found[place] = even if 2 * even >= counts[place] else counts[place]
     return found
 
 
-def _tried(numbers: Array, bounds: Array) -> Array:
-    best = np.ones_like(numbers)
-    places = np.arange(len(numbers))
-    for divisor in range(1, isqrt(int(numbers.max())) + 1):
-        partner = numbers // np.uint32(divisor)
-        hit = np.flatnonzero(partner * np.uint32(divisor) == numbers)
-        if not len(hit):
-            continue
-        over, top = partner[hit], bounds[hit]
-        candidate = np.where(over <= top, over, np.where(divisor <= top, divisor, 1))
-        best[places[hit]] = np.maximum(best[places[hit]], candidate)
-        if divisor % 16 == 0 or len(hit) * 4 > len(numbers):
-            going = partner > divisor
-            going[hit[over <= top]] = False  # a later partner is smaller
-            numbers, bounds, places = numbers[going], bounds[going], places[going]
-            if not len(numbers):
-                break
-    return best
+def _dividing(numbers: Array, bounds: Array) -> Array:
+    """Largest divisors from half a bound to the bound, else the bound: tried themselves from the largest down, or their
+    partners from the smallest up, whichever are fewer."""
+    found, places = bounds.copy(), np.arange(len(numbers))
+    least = (bounds + 1) // 2
+    partner = (numbers + bounds - 1) // bounds
+    up, down = numbers // least - partner, bounds - least
+    partners = up < down
+    trial, step, left = np.where(partners, partner, bounds), np.where(partners, 1, -1), np.minimum(up, down)
+    while len(places):
+        hit = np.flatnonzero(numbers % trial == 0)
+        found[places[hit]] = np.where(step[hit] > 0, numbers[hit] // trial[hit], trial[hit])
+        going = left > 0
+        going[hit] = False
+        trial = trial + step
+        numbers, places, trial, step, left = (x[going] for x in (numbers, places, trial, step, left - 1))
+    return found
 
 
 def tile_count_rows(numbers: Array) -> Array:

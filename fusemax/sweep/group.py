@@ -11,14 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.loops.arith import Unlike
 from einsum_cascades.not_a_rank import scalar_inputs
 from einsum_cascades.yaml_source import Node
 from fusemax.backends import BACKENDS
-from fusemax.sweep.batches import BLOCK, Points, evaluate_batch, is_batched, refuse
+from fusemax.sweep.batches import BLOCK, Points, evaluated, fill, is_batched, refuse
 from fusemax.sweep.conditions import Column
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.names import CHOICES, SPATIAL, WORKLOAD, kind_of, machine_keys
 from fusemax.sweep.pointwise import Choice, evaluate_point
+from fusemax.sweep.replay import Found
 from fusemax.sweep.results import FLOATS, TEXTS, WHOLES, Results
 from fusemax.sweep.space import Sweep
 from fusemax.sweep.workloads import WorkloadGroup
@@ -122,22 +124,39 @@ class Group:
         if self.spatial is None or self.choice.causal or not is_batched(self.choice.mapper):
             self._one_by_one(points, where, results)
             return
+        points = self._with_a_row(points, where, results)
+        if not len(points):
+            return
+        wide = self._points(points, floats=True).wide()
+        self._one_by_one(points[wide], where, results)
+        waiting = [points[~wide]]
+        while waiting:
+            waiting += self._together(waiting.pop(), where, results)
+
+    def _together(self, points: Array, where: Array, results: Results) -> list[Array]:
+        """Evaluate points block by block; return those of blocks that are to be treated apart, by the reason for it."""
+        unlike: dict[Any, list[Array]] = {}
         for first in range(0, len(points), BLOCK):
             block = points[first : first + BLOCK]
-            block = self._with_a_row(block, where, results)
-            if not len(block):
-                continue
             try:
-                wide = self._points(block, floats=True).wide()
-                if wide.any():
-                    self._one_by_one(block[wide], where, results)
-                    block = block[~wide]
-                if len(block):
-                    left = evaluate_batch(self._points(block), where[block], results)
-                    if left.any():
-                        self._one_by_one(block[left], where, results)
+                fill(self._found(block), where[block], results)
+            except Unlike as apart:
+                unlike.setdefault((apart.origin, True), []).append(block[apart.condition])
+                unlike.setdefault((apart.origin, False), []).append(block[~apart.condition])
             except InputError as error:
                 results.fail(where[block], error.message)
+        return [np.concatenate(parts) for parts in unlike.values()]
+
+    def _found(self, block: Array) -> Found:
+        """Return what a block of points costs, by what other blocks did where they are many."""
+        columns = {key: _shared(self.numbers[key][block], False) for key in self.numbers}
+        arrays = {key: column for key, column in columns.items() if isinstance(column, np.ndarray)}
+        rest = {key: column for key, column in columns.items() if key not in arrays}
+
+        def found(given: Mapping[str, Any]) -> Found:
+            return evaluated(self._of(given | rest))
+
+        return found(arrays)
 
     def _with_a_row(self, points: Array, where: Array, results: Results) -> Array:
         """Leave out points whose buffer has no room for a row, and say so of them."""
@@ -149,18 +168,21 @@ class Group:
             there = np.broadcast_to(fits, points.shape)
             if not there.all():
                 why = partial(_less_than_an_access, name, access)
-                refuse(why, size, fitting & ~there, where[points], results)
+                refuse(why, (size, 0), fitting & ~there, where[points], results)
                 fitting = fitting & there
         found: Array = points[fitting]
         return found
 
     def _points(self, points: Array, *, floats: bool = False) -> Points:
         """Return some of the points; with floats for whole numbers, which may be too large for 64 bits."""
+        return self._of({key: _shared(column[points], floats) for key, column in self.numbers.items()}, len(points))
+
+    def _of(self, columns: Mapping[str, Any], count: int = 1) -> Points:
+        """Return points of these numbers."""
         assert self.spatial is not None
-        columns = {key: _shared(column[points], floats) for key, column in self.numbers.items()}
         spatial = self.spatial.take({key: columns[key] for key in self.spatial.columns})
         sizes, instances = self.workload.sizes({key: columns[key] for key in self.workload.columns})
-        return Points(self.choice, spatial, sizes, instances, len(points))
+        return Points(self.choice, spatial, sizes, instances, count)
 
     def _one_by_one(self, points: Array, where: Array, results: Results) -> None:
         for point in points.tolist():
@@ -182,5 +204,5 @@ def _shared(column: Array, floats: bool) -> Any:
     return column[0].item() if (column == column[0]).all() else column
 
 
-def _less_than_an_access(name: str, access: str, size: object) -> str:
+def _less_than_an_access(name: str, access: str, size: int, _: int) -> str:
     return f"{name} has {size} bytes, less than one {access}"
