@@ -15,6 +15,8 @@ Array = npt.NDArray[Any]
 LARGEST_TRIED: Final = 2**24
 """Beyond, numbers are factored one by one."""
 MOST_TILES: Final = 16
+_TOGETHER: Final = 32
+"""Trials of a number that are made at once."""
 
 
 def even_counts(size: Any, tile: Any, tiles: Any, counts: Any) -> Array:
@@ -40,14 +42,20 @@ def _dividing(numbers: Array, bounds: Array) -> Array:
     partner = (numbers + bounds - 1) // bounds
     up, down = numbers // least - partner, bounds - least
     partners = up < down
-    trial, step, left = np.where(partners, partner, bounds), np.where(partners, 1, -1), np.minimum(up, down)
+    trial, left = np.where(partners, partner, bounds), np.minimum(up, down)
+    step = np.where(partners, 1, -1).astype(np.int32)
+    several = np.arange(_TOGETHER, dtype=np.int32)
     while len(places):
-        hit = np.flatnonzero(numbers % trial == 0)
-        found[places[hit]] = np.where(step[hit] > 0, numbers[hit] // trial[hit], trial[hit])
-        going = left > 0
+        tried = trial[:, None] + step[:, None] * several
+        divides = (numbers[:, None] % np.maximum(tried, 1) == 0) & (several <= left[:, None])
+        place = divides.argmax(1)
+        hit = np.flatnonzero(divides[np.arange(len(places)), place])
+        divisor = tried[hit, place[hit]]
+        found[places[hit]] = np.where(step[hit] > 0, numbers[hit] // divisor, divisor)
+        going = left >= _TOGETHER
         going[hit] = False
-        trial = trial + step
-        numbers, places, trial, step, left = (x[going] for x in (numbers, places, trial, step, left - 1))
+        trial, left = trial + step * _TOGETHER, left - _TOGETHER
+        numbers, places, trial, step, left = (x[going] for x in (numbers, places, trial, step, left))
     return found
 
 

@@ -108,8 +108,8 @@ class Program:
         for place, name in enumerate(self.columns):
             np.copyto(arrays[place], columns[name])
         for calls, flag, decision in parts:
-            for operation, operands in calls:
-                operation(*operands)
+            for operation, operands, out in calls:
+                operation(*operands, out=out)
             if flag is not None and bool(flag) is not decision:
                 return None
         results = {k: arrays[v] if isinstance(v, int) else v.value for k, v in self.results.items()}
@@ -186,17 +186,17 @@ def _uses(step: Done | tuple[int, bool]) -> Iterator[int]:
         yield step[0]
 
 
-def _call(operation: Operation, numbers: list[Any], outs: list[Array]) -> tuple[Operation, tuple[Any, ...]]:
+def _call(operation: Operation, numbers: list[Any], outs: list[Array]) -> tuple[Operation, tuple[Any, ...], Any]:
     """An operation with what it works on and where its results go."""
     if isinstance(operation, np.ufunc) or operation in _IN_PLACE:
-        return operation, (*numbers, *outs)
+        return operation, tuple(numbers), outs[0]
 
-    def copied() -> None:
+    def copied(*numbers: Any, out: list[Array]) -> None:
         made = operation(*numbers)
-        for out, one in zip(outs, made if isinstance(made, tuple) else (made,), strict=True):
-            out[...] = one
+        for place, one in zip(out, made if isinstance(made, tuple) else (made,), strict=True):
+            place[...] = one
 
-    return copied, ()
+    return copied, tuple(numbers), outs
 
 
 __all__ = ["Found", "Function", "Operand", "Replay"]
