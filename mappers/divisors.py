@@ -23,7 +23,7 @@ def even_counts(size: Any, tile: Any, tiles: Any, counts: Any) -> Array:
     """Return, for each number of tiles, the largest one that divides it and is at most a count (1 or more, and no more
     than they are), where tiles divide the size and it is half of the count or more; else the count."""
     size, tile, tiles, counts = np.broadcast_arrays(size, tile, tiles, counts)
-    found = counts.copy()
+    found: Array = counts.copy()
     open_ = np.flatnonzero((size % tile == 0) & (counts < tiles))
     tried = tiles[open_] <= LARGEST_TRIED
     small = open_[tried]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from fusemax.sweep.conditions import Column
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.names import CHOICES, SPATIAL, WORKLOAD, kind_of, machine_keys
 from fusemax.sweep.pointwise import Choice, evaluate_point
-from fusemax.sweep.replay import Found, Replay
+from fusemax.sweep.replay import Found, Replays
 from fusemax.sweep.results import FLOATS, TEXTS, WHOLES, Results
 from fusemax.sweep.space import Sweep
 from fusemax.sweep.workloads import WorkloadGroup
@@ -29,7 +29,7 @@ from hw_models.load import AnyMachine, machine_of
 from hw_models.prices import node_prices
 
 Array: TypeAlias = npt.NDArray[Any]
-_REPLAYS: dict[Any, Replay] = {}
+_REPLAYS: Final = Replays()
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Group:
         numbers: numbers by axis, a value per point.
         count: how many points.
         scalars: those of the numbers that are scalar inputs of the cascade, which a GPU's masks depend on.
+        sweep: the sweep's text.
         file: the machine's file.
         spatial: the machine, if it is a spatial array.
     """
@@ -51,6 +52,7 @@ class Group:
     choice: Choice
     workload: WorkloadGroup
     scalars: Mapping[str, Array]
+    sweep: str
     file: Node
     spatial: SpatialGroup | None
 
@@ -82,7 +84,7 @@ class Group:
         sizes = {key: column for key, column in numbers.items() if key not in keys and key not in scalars}
         model = resources.models.get(names.get("model") or names.get("hf_config", ""))
         workload = WorkloadGroup(cascade, model, sizes)
-        return cls(names, numbers, count, choice, workload, scalars, file, spatial)
+        return cls(names, numbers, count, choice, workload, scalars, sweep.text, file, spatial)
 
     def lookup(self, name: str) -> Column | float | int | str:
         """Return what a filter's name stands for before costs are known."""
@@ -131,35 +133,37 @@ class Group:
         wide = self._points(points, floats=True).wide()
         self._one_by_one(points[wide], where, results)
         waiting = [points[~wide]]
+        found = self._found(waiting[0])
         while waiting:
-            waiting += self._together(waiting.pop(), where, results)
+            waiting += self._together(waiting.pop(), found, where, results)
 
-    def _together(self, points: Array, where: Array, results: Results) -> list[Array]:
+    def _together(self, points: Array, found: Callable[[Array], Found], where: Array, results: Results) -> list[Array]:
         """Evaluate points block by block; return those of blocks that are to be treated apart, by the reason for it."""
         unlike: dict[Any, list[Array]] = {}
         for first in range(0, len(points), BLOCK):
             block = points[first : first + BLOCK]
             try:
-                fill(self._found(block), where[block], results)
+                fill(found(block), where[block], results)
             except Unlike as apart:
-                unlike.setdefault((apart.origin, True), []).append(block[apart.condition])
-                unlike.setdefault((apart.origin, False), []).append(block[~apart.condition])
+                there = apart.condition
+                unlike.setdefault((apart.origin, True), []).append(block[there])
+                unlike.setdefault((apart.origin, False), []).append(block[~there])
             except InputError as error:
                 results.fail(where[block], error.message)
         return [np.concatenate(parts) for parts in unlike.values()]
 
-    def _found(self, block: Array) -> Found:
-        """Return what a block of points costs, by what other blocks did where they are many."""
-        columns = {key: _shared(self.numbers[key][block], False) for key in self.numbers}
-        arrays = {key: column for key, column in columns.items() if isinstance(column, np.ndarray)}
-        rest = {key: column for key, column in columns.items() if key not in arrays}
+    def _found(self, points: Array) -> Callable[[Array], Found]:
+        """Return what tells what blocks of points cost: after the first few, by doing again what was done for those."""
+        shared = {key: _shared(column[points], False) for key, column in self.numbers.items()} if len(points) else {}
+        same = {key: value for key, value in shared.items() if not isinstance(value, np.ndarray)}
+        varied = [key for key in shared if key not in same]
 
-        def found(given: Mapping[str, Any]) -> Found:
-            return evaluated(self._of(given | rest))
+        def direct(given: Mapping[str, Any]) -> Found:
+            return evaluated(self._of({**given, **same}))
 
-        if not arrays:
-            return found({})
-        return _REPLAYS.setdefault((self.choice, id(self.file), tuple(rest.items())), Replay(found))(arrays)
+        key = (self.sweep, *self.names.items(), *same.items())
+        found = _REPLAYS.of(key, direct, many=len(points) > BLOCK) if varied else direct
+        return lambda block: found({key: self.numbers[key][block] for key in varied})
 
     def _with_a_row(self, points: Array, where: Array, results: Results) -> Array:
         """Leave out points whose buffer has no room for a row, and say so of them."""

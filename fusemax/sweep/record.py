@@ -53,6 +53,27 @@ class Done:
     operands: tuple[Operand, ...]
     places: tuple[int, ...]
 
+    def uses(self) -> list[int]:
+        """Return the places of its numbers."""
+        return [operand for operand in self.operands if isinstance(operand, int)]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A decision: by which number, and how it came out."""
+
+    place: int
+    decision: bool
+
+    def uses(self) -> list[int]:
+        """Return the place of its number."""
+        return [self.place]
+
+    @property
+    def other(self) -> Guard:
+        """The decision that was not taken."""
+        return Guard(self.place, not self.decision)
+
 
 @dataclass
 class Record:
@@ -60,12 +81,12 @@ class Record:
 
     Attributes:
         columns: names of the arrays that it was given, which have the first places.
-        steps: operations; and guards, a place and what the decision was.
+        steps: operations and guards, in order.
         kinds: of the numbers, by place.
     """
 
     columns: tuple[str, ...] = ()
-    steps: list[Done | tuple[int, bool]] = field(default_factory=list)
+    steps: list[Done | Guard] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)
     _known: dict[Any, tuple[int, ...]] = field(default_factory=dict)
     _alive: WeakValueDictionary[int, Recorded] = field(default_factory=WeakValueDictionary)
@@ -83,8 +104,8 @@ class Record:
         key = (operation, operands)
         places = self._known.get(key)
         if places is not None and all(place in self._alive for place in places):
-            made = [self._alive[place] for place in places]
-            return made[0] if len(made) == 1 else tuple(made)
+            known = tuple(self._alive[place] for place in places)
+            return known[0] if len(known) == 1 else known
         value = operation(*(n.value if isinstance(n, Recorded) else n for n in numbers))
         values = [np.asarray(one)[()] for one in (value if isinstance(value, tuple) else (value,))]
         if places is None:
@@ -92,7 +113,7 @@ class Record:
             self.kinds += [Kind.of(one) for one in values]
             self.steps.append(Done(operation, operands, places))
             self._known[key] = places
-        made = [self._number(place, one) for place, one in zip(places, values, strict=True)]
+        made: list[Any] = [self._number(place, one) for place, one in zip(places, values, strict=True)]
         if not isinstance(value, tuple):
             return made[0]
         return type(value)(*made) if hasattr(value, "_fields") else tuple(made)
@@ -101,8 +122,18 @@ class Record:
         """Return a number's truth, which is a guard from here on."""
         if number.place not in self._decided:
             self._decided[number.place] = bool(number.value)
-            self.steps.append((number.place, self._decided[number.place]))
+            self.steps.append(Guard(number.place, self._decided[number.place]))
         return self._decided[number.place]
+
+    def needed(self, results: Sequence[int]) -> list[Done | Guard]:
+        """Return the steps that the results at some places, and all guards, depend on."""
+        wanted = set(results)
+        found: list[Done | Guard] = []
+        for step in reversed(self.steps):
+            if isinstance(step, Guard) or not wanted.isdisjoint(step.places):
+                wanted.update(step.uses())
+                found.append(step)
+        return found[::-1]
 
     def _number(self, place: int, value: Any) -> Recorded:
         found = self._alive.get(place)

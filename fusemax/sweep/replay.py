@@ -8,21 +8,26 @@ recorded too, and makes a further program. So a program's results are those of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import local
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from einsum_cascades.errors import InputError
 from einsum_cascades.loops.arith import Unlike
-from fusemax.sweep.record import CASTS, Array, Constant, Done, Kind, Operand, Operation, Record, Recorded, all_of, any_of
+from fusemax.sweep.record import CASTS, Array, Constant, Done, Guard, Kind, Operation, Record, Recorded, all_of, any_of
 
 Found: TypeAlias = tuple[dict[str, Any], Any]
 """Results by name, numbers or arrays; and what else there is to say, which does not depend on numbers."""
 Function: TypeAlias = Callable[[Mapping[str, Any]], Found]
-MOST_PROGRAMS: Final = 32
+MOST_PROGRAMS: Final = 64
 """Ways through a function that are remembered."""
+MOST_FUNCTIONS: Final = 64
+SHORTEST: Final = 512
+"""Arrays that programs work in have this length or 4, 16, … times it; the last value fills up what a block lacks."""
 _IN_PLACE: Final = {all_of, any_of, *CASTS.values()}
 """Operations beside ufuncs that can be told where their result goes."""
 
@@ -35,26 +40,29 @@ class Replay:
         self.programs: list[Program] = []
 
     def __call__(self, columns: Mapping[str, Array]) -> Found:
-        """Return what the function does. Arrays among the results are valid until the next call.
+        """Return what the function does. Arrays among the results are valid until a next call.
 
         Raises:
-            Unlike: points are to be treated apart; ``origin`` tells conditions apart.
-            InputError: as the function does.
+            Unlike: points are to be treated apart; its origin tells conditions apart.
+            InputError: as the function does, of the block that was recorded.
         """
-        for program in self.programs:
-            found = program.run(columns)
-            if found is not None:
+        seen: list[Guard] = []
+        while True:
+            program = next((one for one in self.programs if one.guards[: len(seen)] == seen), None)
+            if program is None:
+                program = self._recorded(columns)
+                self.programs = [program, *self.programs[: MOST_PROGRAMS - 1]]
+            passed = program.run(columns)
+            if passed == len(program.guards):
                 break
-        else:
-            program = self._recorded(columns)
-            found = program.run(columns)
-            assert found is not None
-            self.programs = self.programs[: MOST_PROGRAMS - 1]
-        if program is not next(iter(self.programs), None):  # what came last comes next, as a rule
+            seen = [*program.guards[:passed], program.guards[passed].other]
+        if program is not self.programs[0]:  # what came last comes next, as a rule
             self.programs = [program, *(one for one in self.programs if one is not program)]
+        if program.error is not None:
+            raise program.error.with_traceback(None)
         if program.splits:
-            raise Unlike(found[0]["condition"].copy(), program)
-        return found
+            raise Unlike(program.results["condition"].copy(), program)
+        return program.results, program.said
 
     def _recorded(self, columns: Mapping[str, Array]) -> Program:
         record = Record()
@@ -62,141 +70,185 @@ class Replay:
         try:
             results, said = self.function(given)
         except Unlike as unlike:
-            return Program(record, {"condition": unlike.condition}, None, splits=True)
+            return Program(record, {"condition": unlike.condition}, splits=True)
+        except InputError as error:
+            return Program(record, {}, error=error)
         return Program(record, results, said)
 
 
-@dataclass
-class _Pool:
+class Replays(local):
+    """Functions that are remembered from one part of a sweep to the next, the latest ones."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Replay] = {}
+
+    def of(self, key: Hashable, function: Function, *, many: bool) -> Function:
+        """Return a function that does what another one does.
+
+        Args:
+            key: equal functions have equal keys.
+            many: whether it pays to record it at once; else when it comes again.
+        """
+        again = key in self._known
+        replay = self._known.pop(key, None) or Replay(function)
+        replay.function = function  # so that what an earlier one refers to can go
+        self._known[key] = replay
+        if len(self._known) > MOST_FUNCTIONS:
+            del self._known[next(iter(self._known))]
+        return replay if many or again else function
+
+
+class _Pool(local):
     """Arrays in which programs work, by kind; programs run one after another, and so share them."""
 
-    arrays: dict[Kind, list[Array]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.arrays: dict[tuple[Kind, int], list[Array]] = {}
 
     def take(self, kind: Kind, number: int, length: int) -> Array:
         """Return the array of a number, of a length."""
-        known = self.arrays.setdefault(kind, [])
+        known = self.arrays.setdefault((kind, length), [])
         while len(known) <= number:
-            known.append(np.empty(0 if kind.many else (), kind.dtype))
-        if kind.many and len(known[number]) < length:
-            known[number] = np.empty(length, kind.dtype)
-        return known[number][:length] if kind.many else known[number]
+            known.append(np.empty(length if kind.many else (), kind.dtype))
+        return known[number]
 
 
 _POOL: Final = _Pool()
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Operations up to a guard: each with its numbers and where its result goes."""
+
+    calls: list[tuple[Operation, tuple[Any, ...], Any]]
+    flag: Array | None = None
+    decision: bool = True
+
+
+@dataclass
+class _Bound:
+    """A program with arrays of a length to work in, by the place of a number."""
+
+    arrays: dict[int, Array]
+    parts: list[_Part]
+
+
+@dataclass(eq=False)
 class Program:
     """One way through a function.
 
     Attributes:
+        made: its results in the record.
+        said: what else the function said.
         splits: whether it ends with a condition by which points are treated apart.
+        error: what it ends with, if it does.
+        results: those of the last run.
     """
 
-    def __init__(self, record: Record, results: Mapping[str, Any], said: Any, *, splits: bool = False) -> None:
-        self.columns, self.kinds = record.columns, record.kinds
-        self.said, self.splits = said, splits
-        self.results = {k: v.place if isinstance(v, Recorded) else Constant(type(v), v) for k, v in results.items()}
-        self.steps = _needed(record, [place for place in self.results.values() if isinstance(place, int)])
-        self._bound: tuple[int, Any] = (-1, None)
+    record: Record
+    made: Mapping[str, Any]
+    said: Any = None
+    splits: bool = False
+    error: InputError | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+    _bound: dict[int, _Bound] = field(default_factory=dict)
 
-    def run(self, columns: Mapping[str, Array]) -> Found | None:
-        """Return the results for other columns; None where a decision comes out otherwise."""
+    def __post_init__(self) -> None:
+        self.made = {k: v.place if isinstance(v, Recorded) else Constant(type(v), v) for k, v in self.made.items()}
+        self.steps = self.record.needed([place for place in self.made.values() if isinstance(place, int)])
+        self.guards = [step for step in self.steps if isinstance(step, Guard)]
+
+    def run(self, columns: Mapping[str, Array]) -> int:
+        """Find the results for other columns; return how many guards were passed: not all, if there are none."""
         length = len(next(iter(columns.values())))
-        if self._bound[0] != length:
-            self._bound = (length, self._bind(length))
-        arrays, parts = self._bound[1]
-        for place, name in enumerate(self.columns):
-            np.copyto(arrays[place], columns[name])
-        for calls, flag, decision in parts:
-            for operation, operands, out in calls:
-                operation(*operands, out=out)
-            if flag is not None and bool(flag) is not decision:
-                return None
-        results = {k: arrays[v] if isinstance(v, int) else v.value for k, v in self.results.items()}
-        return results, self.said
+        whole = SHORTEST
+        while whole < length:
+            whole *= 4
+        if whole not in self._bound:
+            self._bound[whole] = self._bind(whole)
+        arrays = self._bound[whole].arrays
+        for place, name in enumerate(self.record.columns):
+            arrays[place][:length], arrays[place][length:] = columns[name], columns[name][-1]
+        for passed, part in enumerate(self._bound[whole].parts):
+            for operation, numbers, out in part.calls:
+                operation(*numbers, out=out)
+            if part.flag is not None and bool(part.flag) is not part.decision:
+                return passed
+        kinds = self.record.kinds
+        for name, made in self.made.items():
+            if isinstance(made, int):
+                self.results[name] = arrays[made][:length] if kinds[made].many else arrays[made]
+            else:
+                self.results[name] = made.value
+        return len(self.guards)
+
+    def _bind(self, length: int) -> _Bound:
+        kinds = self.record.kinds
+        arrays = {place: _POOL.take(kinds[place], number, length) for place, number in self._places.items()}
+        parts: list[_Part] = []
+        calls: list[Any] = []
+        for step in self.steps:
+            if isinstance(step, Guard):
+                parts.append(_Part(calls, arrays[step.place], step.decision))
+                calls = []
+            else:
+                numbers = tuple(arrays[one] if isinstance(one, int) else one.value for one in step.operands)
+                calls.append(_call(step.operation, numbers, [arrays[place] for place in step.places]))
+        return _Bound(arrays, [*parts, _Part(calls)])
 
     @cached_property
     def _places(self) -> dict[int, int]:
         """By place of a number the array that it is in, of those of its kind: one that nothing needs any more."""
-        last: dict[int, int] = {place: len(self.steps) for place in self.results.values() if isinstance(place, int)}
+        last = {place: len(self.steps) for place in self.made.values() if isinstance(place, int)}
+        for moment, step in reversed(list(enumerate(self.steps))):
+            for place in step.uses():
+                last.setdefault(place, moment)
+        rooms = _Rooms(self.record.kinds)
+        for place in range(len(self.record.columns)):
+            rooms.take(place)
         for moment, step in enumerate(self.steps):
-            for place in _uses(step):
-                last[place] = max(last.get(place, 0), moment)
-        free: dict[Kind, list[int]] = {}
-        used: dict[Kind, int] = {}
-        found: dict[int, int] = {}
-
-        def take(place: int) -> None:
-            kind = self.kinds[place]
-            if free.get(kind):
-                found[place] = free[kind].pop()
-            else:
-                found[place] = used.get(kind, 0)
-                used[kind] = found[place] + 1
-
-        for place in range(len(self.columns)):
-            take(place)
-        for moment, step in enumerate(self.steps):
-            over = [place for place in dict.fromkeys(_uses(step)) if last[place] == moment]
+            over = [place for place in dict.fromkeys(step.uses()) if last[place] == moment]
             made = step.places if isinstance(step, Done) else ()
-            first = isinstance(step, Done) and isinstance(step.operation, np.ufunc)
-            if not first:
-                for place in made:
-                    take(place)
-            for place in over:
-                free.setdefault(self.kinds[place], []).append(found[place])
-            if first:
-                for place in made:
-                    take(place)
+            in_place = isinstance(step, Done) and isinstance(step.operation, np.ufunc)
+            for place in over if in_place else ():
+                rooms.leave(place)
             for place in made:
-                if place not in last:
-                    free.setdefault(self.kinds[place], []).append(found[place])
-        return found
-
-    def _bind(self, length: int) -> tuple[dict[int, Array], list[tuple[list[Any], Array | None, bool]]]:
-        arrays = {place: _POOL.take(self.kinds[place], number, length) for place, number in self._places.items()}
-        parts: list[tuple[list[Any], Array | None, bool]] = []
-        calls: list[Any] = []
-        for step in self.steps:
-            if isinstance(step, Done):
-                numbers = [arrays[one] if isinstance(one, int) else one.value for one in step.operands]
-                calls.append(_call(step.operation, numbers, [arrays[place] for place in step.places]))
-            else:
-                parts.append((calls, arrays[step[0]], step[1]))
-                calls = []
-        parts.append((calls, None, True))
-        return arrays, parts
+                rooms.take(place)
+            for place in (*(() if in_place else over), *(place for place in made if place not in last)):
+                rooms.leave(place)
+        return rooms.found
 
 
-def _needed(record: Record, results: list[int]) -> list[Done | tuple[int, bool]]:
-    """The steps of a record that its results and its guards depend on."""
-    needed = set(results)
-    found: list[Done | tuple[int, bool]] = []
-    for step in reversed(record.steps):
-        if not isinstance(step, Done) or not needed.isdisjoint(step.places):
-            needed.update(_uses(step))
-            found.append(step)
-    return found[::-1]
+class _Rooms:
+    """Gives numbers arrays, and takes these back."""
+
+    def __init__(self, kinds: list[Kind]) -> None:
+        self.kinds, self.found = kinds, dict[int, int]()
+        self._free: dict[Kind, list[int]] = {}
+        self._used: dict[Kind, int] = {}
+
+    def take(self, place: int) -> None:
+        kind = self.kinds[place]
+        if self._free.get(kind):
+            self.found[place] = self._free[kind].pop()
+        else:
+            self.found[place] = self._used.setdefault(kind, 0)
+            self._used[kind] += 1
+
+    def leave(self, place: int) -> None:
+        self._free.setdefault(self.kinds[place], []).append(self.found[place])
 
 
-def _uses(step: Done | tuple[int, bool]) -> Iterator[int]:
-    if isinstance(step, Done):
-        yield from (operand for operand in step.operands if isinstance(operand, int))
-    else:
-        yield step[0]
-
-
-def _call(operation: Operation, numbers: list[Any], outs: list[Array]) -> tuple[Operation, tuple[Any, ...], Any]:
+def _call(operation: Operation, numbers: tuple[Any, ...], outs: list[Array]) -> tuple[Operation, tuple[Any, ...], Any]:
     """An operation with what it works on and where its results go."""
     if isinstance(operation, np.ufunc) or operation in _IN_PLACE:
-        return operation, tuple(numbers), outs[0]
+        return operation, numbers, outs[0]
 
     def copied(*numbers: Any, out: list[Array]) -> None:
         made = operation(*numbers)
         for place, one in zip(out, made if isinstance(made, tuple) else (made,), strict=True):
             place[...] = one
 
-    return copied, tuple(numbers), outs
+    return copied, numbers, outs
 
 
-__all__ = ["Found", "Function", "Operand", "Replay"]
+__all__ = ["Found", "Function", "Replay", "Replays"]

@@ -84,7 +84,8 @@ def priced(table: str, kind: str, capacity: Any, width_bits: Any, ports: Any, te
     Raises:
         InputError: as ``memory_cost``, sizes outside the table apart.
     """
-    return apart(_PRICED[table], kind, capacity, width_bits, ports, technology_nm)
+    found: MemoryCost = apart(_PRICED[table], kind, capacity, width_bits, ports, technology_nm)
+    return found
 
 
 def _accelergy(kind: str, capacity: Any, width_bits: Any, ports: Any, technology_nm: Any) -> MemoryCost:
