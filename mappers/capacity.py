@@ -41,7 +41,7 @@ def fits(live: int, capacity_bytes: int) -> bool:
     return live <= capacity_bytes
 
 
-class TooSmall(InputError):
+class TooSmallError(InputError):
     """No mapping of a sort fits a buffer.
 
     Attributes:
@@ -56,9 +56,9 @@ class TooSmall(InputError):
         super().__init__(self.said.format(capacity_bytes), hint=hint)
 
 
-def too_small(what: str, least_bytes: Any, capacity_bytes: Any, buffer: str = "global_buffer") -> TooSmall:
+def too_small(what: str, least_bytes: Any, capacity_bytes: Any, buffer: str = "global_buffer") -> TooSmallError:
     """Return the error for a buffer in which no mapping fits."""
-    return TooSmall(what, least_bytes, capacity_bytes, buffer)
+    return TooSmallError(what, least_bytes, capacity_bytes, buffer)
 
 
 def largest_divisor(number: int, bound: int) -> int:

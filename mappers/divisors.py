@@ -1,20 +1,18 @@
-"""Divisors of many numbers at once, as ``capacity.largest_divisor`` and ``capacity.tile_counts`` find them of one."""
+"""Divisors of many numbers at once, as ``capacity.largest_divisor`` finds them of one."""
 
 from __future__ import annotations
 
-from math import isqrt
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from mappers.capacity import largest_divisor, tile_counts
+from mappers.capacity import largest_divisor
 
 Array = npt.NDArray[Any]
 
 LARGEST_TRIED: Final = 2**24
 """Beyond, numbers are factored one by one."""
-MOST_TILES: Final = 16
 _TOGETHER: Final = 32
 """Trials of a number that are made at once."""
 
@@ -56,40 +54,4 @@ def _dividing(numbers: Array, bounds: Array) -> Array:
         going[hit] = False
         trial, left = trial + step * _TOGETHER, left - _TOGETHER
         numbers, places, trial, step, left = (x[going] for x in (numbers, places, trial, step, left))
-    return found
-
-
-def tile_count_rows(numbers: Array) -> Array:
-    """Return ``tile_counts`` of each positive number as a row, the largest first, filled up with zeros."""
-    distinct, which = np.unique(numbers, return_inverse=True)
-    rows = np.zeros((len(distinct), MOST_TILES), np.int64)
-    tried = distinct <= LARGEST_TRIED
-    if tried.any():
-        rows[tried] = _rows(distinct[tried].astype(np.uint32))
-    for place in np.flatnonzero(~tried).tolist():
-        counts = tile_counts(int(distinct[place]), MOST_TILES)
-        rows[place, : len(counts)] = counts
-    return rows[which]
-
-
-def _rows(numbers: Array) -> Array:
-    """Rows of distinct numbers in rising order."""
-    owners, divisors = [], []
-    first = 0
-    for divisor in range(1, isqrt(int(numbers[-1])) + 1):
-        first += int(np.searchsorted(numbers[first:], divisor * divisor))
-        partner = numbers[first:] // np.uint32(divisor)
-        hit = np.flatnonzero(partner * np.uint32(divisor) == numbers[first:])
-        owners += [hit + first, hit[partner[hit] != divisor] + first]
-        divisors += [np.full(len(hit), divisor), partner[hit][partner[hit] != divisor]]
-    owner, value = np.concatenate(owners), np.concatenate(divisors).astype(np.int64)
-    order = np.lexsort((-value, owner))
-    owner, value = owner[order], value[order]
-    counts = np.bincount(owner, minlength=len(numbers))
-    starts = np.cumsum(counts) - counts
-    step = np.arange(MOST_TILES)
-    few = counts[:, None] <= MOST_TILES
-    even = np.rint(step * (counts[:, None] - 1) / (MOST_TILES - 1)).astype(np.int64)
-    place = np.where(few, np.minimum(step, counts[:, None] - 1), even)
-    found: Array = np.where(few & (step >= counts[:, None]), 0, value[starts[:, None] + place])
     return found

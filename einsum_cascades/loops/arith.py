@@ -39,7 +39,7 @@ def steps(size: Number, tile: Number) -> Number:
     return -(-size // tile)
 
 
-class Unlike(Exception):
+class UnlikeError(Exception):
     """One way does not serve all points: where a condition holds another is needed than where it does not.
 
     Attributes:
@@ -56,14 +56,14 @@ def alike(condition: Any) -> bool:
     """Whether a condition holds at all places, or at none.
 
     Raises:
-        Unlike: it holds at some.
+        UnlikeError: it holds at some.
     """
     if isinstance(condition, bool):
         return condition
     if condition.all():
         return True
     if condition.any():
-        raise Unlike(condition)
+        raise UnlikeError(condition)
     return False
 
 

@@ -21,7 +21,7 @@ from fusemax.sweep.results import Results
 from hw_models.bound import TOLERANCE
 from hw_models.prices import node_prices
 from hw_models.spatial.cost import label
-from mappers.capacity import TooSmall
+from mappers.capacity import TooSmallError
 from mappers.choose import Limit, Outcome, limits, outcome
 from mappers.presets.named import OVER_ARRAYS, preset_named
 from mappers.presets.problem import Problem
@@ -89,7 +89,7 @@ def evaluated(points: Points) -> Found:
     problem = points.problem
     try:
         trees = preset_named(points.choice.mapper)(problem)
-    except TooSmall as error:
+    except TooSmallError as error:
         why = error.said
         return {"fits": False, "tree": 0, "bound": 0, "short": 0, "room": error.room, "needed": 0}, (
             [[]],

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
-from einsum_cascades.loops.arith import Unlike
+from einsum_cascades.loops.arith import UnlikeError
 from einsum_cascades.not_a_rank import scalar_inputs
 from einsum_cascades.yaml_source import Node
 from fusemax.backends import BACKENDS
@@ -127,13 +127,13 @@ class Group:
         if self.spatial is None or self.choice.causal or not is_batched(self.choice.mapper):
             self._one_by_one(points, where, results)
             return
-        points = self._with_a_row(points, where, results)
-        if not len(points):
-            return
-        wide = self._points(points, floats=True).wide()
-        self._one_by_one(points[wide], where, results)
-        waiting = [points[~wide]]
-        found = self._found(waiting[0])
+        points = self._with_a_row(points, where, results) if len(points) else points
+        wide = self._points(points, floats=True).wide() if len(points) else points
+        if wide.any():
+            self._one_by_one(points[wide], where, results)
+            points = points[~wide]
+        waiting = [points] if len(points) else []
+        found = self._found(points)
         while waiting:
             waiting += self._together(waiting.pop(), found, where, results)
 
@@ -144,7 +144,7 @@ class Group:
             block = points[first : first + BLOCK]
             try:
                 fill(found(block), where[block], results)
-            except Unlike as apart:
+            except UnlikeError as apart:
                 there = apart.condition
                 unlike.setdefault((apart.origin, True), []).append(block[there])
                 unlike.setdefault((apart.origin, False), []).append(block[~there])

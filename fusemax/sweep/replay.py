@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from einsum_cascades.errors import InputError
-from einsum_cascades.loops.arith import Unlike
+from einsum_cascades.loops.arith import UnlikeError
 from fusemax.sweep.record import CASTS, Array, Constant, Done, Guard, Kind, Operation, Record, Recorded, all_of, any_of
 
 Found: TypeAlias = tuple[dict[str, Any], Any]
@@ -27,7 +27,7 @@ MOST_PROGRAMS: Final = 64
 """Ways through a function that are remembered."""
 MOST_FUNCTIONS: Final = 64
 SHORTEST: Final = 512
-"""Arrays that programs work in have this length or 4, 16, … times it; the last value fills up what a block lacks."""
+"""Arrays that programs work in have this length or 2, 4, … times it; the last value fills up what a block lacks."""
 _IN_PLACE: Final = {all_of, any_of, *CASTS.values()}
 """Operations beside ufuncs that can be told where their result goes."""
 
@@ -43,7 +43,7 @@ class Replay:
         """Return what the function does. Arrays among the results are valid until a next call.
 
         Raises:
-            Unlike: points are to be treated apart; its origin tells conditions apart.
+            UnlikeError: points are to be treated apart; its origin tells conditions apart.
             InputError: as the function does, of the block that was recorded.
         """
         seen: list[Guard] = []
@@ -61,7 +61,7 @@ class Replay:
         if program.error is not None:
             raise program.error.with_traceback(None)
         if program.splits:
-            raise Unlike(program.results["condition"].copy(), program)
+            raise UnlikeError(program.results["condition"].copy(), program)
         return program.results, program.said
 
     def _recorded(self, columns: Mapping[str, Array]) -> Program:
@@ -69,7 +69,7 @@ class Replay:
         given = {name: record.column(name, values) for name, values in columns.items()}
         try:
             results, said = self.function(given)
-        except Unlike as unlike:
+        except UnlikeError as unlike:
             return Program(record, {"condition": unlike.condition}, splits=True)
         except InputError as error:
             return Program(record, {}, error=error)
@@ -162,7 +162,7 @@ class Program:
         length = len(next(iter(columns.values())))
         whole = SHORTEST
         while whole < length:
-            whole *= 4
+            whole *= 2
         if whole not in self._bound:
             self._bound[whole] = self._bind(whole)
         arrays = self._bound[whole].arrays
