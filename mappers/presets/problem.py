@@ -8,7 +8,7 @@ from functools import cached_property
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade, Einsum
-from einsum_cascades.loops.arith import Number, anywhere, least, steps
+from einsum_cascades.loops.arith import Number, alike, anywhere, least, steps
 from einsum_cascades.loops.sites import Plan
 from einsum_cascades.loops.space import Space
 from einsum_cascades.loops.tree import INSTANCES, Loop, LoopTree, Node
@@ -94,9 +94,16 @@ class Parts:
         if not machine.arrays:
             raise InputError(f"{machine.name} has no array", hint="give it a node of the kind array")
         able = [array for array in machine.arrays if array.offers(("mac",))] or list(machine.arrays)
-        matrix = max(able, key=lambda a: _size(machine.instances(a.name)))
-        others = [array for array in machine.arrays if array is not matrix] or [matrix]
-        vector = max(others, key=lambda a: (len(a.units), -_size(machine.instances(a.name))))
+        matrix = able[0]
+        for array in able[1:]:
+            if alike(machine.instances(array.name) > machine.instances(matrix.name)):
+                matrix = array
+        vector, *others = [array for array in machine.arrays if array is not matrix] or [matrix]
+        for array in others:
+            smaller = machine.instances(array.name) < machine.instances(vector.name)
+            more = len(array.units) - len(vector.units)
+            if more > 0 or (more == 0 and alike(smaller)):
+                vector = array
         shared = [n for n in machine.path(matrix.name) if n in machine.path(vector.name) and isinstance(n, Memory)]
         on_chip = [node for node in shared[1:] if node.bytes is not None]
         if not on_chip:
@@ -135,10 +142,6 @@ class Parts:
     def dimensions(self, array: Array) -> list[tuple[str, Number]]:
         """Return the full names and lengths of an array's dimensions, the last one first."""
         return [(f"{array.name}.{name}", length) for name, length in reversed(array.dimensions)]
-
-
-def _size(number: Number) -> int:
-    return number if isinstance(number, int) else int(number.max())
 
 
 def lanes(dimensions: Iterable[tuple[str, Number]]) -> Number:
