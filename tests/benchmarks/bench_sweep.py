@@ -50,7 +50,7 @@ SWEEPS = {
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_points_per_second(benchmark, name):
-    """Points drawn evenly from everything that the sweep spans. Those that have no cost are few, and for want of room."""
+    """Points drawn evenly from all that the sweep spans. Those that have no cost are few, and for want of room."""
     axes, points = SWEEPS[name]
     sweep = parse_sweep(f"axes:\n{axes}\nsamples: {{sobol: {points}, seed: 1}}\n")
     evaluate_points(sweep, 0, 1)
