@@ -76,6 +76,11 @@ def chosen(condition: Any, a: Any, b: Any) -> Any:
     return b if a is b else np.where(condition, a, b)
 
 
+def perhaps(condition: Any) -> bool:
+    """Whether a condition may hold at some place, so that more is to be done, which does no harm where it does not."""
+    return hasattr(condition, "kept_whole") or anywhere(condition)
+
+
 def apart(function: Callable[..., Any], *numbers: Number) -> Any:
     """Return what a function of arrays says that looks into them, where others only do the same at all places."""
     keeper = next((number for number in numbers if hasattr(number, "kept_whole")), None)

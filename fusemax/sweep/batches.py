@@ -30,7 +30,7 @@ from mappers.presets.problem import Problem
 from mappers.rows import passes_of
 
 Array: TypeAlias = npt.NDArray[Any]
-BLOCK: Final = 8192
+BLOCK: Final = 16384
 """Points evaluated together, so that their arrays stay in the cache and calls are few."""
 Reason: TypeAlias = Callable[[int, int], str]
 """From what is there and what is needed to why a point has no cost."""
