@@ -1,6 +1,6 @@
 """When the tensors of a segment are there together: its moments, between which passes part.
 
-Passes over a rank are loops of their own: an Einsum of one pass and an Einsum of the next are never inside the same loop
+Passes over a rank are loops of their own: an Einsum of one pass and one of the next are never inside the same loop
 over it, so their tiles need no room at the same time, unless a loop further out keeps them. So are the Einsum that sums
 over a rank and the one that reads the sum, and one that walks a rank and one that does not. Einsums that no such split
 parts are a *moment*.

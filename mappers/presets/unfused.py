@@ -35,7 +35,7 @@ def unfused(problem: Problem) -> LoopTree:
 
 
 def _best(problem: Problem, phase: Phase, space: Space) -> Node:
-    """Return the tree of a phase with the memory that suits it best as its buffer: of equals the nearest to the arrays."""
+    """Return the tree of a phase with the memory as its buffer that suits it best: of equals the nearest."""
     found = []
     for further in range(problem.parts.buffers):
         at = replace(problem, further=further)
