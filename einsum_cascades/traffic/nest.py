@@ -89,29 +89,39 @@ class Nest:
     def kept(self, tiles: Tiles) -> list[Number]:
         """Values that must be on chip in each moment, waiting fibers apart."""
         found = []
-        for moment, tensors in zip(self.segment.moments, self._there, strict=True):
+        for moment, (tensors, passing) in zip(self.segment.moments, self._there, strict=True):
             total = self._together(tensors, tiles)
+            largest: Number = 0
+            for tensor, terms in passing.items():
+                free = _not(self._hold(terms, tiles)) if terms else 1
+                largest = _most(largest, free * self._kept(tensor, tiles))
+            total = total + largest
             for number, changing in self._changing(moment):
                 total = total - self._streamed(number, changing, tiles)
             found.append(_most(total, 0))
         return found
 
     @cached_property
-    def _there(self) -> list[dict[Terms, tuple[str, ...]]]:
-        """Per moment, the tensors that are there, and on which condition: used ones always."""
-        found: list[dict[Terms, tuple[str, ...]]] = []
+    def _there(self) -> list[tuple[dict[Terms, tuple[str, ...]], dict[str, Terms]]]:
+        """Per moment, the tensors that are there by condition; and those that its Einsums hand on, unless a loop keeps
+        them: of these the largest counts, since the others can be made and used in parts."""
+        found: list[tuple[dict[Terms, tuple[str, ...]], dict[str, Terms]]] = []
         uses = [{t for number in moment for t in self.segment.uses[number]} for moment in self.segment.moments]
         for moment, own in zip(self.segment.moments, uses, strict=True):
             there: dict[str, Terms] = {}
+            passing: dict[str, Terms] = {}
             for tensor in self._roomy:
                 terms: set[Term] = set()
                 for other, used in zip(self.segment.moments, uses, strict=True):
                     if tensor in used:
                         splits = [s for s in self.segment.splits if s.slots[moment[0]] != s.slots[other[0]]]
                         terms |= self._stays(tensor, splits)
-                if tensor in own or terms:
-                    there[tensor] = ALWAYS if tensor in own else frozenset(terms)
-            found.append(_by_terms(there))
+                inside = tensor not in self.segment.inputs and not self.segment.outputs.get(tensor)
+                if tensor in own and inside:
+                    passing[tensor] = frozenset(terms)
+                if terms or (tensor in own and not inside):
+                    there[tensor] = ALWAYS if tensor in own and not inside else frozenset(terms)
+            found.append((_by_terms(there), passing))
         return found
 
     def _together(self, tensors: Mapping[Terms, tuple[str, ...]], tiles: Tiles) -> Number:
@@ -196,10 +206,17 @@ class Nest:
         return found
 
     def waiting(self, tiles: Tiles) -> list[tuple[Number, list[Crossing]]]:
-        """Return where tensors wait between passes: the values kept beside them, and the tensors."""
+        """Return where tensors wait between passes: the values kept beside them, and the tensors.
+
+        Of what is made before and used after, one value is there at least.
+        """
         found: list[tuple[Number, list[Crossing]]] = []
         for where, members in self.gaps.items():
-            found.append((self._together(self._beside[where], tiles), members))
+            rank, gap, within = where
+            waits = {crossing.tensor for crossing in members} | {t for ts in self._beside[where].values() for t in ts}
+            made = [t for t in self._roomy if t not in waits and not within and self._made_before(t, rank, gap)]
+            one = sum(_least(self._kept(tensor, tiles), 1) for tensor in made)
+            found.append((self._together(self._beside[where], tiles) + one, members))
         return found
 
     @cached_property
@@ -207,12 +224,11 @@ class Nest:
         """What stays while tensors wait: what loops around both passes keep, and what is made for later."""
         found: dict[Where, dict[Terms, tuple[str, ...]]] = {}
         for where, members in self.gaps.items():
-            rank, gap, within = where
+            rank, _, within = where
             waits = {crossing.tensor for crossing in members}
             there: dict[str, Terms] = {}
             for tensor in self._roomy:
-                made = self._made_before(tensor, rank, gap)
-                terms = ALWAYS if made else frozenset(self._stays(tensor, [Split(rank, ())]))
+                terms = frozenset(self._stays(tensor, [Split(rank, ())]))
                 if terms and tensor not in waits and not within:
                     there[tensor] = terms
             found[where] = _by_terms(there)
