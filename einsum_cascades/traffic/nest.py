@@ -113,7 +113,7 @@ class Nest:
             for tensor in self._roomy:
                 terms: set[Term] = set()
                 for other, used in zip(self.segment.moments, uses, strict=True):
-                    if tensor in used:
+                    if tensor in used and not (other == moment and self._finer(moment)):
                         splits = [s for s in self.segment.splits if s.slots[moment[0]] != s.slots[other[0]]]
                         terms |= self._stays(tensor, splits)
                 inside = tensor not in self.segment.inputs and not self.segment.outputs.get(tensor)
@@ -123,6 +123,11 @@ class Nest:
                     there[tensor] = ALWAYS if tensor in own and not inside else frozenset(terms)
             found.append((_by_terms(there), passing))
         return found
+
+    def _finer(self, moment: tuple[int, ...]) -> bool:
+        """Whether a moment moves nothing off chip, so that it may walk its tiles in parts as small as it likes."""
+        names = {self.segment.einsums[number] for number in moment}
+        return not any(self.segment.reads[number] for number in moment) and not names & self.segment.outputs.keys()
 
     def _together(self, tensors: Mapping[Terms, tuple[str, ...]], tiles: Tiles) -> Number:
         """Values of the tensors whose conditions hold."""
