@@ -184,14 +184,26 @@ class Fused:
             after: list[Einsum] = []
             if place == len(order) - 2 and order[-1] == (section[0], True):
                 last = by_section[order[-1]]
-                after = last if not any(self.roles.family & set(e.ranks) for e in last) else []
+                walks = any(self.roles.family & set(e.ranks) for e in last)
+                after = [] if walks or self._handed_back(last) else last
             found.append(self._pass(section, einsums, after))
             if after:
                 break
         return sequence(*found)
 
+    def _handed_back(self, einsums: list[Einsum]) -> bool:
+        """Whether the matrix array takes what the vector array makes among some Einsums."""
+        arrays = self.residency.arrays
+        vector = {e.name for e in einsums if arrays[e.name] == "array_1d"}
+        return any(arrays[e.name] == "array_2d" and a.tensor in vector for e in einsums for a in e.inputs)
+
     def _between_passes(self, einsums: list[Einsum]) -> Node:
         body = sequence(*(self._nest(e, frozenset()) for e in einsums))
+        read = {a.tensor for e in einsums for a in e.inputs}
+        kept = self._kept_for_groups()
+        for einsum in einsums:
+            if einsum.name in read and einsum.name not in (*self.problem.cascade.outputs, *kept):
+                body = Hold(einsum.name, self.buffer, body)
         return self._column_tiles(body)
 
     def _column_tiles(self, body: Node) -> Node:
