@@ -194,8 +194,8 @@ class Fused:
     def _handed_back(self, einsums: list[Einsum]) -> bool:
         """Whether the matrix array takes what the vector array makes among some Einsums."""
         arrays = self.residency.arrays
-        vector = {e.name for e in einsums if arrays[e.name] == "array_1d"}
-        return any(arrays[e.name] == "array_2d" and a.tensor in vector for e in einsums for a in e.inputs)
+        vector = {e.name for e in einsums if arrays[e.name] == "vector"}
+        return any(arrays[e.name] == "matrix" and a.tensor in vector for e in einsums for a in e.inputs)
 
     def _between_passes(self, einsums: list[Einsum]) -> Node:
         body = sequence(*(self._nest(e, frozenset()) for e in einsums))
@@ -405,7 +405,11 @@ class Fused:
             return ()
         fixed = {*self.columns, *self.roles.batches, *self.problem.cascade.iterative_ranks}
         inner = [rank for rank in einsum.ranks if rank not in fixed]
-        inner.sort(key=cmp_to_key(lambda r, other: -alike(self.problem.size(r) > self.problem.size(other))))
+
+        def longer_first(one: str, other: str) -> int:
+            return -alike(self.problem.size(one) > self.problem.size(other))
+
+        inner.sort(key=cmp_to_key(longer_first))
         return tuple(sorted(inner, key=lambda r: r in einsum.reduced_ranks))
 
     def _beside_columns(self, body: Node, einsum: Einsum, dims: list[tuple[str, Number]], columns: list[str]) -> Node:
