@@ -5,9 +5,9 @@ A preset returns a tree, or several of which the best is taken; over arrays of p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.loops.legal import check_legal
@@ -15,7 +15,27 @@ from einsum_cascades.loops.tree import LoopTree
 from hw_models.accounting import Accounting
 from hw_models.spatial.activity import Activity, activity_of
 from hw_models.spatial.cost import Cost, cost
+from mappers.points import apart
 from mappers.presets.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A tree for some of many points.
+
+    Attributes:
+        points: which ones.
+        problem: at these points.
+    """
+
+    points: Any
+    problem: Problem
+    tree: LoopTree
+
+
+Trees: TypeAlias = LoopTree | tuple[LoopTree, ...] | tuple[Part, ...]
+"""What a preset returns: a tree, or several of which the best is taken; over arrays also trees for some of the
+points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +64,30 @@ def outcome(problem: Problem, tree: LoopTree) -> Outcome:
     return Outcome(tree, activity, cost(activity, problem.accounting), fits(activity, problem.accounting))
 
 
-def best(problem: Problem, trees: LoopTree | Iterable[LoopTree]) -> Outcome:
+def parts_of(problem: Problem, preset: Callable[[Problem], Trees], count: int) -> list[Part]:
+    """Return a preset's trees over arrays, each with the points that it is for.
+
+    Raises:
+        InputError: there is none.
+    """
+    found: list[Part] = []
+    for points, some, trees in apart(problem, count, lambda some, _: preset(some)):
+        for one in (trees,) if isinstance(trees, LoopTree) else trees:
+            if isinstance(one, Part):
+                found.append(Part(points[one.points], one.problem, one.tree))
+            else:
+                found.append(Part(points, some, one))
+    return found
+
+
+def best(problem: Problem, trees: Trees) -> Outcome:
     """Return the best of a preset's trees for one problem.
 
     Raises:
         InputError: none can be executed, or none fits; it says what the smallest needs.
     """
-    found = [outcome(problem, tree) for tree in ((trees,) if isinstance(trees, LoopTree) else trees)]
+    several = (trees,) if isinstance(trees, LoopTree) else trees
+    found = [outcome(problem, one.tree if isinstance(one, Part) else one) for one in several]
     fitting = [one for one in found if one.fits]
     if not fitting:
         raise too_large(found[0], problem.accounting)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
-from einsum_cascades.loops.tree import INSTANCES, LoopTree
+from einsum_cascades.loops.tree import INSTANCES
 from fusemax.sweep.conditions import Names
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.pointwise import Choice
@@ -19,7 +19,7 @@ from hw_models.bound import TOLERANCE
 from hw_models.prices import node_prices
 from hw_models.spatial.cost import Cost, label
 from mappers.capacity import too_small
-from mappers.choose import Outcome, outcome
+from mappers.choose import Outcome, outcome, parts_of
 from mappers.presets.named import OVER_ARRAYS, preset_named
 from mappers.presets.problem import Problem
 from mappers.rows import passes_of
@@ -83,41 +83,49 @@ def evaluate_batch(points: Points, where: Array, results: Results) -> Array:
     Raises:
         InputError: none of the points has a cost.
     """
-    problem, count = points.problem, points.count
-    trees = preset_named(points.choice.mapper)(problem)
-    taken = [outcome(problem, tree) for tree in ((trees,) if isinstance(trees, LoopTree) else trees)]
-    best, fits = _chosen(taken, count)
-    for number, one in enumerate(taken):
-        there = fits & (best == number)
+    count, mapper = points.count, points.choice.mapper
+    found = _Best(np.full(count, -1), np.zeros(count, bool), np.full(count, np.inf), np.zeros(count))
+    small = np.ones(count, bool)
+    parts = parts_of(points.problem, preset_named(mapper), count)
+    taken = [outcome(part.problem, part.tree) for part in parts]
+    for number, (part, one) in enumerate(zip(parts, taken, strict=True)):
+        buffer = part.problem.parts.buffer
+        assert buffer.bytes is not None  # of memories, only the root may be endless
+        found.improve(number, part.points, one)
+        small[part.points] &= one.activity.peak_bits.get(buffer.name, 0) > 8 * buffer.bytes
+    for number, (part, one) in enumerate(zip(parts, taken, strict=True)):
+        there = found.fits[part.points] & (found.number[part.points] == number)
         if there.any():
-            results.fill(where[there], {k: _at(v, there) for k, v in _columns(one, problem, count).items()})
-    buffer = problem.parts.buffer
-    assert buffer.bytes is not None  # of memories, only the root may be endless
-    small = ~fits & np.all([one.activity.peak_bits[buffer.name] > 8 * buffer.bytes for one in taken], axis=0)
+            columns = _columns(one, part.problem, len(part.points))
+            results.fill(where[part.points[there]], {k: _at(v, there) for k, v in columns.items()})
+    small &= ~found.fits
     if small.any():
-        refuse(lambda n: too_small("fused", 0, n, buffer.name).message, buffer.bytes, small, where, results)
-    left: Array = ~fits & ~small
+        buffer = points.problem.parts.buffer
+        refuse(lambda n: too_small(OVER_ARRAYS[mapper], 0, n, buffer.name).message, buffer.bytes, small, where, results)
+    left: Array = ~found.fits & ~small
     return left
 
 
-def _chosen(taken: list[Outcome], count: int) -> tuple[Array, Array]:
-    """Return the number of the best outcome at each point, and whether it fits."""
-    best = np.zeros(count, np.int64)
-    fits = np.broadcast_to(np.asarray(taken[0].fits), (count,)).copy()
-    if len(taken) == 1:
-        return best, fits
-    seconds, moved = (np.broadcast_to(np.asarray(x), (count,)).copy() for x in _speed(taken[0].cost))
-    for number, one in enumerate(taken[1:], 1):
-        able = np.broadcast_to(np.asarray(one.fits), (count,))
-        latency, traffic = (np.broadcast_to(np.asarray(x), (count,)) for x in _speed(one.cost))
-        better = able & (~fits | (latency < seconds) | ((latency == seconds) & (traffic < moved)))
-        best[better], fits[better] = number, True
-        seconds[better], moved[better] = latency[better], traffic[better]
-    return best, fits
+@dataclass(frozen=True)
+class _Best:
+    """The best so far at each point: the number of its tree, whether it fits, its latency and off-chip traffic."""
 
+    number: Array
+    fits: Array
+    seconds: Array
+    moved: Array
 
-def _speed(cost: Cost) -> tuple[Any, Any]:
-    return cost.latency_s, cost.dram_bytes
+    def improve(self, number: int, points: Array, one: Outcome) -> None:
+        """Take a tree at those of its points where it is better."""
+        able = np.broadcast_to(np.asarray(one.fits), points.shape)
+        latency, traffic = (
+            np.broadcast_to(np.asarray(x), points.shape) for x in (one.cost.latency_s, one.cost.dram_bytes)
+        )
+        seconds, moved = self.seconds[points], self.moved[points]
+        better = able & (~self.fits[points] | (latency < seconds) | ((latency == seconds) & (traffic < moved)))
+        at = points[better]
+        self.number[at], self.fits[at] = number, True
+        self.seconds[at], self.moved[at] = latency[better], traffic[better]
 
 
 def _columns(one: Outcome, problem: Problem, count: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, steps
 from einsum_cascades.loops.space import Operand, Space, Step
 from einsum_cascades.loops.tree import Hold, Loop, Node
+from mappers.points import alike
 
 Dimensions = Sequence[tuple[str, Number]]
 
@@ -91,24 +92,24 @@ def lay(atoms: Sequence[Atom], dimensions: Dimensions) -> tuple[list[Turn], list
     free = list(dimensions)
     for atom in atoms:
         tile: Number = 1
-        while free and anywhere(atom.extent > tile):
-            name, left = free[0]
+        for place, (name, left) in enumerate(free):
+            if not anywhere(atom.extent > tile):
+                break
             taken = least(steps(atom.extent, tile), left)
-            if not _one(taken):
+            if not alike(taken == 1):
                 spatial.insert(0, Turn(atom, atom.unit * tile, name))
                 tile = tile * taken
-                free[0] = (name, left // taken)
-            if not everywhere(free[0][1] <= 1):
-                break
+                free[place] = (name, left // taken)
+        while free and everywhere(free[0][1] <= 1):
             free.pop(0)
-        if anywhere(atom.extent > tile):
+        if alike(atom.extent > tile):
             time.append(Turn(atom, atom.unit * tile))
     return time, spatial
 
 
 def walked(atoms: Iterable[Atom]) -> list[Turn]:
     """Return loops in time, one iteration a turn; what has one iteration needs none."""
-    return [Turn(atom, atom.unit) for atom in atoms if not _one(atom.extent)]
+    return [Turn(atom, atom.unit) for atom in atoms if alike(atom.extent > 1)]
 
 
 def nested(turns: Sequence[Turn], body: Node, tensors: Iterable[str], array: str, *, lean: bool = False) -> Node:
@@ -134,6 +135,3 @@ def nested(turns: Sequence[Turn], body: Node, tensors: Iterable[str], array: str
             body = Loop(turn.atom.rank, turn.tile, body, turn.over)
     return body
 
-
-def _one(number: Number) -> bool:
-    return everywhere(number == 1)

@@ -1,362 +1,330 @@
 """FLAT's own choice: how many columns to fuse, what stays on chip, how each product lies.
 
-Once the fused tile and the place of what lies between phases are fixed, products are independent of one another but
-for room in the buffer: each is counted by itself, by the engine, for every layout and every place of its operands,
-all fused tiles at once as arrays. Of a number of tiles only the smallest tile that makes it can be best, or one that
-fills the columns of the array. Tiles are then looked at from the best bound on, each with the combinations of
-products that no other makes idle; the best few are evaluated in full. The least latency wins, then the least off-
-chip traffic.
+What is held says how large a fused tile fits: its room grows linearly, so that tile is found in closed form. Of smaller
+tiles only the smallest that makes as many of them can be better, or one that fills the columns of the array; where the
+ends of a pipeline take time, more and smaller ones too. Then all layouts of the products are compared by closed forms
+of cycles and off-chip traffic (``flat_counts.py``). All is done for a number of sets of held tensors and of points at
+once.
+
+The least latency wins, a second of the off-chip memory's time counting as a millisecond of it: so traffic decides
+between latencies that differ by less than a thousandth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
-from math import isqrt
+from itertools import islice, product
+from math import prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from hw_models.spatial.activity import Activity
-from mappers.presets.flat_counts import Array, Counted, LayoutCounts, SegmentCounts, home_bits, least
-from mappers.presets.flat_pareto import Combination, Option, pareto, thinned
+from hw_models.spatial.cost import real
+from mappers.presets.flat_base import Base, Bases
+from mappers.presets.flat_counts import Figure, Product, Tiles, Way
 from mappers.presets.flat_phases import Phases, Segment
-from mappers.presets.flat_tree import OUTSIDE, TILE, Choice, SegmentTree
+from mappers.presets.flat_tree import OUTSIDE, TILE, Choice, Layout
 
-MOST_TILES = 24
-"""Fused tiles that are looked at with all combinations."""
-_SUBSETS = 4
-"""Up to so many tensors between phases, all sets of them are tried on chip; of more, all or none."""
+TRAFFIC = 1e-3
+"""What a second of off-chip traffic counts, in seconds of latency."""
+_SETS = 256
+"""Up to so many sets of places are tried; of more operands, all in one kind of place, or some of them in order."""
+_LAYOUTS = 32
+"""Up to so many combinations of layouts are tried; of more products, each by itself."""
+_TOGETHER = 65536
+"""Sets times points that are looked at together."""
+_LITTLE = 2.0**-60
+"""Bits that a column takes at least."""
+_MORE = (1, 4, 16, 64, 256)
+"""By how much the number of tiles is raised where a pipeline's ends take time."""
+_WEIGHTS = (1.0, 1.0001, 1.0002, 1.0003, 1.0004)
+"""What scores are multiplied by for that: smaller tiles come in and out of the buffer more often."""
+
+Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Base:
-    """What a choice fixes before the products: numbers by fused tile.
+@dataclass(frozen=True)
+class Found:
+    """The best choice at each point, by number; ``score`` is infinite where nothing fits."""
 
-    Attributes:
-        choice: without layouts and inputs.
-        vector: cycles of vector phases by array.
-        bits: off-chip, of vector phases and of products' operands between phases.
-        room: bits in the buffer.
-    """
+    score: Array
+    base: Array
+    places: Array
+    fused: Array
+    layouts: Array
+    turned: Array
+    fixed: bool
 
-    choice: Choice
-    vector: dict[str, Array]
-    bits: Array
-    room: Array
+    @property
+    def columns(self) -> list[Array]:
+        """What makes trees differ; the fused tile too, if it is all that may differ between points."""
+        numbers = [np.isfinite(self.score), self.base, self.places, self.layouts, self.turned]
+        return [*numbers, self.fused] if self.fixed else numbers
 
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """The search for one segment."""
+    """The search for one segment at some points."""
 
     phases: Phases
     segment: Segment
+    count: int
 
     @cached_property
-    def fused(self) -> Array:
-        """Fused tiles worth trying, the largest first."""
-        column = self.segment.column
-        if column is None:
-            return np.array([1], np.int64)
-        size = int(self.phases.space.sizes[column])
-        dims = self.phases.problem.parts.dimensions(self.phases.problem.parts.matrix)
-        width = min(size, int(dims[0][1]) if dims else 1)
-        tiles = set(_evenly(size)) | {min(size, width * n) for n in _evenly(-(-size // width))}
-        return np.array(sorted(tiles, reverse=True), np.int64 if _fits_words(self.phases) else object)
-
-    @cached_property
-    def counts(self) -> SegmentCounts:
-        """Counts of phases by themselves."""
-        return SegmentCounts(self.phases, self.segment, self.fused)
-
-    @cached_property
-    def capacity(self) -> int:
-        """Bits of the buffer."""
-        return 8 * int(self.phases.problem.parts.buffer.bytes or 0)
-
-    @cached_property
-    def between(self) -> tuple[str, ...]:
-        """Tensors that one phase leaves to another."""
-        return self.phases.between(self.segment)
-
-    def choices(self) -> Iterator[tuple[float, int, Choice]]:
-        """Yield choices with estimates of their latency and off-chip bits, the best first."""
-        found: list[tuple[float, int, int, Base]] = []
-        for base in self._bases():
-            latency, bits = self._bound(base)
-            order = np.lexsort((np.asarray(bits, float), latency))[:MOST_TILES]
-            for place in dict.fromkeys([*order.tolist(), *self._promising(base)]):
-                if np.isfinite(latency[place]):
-                    found.append((float(latency[place]), int(bits[place]), int(place), base))
-        found.sort(key=lambda one: one[:2])
-        ready: list[tuple[float, int, Choice]] = []
-        for latency_bound, bits_bound, place, base in found:
-            if ready and (latency_bound, bits_bound) > min(ready, key=lambda r: r[:2])[:2]:
-                break
-            combined = self._best(base, place)
-            if combined is not None:
-                ready.append(combined)
-        yield from sorted(ready, key=lambda one: one[:2])
-
-    # What is fixed before the products
-
-    def _bases(self) -> Iterator[Base]:
-        overlaps = (True,) if len(self.segment.phases) < 2 or not self.counts.copies else (True, False)
-        for on_chip in self._sets():
-            for fibers in (True, False) if set(self.between) - set(on_chip) else (True,):
-                for overlap in overlaps:
-                    place = dict.fromkeys(on_chip, TILE) | (self._lent if fibers else {})
-                    choice = replace(self.registers, fused=self.fused, place=place, fibers=fibers, overlap=overlap)
-                    yield self._base(choice)
-
-    @cached_property
-    def registers(self) -> Choice:
-        """How registers are used: as far as they have room, Einsums of a pass hand on values in them, and operands that
-        change at every point pass through them."""
-        choices = [Choice(1), Choice(1, share=False), Choice(1, share=False, lean=True)]
-        return next((choice for choice in choices[:-1] if self._has_registers(choice)), choices[-1])
-
-    def _has_registers(self, choice: Choice) -> bool:
-        if self.phases.problem.accounting.fibers_in_registers:
-            return True
-        for number in range(len(self.segment.phases)):
-            activity = self.counts.activity(SegmentTree(self.phases, self.segment, choice).node(number))
-            for name, bits in activity.peak_bits.items():
-                level = activity.plan.levels[name]
-                if level.computes and level.capacity_bits is not None and bits > level.capacity_bits:
-                    return False
-        return True
-
-    @cached_property
-    def _vectors(self) -> tuple[int, ...]:
-        return tuple(i for i, phase in enumerate(self.segment.phases) if not phase.product)
-
-    @cached_property
-    def _lent(self) -> dict[str, str]:
-        """What vector phases read from outside and that has no column: it stays for all tiles."""
-        made, found = self.phases.made_in(self.segment), {}
-        for number in self._vectors:
-            for name in self.segment.phases[number].names:
-                for operand in self.phases.steps[name].inputs:
-                    tensor = operand.tensor
-                    if tensor not in made and self.segment.column not in self.phases.ranks_of(tensor):
-                        found[tensor] = OUTSIDE
-        return found
-
-    def _sets(self) -> list[tuple[str, ...]]:
-        if len(self.between) > _SUBSETS:
-            return [self.between, ()]
-        return [s for n in range(len(self.between), -1, -1) for s in combinations(self.between, n)]
-
-    def _base(self, choice: Choice) -> Base:
-        zero = self.counts.each(0)
-        vector: dict[str, Array] = {}
-        bits = zero
-        ways = dict(choice.lanes)
-        for number in self._vectors:
-            best: tuple[float, Activity, str] | None = None
-            for way in ("row", "column", "both"):
-                activity = self._vector(replace(choice, lanes={number: way}), number)
-                cycles = float(np.max(np.asarray(sum(t.cycles for t in activity.tasks.values()), float)))
-                if best is None or cycles < best[0]:
-                    best = (cycles, activity, way)
-            assert best is not None
-            ways[number] = best[2]
-            for task in best[1].tasks.values():
-                vector[task.array] = vector.get(task.array, zero) + task.cycles
-            skipped = {t for t in choice.place if t in self.between}
-            bits = bits + zero + home_bits(best[1], without=skipped)
-        choice = replace(choice, lanes=ways)
-        return Base(choice, vector, bits, self.counts.room(choice))
-
-    def _vector(self, choice: Choice, number: int) -> Activity:
-        key = (number, choice.lanes[number], choice.fibers, frozenset(choice.place.items()))
-        if key not in self._seen:
-            self._seen[key] = self.counts.activity(SegmentTree(self.phases, self.segment, choice).node(number))
-        return self._seen[key]
-
-    @cached_property
-    def _seen(self) -> dict[object, Activity]:
-        return {}
-
-    # Bounds and combinations
-
-    def _free(self, counted: Counted, base: Base) -> list[str]:
-        return [t for t in counted.tensors if t not in self.between and t not in base.choice.place]
-
-    def _bound(self, base: Base) -> tuple[Array, Array]:
-        """The least latency and traffic by fused tile, products taken one by one; infinite where not even these fit."""
-        cycles: Array = self.counts.each(0)
-        bits = base.bits
-        for number in self.counts.products:
-            counted = self.counts.counted(number)
-            cycles = cycles + least([one.cycles for one in counted.layouts])
-            bits = bits + least([self._bits(one, counted, base) for one in counted.layouts])
-        latency = np.asarray(self._latency(base, cycles, bits, slice(None)), float)
-        return np.where(np.asarray(base.room <= self.capacity, bool), latency, np.inf), bits
-
-    def _bits(self, one: LayoutCounts, counted: Counted, base: Base) -> Array:
-        """The least traffic of a product."""
-        total = self._fixed(one, counted, base)
-        for tensor in self._free(counted, base):
-            total = total + self._least_bits(one, tensor, counted.levels[tensor], base)
-        return total
-
-    def _promising(self, base: Base) -> list[int]:
-        """Places of fused tiles that do well when operands come on chip one after another as long as they fit."""
-        cycles: Array = self.counts.each(0)
-        bits, room = base.bits, base.room
-        for number in self.counts.products:
-            counted = self.counts.counted(number)
-            one = min(counted.layouts, key=lambda x: float(np.sum(np.asarray(x.cycles, float))))
-            cycles = cycles + one.cycles
-            bits = bits + self._fixed(one, counted, base)
-            for tensor in self._free(counted, base):
-                best = one.bits[tensor, ""]
-                for level in counted.levels[tensor]:
-                    more = self.counts.rooms[tensor, level]
-                    taken = np.asarray((one.bits[tensor, level] < best) & (room + more <= self.capacity), bool)
-                    best, room = np.where(taken, one.bits[tensor, level], best), room + np.where(taken, more, 0)
-                bits = bits + best
-        latency = np.asarray(self._latency(base, cycles, bits, slice(None)), float)
-        order = np.lexsort((np.asarray(bits, float), latency))[:MOST_TILES]
-        return [int(place) for place in order]
-
-    def _least_bits(self, one: LayoutCounts, tensor: str, levels: tuple[str, ...], base: Base) -> Array:
-        """The least traffic of an operand over those of its places that leave the rest its room."""
-        found = one.bits[tensor, ""]
-        for level in levels:
-            there = base.room + self.counts.rooms[tensor, level] <= self.capacity
-            found = np.where(np.asarray(there, bool), np.minimum(found, one.bits[tensor, level]), found)
-        return found
-
-    def _latency(self, base: Base, cycles: Array, bits: Array, at: Any) -> Array:
-        machine = self.phases.problem.machine
-        matrix = self.phases.problem.parts.matrix.name
-        by_array = {name: np.asarray(c[at], float) for name, c in base.vector.items()}
-        by_array[matrix] = by_array.get(matrix, 0.0) + np.asarray(cycles, float)
-        busy: Any = sum(by_array.values()) if not base.choice.overlap else 0.0
-        for one in by_array.values():
-            busy = np.maximum(busy, one)
-        if base.choice.overlap and self.phases.problem.accounting.pipeline_ends and self.segment.column is not None:
-            size = int(self.phases.space.sizes[self.segment.column])
-            trips = np.asarray(-(-size // self.fused[at]), float)
-            whole = float(self.phases.problem.sizes["instances"]) * trips
-            trips = np.where(
-                trips > 1, trips, whole
-            )  # without a loop over columns, tiles of instances follow one another
-            busy = busy + (sum(by_array.values()) - busy) / trips
-        rates = [rate for rate in machine.root.rates if rate is not None]
-        moved = np.asarray(bits, float) / 8 / min(rates) if rates else 0.0
-        found: Array = np.maximum(busy / float(machine.frequency_hz), moved)
-        return found
-
-    def _best(self, base: Base, at: int) -> tuple[float, int, Choice] | None:
-        """The best combination for one fused tile."""
-        found = self._combined(base, at)
-        best: tuple[float, int, Choice] | None = None
-        for one in found:
-            bits = int(base.bits[at]) + one.bits
-            latency = float(self._latency(base, np.asarray(one.cycles), np.asarray(bits), at))
-            if best is None or (latency, bits) < best[:2]:
-                place = {**base.choice.place, **dict(one.place)}
-                choice = replace(base.choice, fused=int(self.fused[at]), place=place, layouts=dict(one.layouts))
-                best = (latency, bits, choice)
-        return best
-
-    def _combined(self, base: Base, at: int) -> list[Combination]:
-        left = self.capacity - int(base.room[at])
-        seen: dict[str, int] = {}
-        for number in self.counts.products:
-            for tensor in self._free(self.counts.counted(number), base):
-                seen[tensor] = seen.get(tensor, 0) + 1
-        shared = {t for t, times in seen.items() if times > 1}
-        found = [Combination(0, 0, 0, (), ())]
-        for number in self.counts.products:
-            counted = self.counts.counted(number)
-            options = self._options(counted, base, at, left)
-            kept: dict[tuple[tuple[str, str], ...], list[Combination]] = {}
-            for before in found:
-                there = dict(before.place)
-                known = {t for n in self.counts.products if n < number for t in self.counts.counted(n).tensors} & shared
-                for option in options:
-                    new = self._joined(before, there, known, counted, option, at)
-                    if new is None or new.room > left:
-                        continue
-                    key = tuple(sorted(pair for pair in new.place if pair[0] in shared))
-                    kept.setdefault(key, []).append(new)
-            found = [one for rivals in kept.values() for one in pareto(rivals)]
-            found = thinned(found)
-        return found
-
-    def _joined(
-        self, before: Combination, there: dict[str, str], known: set[str], counted: Counted, option: Option, at: int
-    ) -> Combination | None:
-        """One more product; a tensor that an earlier one has too is in the same place, and comes once."""
-        bits, room = option.bits, option.room
-        place = dict(option.place)
-        for tensor in known & set(counted.tensors):
-            if there.get(tensor) != place.get(tensor):
-                return None
-            if tensor in place:
-                one = next(x for x in counted.layouts if x.layout is option.layout)
-                bits -= int(one.bits[tensor, place[tensor]][at])
-                room -= int(self.counts.rooms[tensor, place[tensor]][at])
-        return Combination(
-            before.cycles + option.cycles,
-            before.bits + bits,
-            before.room + room,
-            (*before.layouts, (counted.name, option.layout)),
-            tuple({**there, **place}.items()),
+    def products(self) -> tuple[Product, ...]:
+        """The products in order."""
+        return tuple(
+            Product(self.phases, self.segment, phase.names[0]) for phase in self.segment.phases if phase.product
         )
 
-    def _options(self, counted: Counted, base: Base, at: int, left: int) -> list[Option]:
-        """All layouts and places of a product at one fused tile, without the worse ones."""
-        free = self._free(counted, base)
-        found: list[Option] = []
-        for one in counted.layouts:
-            partial: list[tuple[int, int, tuple[tuple[str, str], ...]]] = [
-                (int(self._fixed(one, counted, base)[at]), 0, ())
-            ]
-            for tensor in free:
-                grown = []
-                for bits, room, place in partial:
-                    grown.append((bits + int(one.bits[tensor, ""][at]), room, place))
-                    for level in counted.levels[tensor]:
-                        more = room + int(self.counts.rooms[tensor, level][at])
-                        if more <= left:
-                            grown.append((bits + int(one.bits[tensor, level][at]), more, (*place, (tensor, level))))
-                partial = grown
-            found += [Option(int(one.cycles[at]), bits, room, one.layout, place) for bits, room, place in partial]
-        return pareto(found)
+    @cached_property
+    def bases(self) -> tuple[Base, ...]:
+        """What is fixed before products are looked at."""
+        return tuple(Bases(self.phases, self.segment).all())
 
-    def _fixed(self, one: LayoutCounts, counted: Counted, base: Base) -> Array:
-        """Traffic of operands whose place the base says."""
-        total: Array = self.counts.each(0)
-        for tensor in counted.tensors:
-            if tensor in self.between:
-                total = total + (0 if tensor in base.choice.place else one.bits[tensor, ""])
-            elif tensor in base.choice.place:
-                total = total + one.bits[tensor, base.choice.place[tensor]]
-        return total
+    @cached_property
+    def size(self) -> Figure:
+        """Columns in all."""
+        column = self.segment.column
+        return real(self.phases.space.sizes[column]) if column is not None else 1.0
 
+    @cached_property
+    def free(self) -> dict[str, tuple[str, ...]]:
+        """Operands of products that the buffer may keep, and where."""
+        between = self.phases.between(self.segment)
+        found: dict[str, tuple[str, ...]] = {}
+        for one in self.products:
+            for name, operand in one.operands.items():
+                if operand.tensor not in between:
+                    found[operand.tensor] = ("", TILE) if one.has_column(name) else ("", TILE, OUTSIDE)
+        return found
 
-def _fits_words(phases: Phases) -> bool:
-    """Whether counts of bits stay below 64 bits."""
-    machine, most = phases.problem.machine, 0.0
-    width = 4.0 * max(float(np.max(bits)) for bits in machine.role_bits.values())
-    for step in phases.steps.values():
-        points = width * float(phases.problem.sizes["instances"])
-        for rank in phases.wholes(step.ranks):
-            points *= float(phases.space.sizes[rank])
-        most = max(most, points)
-    return most < 2.0**62
+    @cached_property
+    def places(self) -> list[tuple[str, ...]]:
+        """The sets of places that are tried: of each operand its place."""
+        options = list(self.free.values())
+        if prod(len(own) for own in options) <= _SETS:
+            return list(product(*options))
+        found = {tuple(own[min(level, len(own) - 1)] for own in options): None for level in (2, 1, 0)}
+        for level in (2, 1):
+            for many in range(len(options)):
+                kept = [own[min(level, len(own) - 1)] for own in options]
+                found[(*kept[:many], *("" for _ in options[many:]))] = None
+                found[(*("" for _ in options[:many]), *kept[many:])] = None
+        return list(found)
 
+    def best(self) -> Found:
+        """Return the best choice at each point."""
+        count = self.count
+        fixed = not isinstance(self.size, np.ndarray)
+        found = Found(
+            np.full(count, np.inf),
+            base=np.zeros(count, int),
+            places=np.zeros(count, int),
+            fused=np.ones(count),
+            layouts=np.zeros(count, int),
+            turned=np.zeros(count, int),
+            fixed=fixed,
+        )
+        together = max(1, _TOGETHER // count)
+        for number, base in enumerate(self.bases):
+            left = iter(range(len(self.places)))
+            while some := list(islice(left, together)):
+                for tiles, fits, weight in self._tiles(base, some):
+                    self._improve(found, number, base, some, tiles, np.where(fits, weight, np.inf))
+        return found
 
-def _evenly(size: int) -> list[int]:
-    """The smallest tile for each number of tiles: at most two square roots of them."""
-    root = isqrt(size)
-    return sorted({-(-size // n) for n in range(1, root + 2)} | set(range(1, root + 2)))
+    # Tiles
+
+    def _tiles(self, base: Base, some: list[int]) -> Iterator[tuple[Tiles, Figure, float]]:
+        """Yield tiles worth trying for some sets of places, where they fit, and what their scores are multiplied by."""
+        fixed, slope = self._room(some)
+        wide = np.minimum(base.width, self.size)
+        left = base.capacity - fixed - base.wide - wide * slope
+        beyond = wide + np.floor(left / np.maximum(base.steep + slope, _LITTLE))
+        left = base.capacity - fixed - base.narrow - slope
+        within = 1 + np.floor(left / np.maximum(base.shallow + slope, _LITTLE))
+        largest = np.minimum(np.where(beyond >= wide, beyond, np.minimum(within, wide)), self.size)
+        fits = largest >= 1
+        least = np.ceil(self.size / np.maximum(largest, 1))
+        several = _MORE if self._ends and base.choice.overlap and self.segment.column is not None else (1,)
+        for more, weight in zip(several, _WEIGHTS, strict=False):
+            even = np.ceil(self.size / np.minimum(least * more, self.size))
+            yield Tiles(self.size, even), fits, weight
+            full = largest if more == 1 else even
+            full = np.minimum(np.floor(full / self._columns) * self._columns, self.size)
+            full = np.where(full >= 1, full, even)
+            if np.any(full != even):
+                yield Tiles(self.size, full), fits, weight
+
+    @property
+    def _ends(self) -> bool:
+        return self.phases.problem.accounting.pipeline_ends
+
+    @cached_property
+    def _columns(self) -> Figure:
+        """Columns of the matrix array."""
+        dims = self.phases.problem.parts.dimensions(self.phases.problem.parts.matrix)
+        return real(dims[0][1]) if dims else 1.0
+
+    def _room(self, some: list[int]) -> tuple[Figure, Figure]:
+        """Bits in the buffer of operands in their places: whatever the tile, and for each fused column."""
+        fixed: Figure = 0.0
+        slope: Figure = 0.0
+        for number, tensor in enumerate(self.free):
+            for place, there in self._where(number, some):
+                if place:
+                    room = there * self._rooms[tensor, place]
+                    if TILE == place and self._along[tensor]:
+                        slope = slope + room
+                    else:
+                        fixed = fixed + room
+        return fixed, slope
+
+    def _where(self, number: int, some: list[int]) -> list[tuple[str, Figure]]:
+        """Return the places of an operand in some sets, each with 1 where it is there and 0 where not."""
+        own = [self.places[place][number] for place in some]
+        distinct = list(dict.fromkeys(own))
+        if len(distinct) == 1:
+            return [(distinct[0], 1.0)]
+        return [(place, np.array([[float(one == place)] for one in own])) for place in distinct]
+
+    @cached_property
+    def _along(self) -> dict[str, bool]:
+        return {o.tensor: p.has_column(name) for p in self.products for name, o in p.operands.items()}
+
+    @cached_property
+    def _rooms(self) -> dict[tuple[str, str], Figure]:
+        """Bits of each operand in the buffer, by place: of one column, if it changes along it."""
+        phases, found = self.phases, {}
+        apart = {self.segment.column, *phases.batches}
+        for tensor, places in self.free.items():
+            bits = real(phases.problem.bits(tensor))
+            for rank, grain in phases.space.grains(phases.problem.cascade.ranks_of[tensor]).items():
+                if rank not in apart:
+                    bits = bits * np.ceil(real(phases.space.sizes[rank]) / real(phases.space.length(grain)))
+            used = phases.used_in(self.segment)[tensor]
+            copies = max(used) - min(used) + 1 if phases.problem.accounting.pipeline_copies else 1
+            double = phases.problem.parts.buffer.double_buffered
+            for place in places[1:]:
+                found[tensor, place] = bits * max(copies, 2 if place == TILE or double else 1)
+        return found
+
+    # Layouts
+
+    def _improve(self, found: Found, number: int, base: Base, some: list[int], tiles: Tiles, weight: Figure) -> None:
+        """Compare all layouts of the products with the best so far."""
+        ways = [one.ways(tiles) for one in self.products]
+        moved = self._all_moved(base, some, ways, tiles)
+        shape = (len(some), self.count)
+        score: Any = np.full(shape, np.inf)
+        which: Any = np.zeros(shape, int)
+        for place, combination in enumerate(self._combinations):
+            cycles: Figure = 0.0
+            bits = base.bits
+            for own, layout, amounts in zip(ways, combination, moved, strict=True):
+                cycles, bits = cycles + own[layout].cycles, bits + amounts[layout]
+            new = self._score(base, cycles, bits, tiles)
+            better = new < score
+            score, which = np.where(better, new, score), np.where(better, place, which)
+        score = score * weight
+        row = np.argmin(score, axis=0)
+        at = np.arange(self.count)
+        there = np.flatnonzero(score[row, at] < found.score)
+        row = row[there]
+        found.score[there] = score[row, there]
+        found.base[there] = number
+        found.places[there] = np.asarray(some)[row]
+        found.fused[there] = np.broadcast_to(tiles.fused, shape)[row, there]
+        found.layouts[there] = layouts = which[row, there]
+        found.turned[there] = self._turned(ways, layouts, row, there, shape)
+
+    @cached_property
+    def _combinations(self) -> list[tuple[int, ...]]:
+        options = [range(len(one.layouts)) for one in self.products]
+        if prod(len(own) for own in options) <= _LAYOUTS:
+            return list(product(*options))
+        return list(dict.fromkeys(tuple(min(n, len(o) - 1) for o in options) for n in range(max(map(len, options)))))
+
+    def _turned(self, ways: list[list[Way]], layouts: Array, row: Array, there: Array, shape: tuple[int, int]) -> Array:
+        """Which products' layouts are turned, as bits of a number."""
+        chosen = np.array(self._combinations)[layouts]
+        code = np.zeros(len(there), int)
+        for number, own in enumerate(ways):
+            for layout, way in enumerate(own):
+                if way.turned is not False:
+                    turned = np.broadcast_to(way.turned, shape)[row, there] & (chosen[:, number] == layout)
+                    code |= turned.astype(int) << number
+        return code
+
+    def _all_moved(self, base: Base, some: list[int], ways: list[list[Way]], tiles: Tiles) -> list[list[Figure]]:
+        """Off-chip bits of each product in each layout; what the buffer keeps for several products moves once."""
+        order = {tensor: number for number, tensor in enumerate(self.free)}
+        seen: set[str] = set()
+        found: list[list[Figure]] = []
+        for one, own in zip(self.products, ways, strict=True):
+            totals: list[Figure] = [0.0] * len(own)
+            for name, operand in one.operands.items():
+                tensor = operand.tensor
+                if tensor not in order:
+                    if tensor not in base.choice.place:
+                        totals = [t + one.moved(name, way, tiles, "") for t, way in zip(totals, own, strict=True)]
+                    continue
+                for place, there in self._where(order[tensor], some):
+                    if place and tensor in seen:
+                        continue
+                    if place:
+                        kept = there * one.moved(name, own[0], tiles, place)
+                        totals = [t + kept for t in totals]
+                    else:
+                        totals = [t + there * one.moved(name, w, tiles, "") for t, w in zip(totals, own, strict=True)]
+                seen.add(tensor)
+            found.append(totals)
+        return found
+
+    def _score(self, base: Base, cycles: Figure, bits: Figure, tiles: Tiles) -> Figure:
+        machine = self.phases.problem.machine
+        by_array: dict[str, Figure] = dict(base.cycles)
+        if base.laid is not None:
+            by_array = {name: c * tiles.steps("lanes", base.laid)[0] / base.turns for name, c in by_array.items()}
+        matrix = self.phases.problem.parts.matrix.name
+        by_array[matrix] = by_array.get(matrix, 0.0) + cycles
+        total: Figure = 0.0
+        busy: Figure = 0.0
+        for one in by_array.values():
+            total, busy = total + one, np.maximum(busy, one)
+        if not base.choice.overlap:
+            busy = total
+        elif self._ends and len(self.segment.phases) > 1:
+            trips = np.where(tiles.trips > 1, tiles.trips, self._copies * tiles.trips)
+            busy = busy + (total - busy) / trips
+        moving: Figure = 0.0
+        for rate in machine.root.rates:
+            if rate is not None:
+                moving = np.maximum(moving, bits / (8 * real(rate)))
+        return np.maximum(busy / real(machine.frequency_hz), moving) + TRAFFIC * moving
+
+    @cached_property
+    def _copies(self) -> Figure:
+        """Turns of the loop around a pipeline without one over tiles."""
+        return real(self.phases.problem.sizes["instances"])
+
+    # What a choice by number stands for
+
+    def choice(self, found: Found, at: int) -> Choice:
+        """Return what was found at a point, but for the tile; the choice that keeps least on chip if nothing fits."""
+        base = self.bases[found.base[at]].choice
+        if not np.isfinite(found.score[at]):
+            return replace(Bases(self.phases, self.segment).registers, fibers=False, overlap=False)
+        held: dict[str, str] = dict(base.place)
+        for tensor, place in zip(self.free, self.places[found.places[at]], strict=True):
+            if place:
+                held[tensor] = place
+        return replace(base, place=held, layouts=self._layouts(int(found.layouts[at]), int(found.turned[at])))
+
+    def _layouts(self, layouts: int, turned: int) -> Mapping[str, Layout]:
+        chosen = zip(self.products, self._combinations[layouts], strict=True)
+        return {one.name: one.layouts[own][turned >> n & 1] for n, (one, own) in enumerate(chosen)}

@@ -16,6 +16,7 @@ from einsum_cascades.operations import work_classes
 from hw_models.accounting import Accounting
 from hw_models.machine import Array, Machine, Memory
 from hw_models.spatial.activity import value_bits
+from mappers.points import by_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +93,10 @@ class Parts:
         if not machine.arrays:
             raise InputError(f"{machine.name} has no array", hint="give it a node of the kind array")
         able = [array for array in machine.arrays if array.offers(("mac",))] or list(machine.arrays)
-        matrix = max(able, key=lambda a: _size(machine.instances(a.name)))
-        others = [array for array in machine.arrays if array is not matrix] or [matrix]
-        vector = max(others, key=lambda a: (len(a.units), -_size(machine.instances(a.name))))
+        largest = by_size(machine.arrays, lambda a: machine.instances(a.name))
+        matrix = next(a for a in largest if a in able)
+        others = [array for array in reversed(largest) if array is not matrix] or [matrix]
+        vector = max(others, key=lambda a: len(a.units))
         shared = [n for n in machine.path(matrix.name) if n in machine.path(vector.name) and isinstance(n, Memory)]
         on_chip = [node for node in shared[1:] if node.bytes is not None]
         if not on_chip:
@@ -133,10 +135,6 @@ class Parts:
     def dimensions(self, array: Array) -> list[tuple[str, Number]]:
         """Return the full names and lengths of an array's dimensions, the last one first."""
         return [(f"{array.name}.{name}", length) for name, length in reversed(array.dimensions)]
-
-
-def _size(number: Number) -> int:
-    return number if isinstance(number, int) else int(number.max())
 
 
 def lanes(dimensions: Iterable[tuple[str, Number]]) -> Number:

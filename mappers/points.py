@@ -1,0 +1,117 @@
+"""Problems over many points: some of the points, and decisions that must be the same at all of them.
+
+What a preset builds has one structure. Where that depends on numbers, it asks ``alike``; points that differ there are
+told apart (``apart``), and built each by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields, is_dataclass, replace
+from functools import cmp_to_key
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+class Mixed(Exception):
+    """A condition holds at some points, and not at others."""
+
+    def __init__(self, condition: npt.NDArray[np.bool_]) -> None:
+        super().__init__("points differ in structure")
+        self.condition = condition
+
+
+def alike(condition: Any) -> bool:
+    """Return whether a condition holds.
+
+    Raises:
+        Mixed: it does not hold, or not, at all points.
+    """
+    if isinstance(condition, bool):
+        return condition
+    if condition.all():
+        return True
+    if not condition.any():
+        return False
+    raise Mixed(condition)
+
+
+def by_size(values: Iterable[_T], size: Callable[[_T], Any]) -> list[_T]:
+    """Return values by their sizes, the largest first; of equals, the first comes first.
+
+    Raises:
+        Mixed: the order is not the same at all points.
+    """
+
+    def order(a: _T, b: _T) -> int:
+        return -1 if alike(size(a) > size(b)) else int(alike(size(b) > size(a)))
+
+    return sorted(values, key=cmp_to_key(order))
+
+
+def pick(value: _T, points: Any) -> _T:
+    """Return a number, a table or a dataclass with every array in it reduced to some points."""
+    return cast(_T, _picked(value, points))
+
+
+def _picked(value: Any, points: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value[points] if value.ndim else value
+    if isinstance(value, tuple):
+        parts = tuple(_picked(part, points) for part in value)
+        return parts if any(new is not old for new, old in zip(parts, value, strict=True)) else value
+    if isinstance(value, dict):
+        return {key: _picked(part, points) for key, part in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        old = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
+        changed = {name: new for name, part in old.items() if (new := _picked(part, points)) is not part}
+        return replace(value, **changed) if changed else value
+    return value
+
+
+def arrays_in(value: Any) -> list[npt.NDArray[Any]]:
+    """Return the arrays in a table or a dataclass."""
+    if isinstance(value, np.ndarray):
+        return [value] if value.ndim else []
+    parts: Iterable[Any] = ()
+    if isinstance(value, tuple):
+        parts = value
+    elif isinstance(value, dict):
+        parts = value.values()
+    elif is_dataclass(value) and not isinstance(value, type):
+        parts = (getattr(value, f.name) for f in fields(value) if f.init)
+    return [array for part in parts for array in arrays_in(part)]
+
+
+def count_of(value: Any) -> int:
+    """Return how many points a value is over; 1 if it has no arrays."""
+    return next((len(array) for array in arrays_in(value)), 1)
+
+
+def apart(
+    value: _T, count: int, build: Callable[[_T, npt.NDArray[np.int64]], _R]
+) -> Iterator[tuple[npt.NDArray[np.int64], _T, _R]]:
+    """Build something at each of many points, together where their structure is the same.
+
+    Args:
+        value: what it is built from, over all points.
+        build: is given this at some of the points, and which ones these are.
+
+    Yields:
+        Points, the value there, and what was built.
+    """
+    waiting = [(np.arange(count), value)]
+    while waiting:
+        points, some = waiting.pop()
+        try:
+            built = build(some, points)
+        except Mixed as mixed:
+            there = np.broadcast_to(mixed.condition, points.shape)
+            waiting += [(points[c], pick(some, np.flatnonzero(c))) for c in (~there, there)]
+            continue
+        yield points, some, built
