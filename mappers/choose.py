@@ -71,7 +71,7 @@ def parts_of(problem: Problem, preset: Callable[[Problem], Trees], count: int) -
         InputError: there is none.
     """
     found: list[Part] = []
-    for points, some, trees in apart(problem, count, lambda some, _: preset(some)):
+    for points, some, trees in apart(problem, count, lambda some, _: preset(some), Problem.at):
         for one in (trees,) if isinstance(trees, LoopTree) else trees:
             if isinstance(one, Part):
                 found.append(Part(points[one.points], one.problem, one.tree))

@@ -88,19 +88,18 @@ def arrays_in(value: Any) -> list[npt.NDArray[Any]]:
     return [array for part in parts for array in arrays_in(part)]
 
 
-def count_of(value: Any) -> int:
-    """Return how many points a value is over; 1 if it has no arrays."""
-    return next((len(array) for array in arrays_in(value)), 1)
-
-
 def apart(
-    value: _T, count: int, build: Callable[[_T, npt.NDArray[np.int64]], _R]
+    value: _T,
+    count: int,
+    build: Callable[[_T, npt.NDArray[np.int64]], _R],
+    at: Callable[[_T, npt.NDArray[np.int64]], _T],
 ) -> Iterator[tuple[npt.NDArray[np.int64], _T, _R]]:
     """Build something at each of many points, together where their structure is the same.
 
     Args:
         value: what it is built from, over all points.
         build: is given this at some of the points, and which ones these are.
+        at: returns it at some of the points that it is over.
 
     Yields:
         Points, the value there, and what was built.
@@ -112,6 +111,6 @@ def apart(
             built = build(some, points)
         except Mixed as mixed:
             there = np.broadcast_to(mixed.condition, points.shape)
-            waiting += [(points[c], pick(some, np.flatnonzero(c))) for c in (~there, there)]
+            waiting += [(points[c], at(some, np.flatnonzero(c))) for c in (~there, there)]
             continue
         yield points, some, built

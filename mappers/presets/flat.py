@@ -21,7 +21,7 @@ from einsum_cascades.loops.tree import LoopTree
 from hw_models.spatial.activity import Activity
 from mappers.capacity import too_small
 from mappers.choose import Part, Trees, fits, outcome, too_large
-from mappers.points import apart, arrays_in, count_of, pick
+from mappers.points import apart
 from mappers.presets.flat_phases import Phases
 from mappers.presets.flat_search import Search
 from mappers.presets.flat_table import tabulated
@@ -38,7 +38,7 @@ def flat(problem: Problem) -> Trees:
         InputError: the cascade has no contraction to fuse, or the buffer is too small.
     """
     published = tuple(_published(problem))
-    left = np.ones(count_of(problem), bool)
+    left = np.ones(problem.count or 1, bool)
     for part in published:
         left[part.points] = False
     return _trees(problem, (*published, *_searched(problem, np.flatnonzero(left))))
@@ -50,11 +50,11 @@ def flat_searched(problem: Problem) -> Trees:
     Raises:
         InputError: the cascade has no contraction to fuse, or the buffer is too small.
     """
-    return _trees(problem, (*_searched(problem, np.arange(count_of(problem))), *_published(problem)))
+    return _trees(problem, (*_searched(problem, np.arange(problem.count or 1)), *_published(problem)))
 
 
 def _trees(problem: Problem, parts: tuple[Part, ...]) -> Trees:
-    return parts if arrays_in(problem) else tuple(part.tree for part in parts)
+    return parts if problem.count is not None else tuple(part.tree for part in parts)
 
 
 def _published(problem: Problem) -> Iterator[Part]:
@@ -62,13 +62,13 @@ def _published(problem: Problem) -> Iterator[Part]:
     phases = Phases(problem)
     if len(phases.segments) > 1:
         return
-    for points, choice in tabulated(phases, count_of(problem)):
+    for points, choice in tabulated(phases, problem.count or 1):
         for fibers in (False, True):
-            some = pick(problem, points)
+            some = problem.at(points)
             tree = whole_tree(Phases(some), [replace(choice, register_fibers=fibers)])
             fitting = np.broadcast_to(_fits(some, tree), points.shape)
             if fitting.any():
-                yield Part(points[fitting], pick(some, np.flatnonzero(fitting)), tree)
+                yield Part(points[fitting], some.at(np.flatnonzero(fitting)), tree)
             points = points[~fitting]
             if not len(points):
                 break
@@ -89,7 +89,7 @@ def _searched(problem: Problem, points: Points) -> Iterator[Part]:
     """
     if not len(points):
         return
-    problem = pick(problem, points)
+    problem = problem.at(points)
     phases = Phases(problem)
     searches = [Search(phases, segment, len(points)) for segment in phases.segments]
     found = [search.best() for search in searches]
@@ -103,8 +103,11 @@ def _searched(problem: Problem, points: Points) -> Iterator[Part]:
                 Phases(some), [replace(c, fused=_number(t)) for c, t in zip(choices, tiles.T, strict=True)]
             )
 
-        for places, (some, _), tree in apart((pick(problem, there), fused[there]), len(there), build):
-            if not arrays_in(problem) and not np.isfinite(found[0].score[0]):
+        def at(given: tuple[Problem, Any], points: Points) -> tuple[Problem, Any]:
+            return given[0].at(points), given[1][points]
+
+        for places, (some, _), tree in apart(at((problem, fused), there), len(there), build, at):
+            if problem.count is None and not np.isfinite(found[0].score[0]):
                 raise _too_small(problem, tree)
             yield Part(points[there[places]], some, tree)
 

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from einsum_cascades.loops.arith import everywhere
 from einsum_cascades.loops.space import Operand
 from einsum_cascades.loops.tree import INSTANCES
 from hw_models.spatial.cost import real
@@ -145,7 +146,7 @@ class Product:
 
     def _layouts(self) -> tuple[tuple[Layout, ...], ...]:
         dims = self._dimensions
-        square = len(dims) == 2 and isinstance(dims[0][1], int) and dims[0][1] == dims[1][1]
+        square = len(dims) == 2 and everywhere(dims[0][1] == dims[1][1])
         found = []
         for along in combinations(range(len(self.groups)), 2):
             rest = [i for i in range(len(self.groups)) if i not in along]

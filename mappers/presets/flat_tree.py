@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
-from einsum_cascades.loops.arith import Number, least, most
+from einsum_cascades.loops.arith import Number, anywhere, least, most
 from einsum_cascades.loops.tree import (
     INSTANCES,
     Compute,
@@ -123,13 +124,18 @@ class SegmentTree:
         body = self._keep(TILE, touched, body)
         column = self.segment.column
         size = self.phases.space.sizes[column] if column is not None else 1
-        if column is not None and alike(size > self.choice.fused):
+        if column is not None and self._turns(size > self.choice.fused):
             body = Loop(column, self.choice.fused, body)
         body = self._keep(OUTSIDE, touched, body)
         for rank in reversed(self.phases.batches):
             if rank != column:
                 body = Loop(rank, 1, body)
         return self._over_instances(body)
+
+    def _turns(self, several: Any) -> bool:
+        """Whether there is a loop over tiles: where a pipeline's ends take time, they come with its iterations."""
+        ends = self.phases.problem.accounting.pipeline_ends and self.choice.overlap and len(self.segment.phases) > 1
+        return alike(several) if ends else anywhere(several)
 
     def _over_instances(self, body: Node) -> Node:
         problem = self.phases.problem
@@ -202,7 +208,7 @@ class SegmentTree:
         for tensor, place in self._fibers(number, phase, runs):
             part = 1 - self.choice.spilled if place in self.choice.place else Fraction(1)
             body = Hold(tensor, self._fiber_memory(tensor, phase), body, part=part, place=place)
-        if column is not None and alike(self.tiles[column] > width):
+        if column is not None and anywhere(self.tiles[column] > width):
             body = Loop(column, width, body)
         return body
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade, Einsum
@@ -16,7 +17,7 @@ from einsum_cascades.operations import work_classes
 from hw_models.accounting import Accounting
 from hw_models.machine import Array, Machine, Memory
 from hw_models.spatial.activity import value_bits
-from mappers.points import by_size
+from mappers.points import arrays_in, by_size, pick
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,15 @@ class Problem:
     def plan(self, tree: LoopTree) -> Plan:
         """Return a tree resolved for this problem."""
         return Plan(tree, Space.of(self.cascade, self.sizes, tree.split), self.machine.levels)
+
+    def at(self, points: Any) -> Problem:
+        """Return the problem at some of the points that its arrays are over."""
+        return replace(self, sizes=pick(dict(self.sizes), points), machine=pick(self.machine, points))
+
+    @cached_property
+    def count(self) -> int | None:
+        """How many points its arrays are over; None if it has none."""
+        return next((len(array) for array in arrays_in((dict(self.sizes), self.machine))), None)
 
     @cached_property
     def parts(self) -> Parts:
