@@ -23,7 +23,7 @@ from hw_models.spatial.cost import real
 from hw_models.spatial.work import cycles_of
 from mappers.presets.flat_nest import Atom, Dimensions, operands_of
 from mappers.presets.flat_phases import Phases, Segment
-from mappers.presets.flat_tree import OUTSIDE, TILE, Choice, Layout, SegmentTree
+from mappers.presets.flat_tree import OUTSIDE, Choice, Layout, SegmentTree
 from mappers.presets.problem import lanes
 
 Figure: TypeAlias = Any
@@ -75,17 +75,27 @@ class Tiles:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Ranks that the same operands of a product have.
-
-    Attributes:
-        members: these operands.
-        column: whether the fused column is among them.
-        turns: by where it lies (``""`` in time), the turns in time of the ranks, the column left out.
-    """
+    """Ranks that the same operands of a product have: these operands, and whether the fused column is among them."""
 
     members: frozenset[str]
     column: bool
-    turns: dict[str, Figure]
+
+
+@dataclass(frozen=True, eq=False)
+class Sized:
+    """Numbers of a product.
+
+    Attributes:
+        turns: of each group by where it lies (``""`` in time), the turns in time of its ranks, the column left out.
+        widths: positions where a group may lie: along the last dimension of the array, and along the others.
+        once: cycles of a point, times turns of the loops over copies and over what all operands have.
+        bits: of each operand, once for each turn of batches that it lacks.
+    """
+
+    turns: tuple[dict[str, Figure], ...]
+    widths: dict[str, Figure]
+    once: Figure
+    bits: dict[str, Figure]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,12 +148,6 @@ class Product:
     def _dimensions(self) -> Dimensions:
         return self.phases.problem.parts.dimensions(self.phases.array(self.name))
 
-    @cached_property
-    def _widths(self) -> dict[str, Figure]:
-        """Positions where a group may lie: along the last dimension of the array, and along the others."""
-        dims = self._dimensions
-        return {"last": real(lanes(dims[:1])), "others": real(lanes(dims[1:]))}
-
     def _layouts(self) -> tuple[tuple[Layout, ...], ...]:
         dims = self._dimensions
         square = len(dims) == 2 and everywhere(dims[0][1] == dims[1][1])
@@ -162,17 +166,26 @@ class Product:
         return SegmentTree(self.phases, self.segment, Choice(size))
 
     @cached_property
+    def _atoms(self) -> list[list[Atom]]:
+        return self._tree.groups(self.name)[1]
+
+    @cached_property
     def groups(self) -> list[Group]:
         """Its ranks, by which operands have them."""
+        column = self.segment.column
+        return [Group(atoms[0].members, any(a.rank == column for a in atoms)) for atoms in self._atoms]
+
+    @cached_property
+    def sized(self) -> Sized:
+        """Its numbers."""
         dims = self._dimensions
-        found = []
-        for atoms in self._tree.groups(self.name)[1]:
-            column = any(atom.rank == self.segment.column for atom in atoms)
-            turns = {
-                where: self._turns(atoms, along) for where, along in (("last", dims[:1]), ("others", dims[1:]), ("", ()))
-            }
-            found.append(Group(atoms[0].members, column, turns))
-        return found
+        sides = (("last", dims[:1]), ("others", dims[1:]), ("", ()))
+        return Sized(
+            tuple({where: self._turns(atoms, along) for where, along in sides} for atoms in self._atoms),
+            {"last": real(lanes(dims[:1])), "others": real(lanes(dims[1:]))},
+            self._once(),
+            self._bits(),
+        )
 
     def _turns(self, atoms: Sequence[Atom], dimensions: Dimensions) -> Figure:
         """Turns in time of atoms that lie along dimensions one after another, those of the column left out."""
@@ -187,9 +200,7 @@ class Product:
                 found = found * np.ceil(extent / side)
         return found
 
-    @cached_property
-    def once(self) -> Figure:
-        """Cycles of a point, times turns of the loops over copies and over what all operands have."""
+    def _once(self) -> Figure:
         phases, step = self.phases, self.phases.steps[self.name]
         instances = real(phases.problem.sizes[INSTANCES])
         found = np.ceil(instances / real(lanes(phases.problem.parts.outside)))
@@ -198,9 +209,7 @@ class Product:
         array = phases.array(self.name)
         return found * real(cycles_of(step.einsum, array, phases.problem.cascade, phases.problem.accounting))
 
-    @cached_property
-    def bits(self) -> dict[str, Figure]:
-        """Bits of each operand, once for each turn of batches that it lacks."""
+    def _bits(self) -> dict[str, Figure]:
         phases, found = self.phases, {}
         for name, operand in self.operands.items():
             bits = real(phases.problem.bits(operand.tensor)) * real(phases.space.values(operand.ranks))
@@ -210,59 +219,80 @@ class Product:
             found[name] = bits
         return found
 
-    def ways(self, tiles: Tiles) -> list[Way]:
+    def ways(self, sized: Sized, tiles: Tiles) -> list[Way]:
         """Return its layouts for some tiles; of two that are turned by a quarter the one of fewer cycles."""
+        known: dict[tuple[int, str], tuple[Figure, Figure]] = {}
         found = []
         for layouts in self.layouts:
-            some = [self._way(layout, tiles) for layout in layouts]
-            one = some[0]
-            if len(some) == 2:
-                turned = some[1].cycles < one.cycles
-                lacks = {o: np.where(turned, some[1].lacks[o], one.lacks[o]) for o in one.lacks}
-                one = Way(np.minimum(one.cycles, some[1].cycles), lacks, turned)
-            found.append(one)
+            cycles = [self._cycles(layout, sized, tiles, known) for layout in layouts]
+            lacks = [self._lacks(layout, tiles, known) for layout in layouts]
+            if len(layouts) == 1:
+                found.append(Way(cycles[0], lacks[0], False))
+                continue
+            turned = cycles[1] < cycles[0]
+            either = {o: _either(turned, lacks[1][o], lacks[0][o]) for o in lacks[0]}
+            found.append(Way(np.minimum(*cycles), either, turned))
         return found
 
-    def _way(self, layout: Layout, tiles: Tiles) -> Way:
-        order = [(layout.along[0], "last"), (layout.along[1], "others"), *((group, "") for group in layout.time)]
-        turns = [self._passes(self.groups[group], where, tiles) for group, where in order]
-        cycles = self.once
-        for total, _ in turns:
-            cycles = cycles * total
-        lacks = {}
+    def _cycles(self, layout: Layout, sized: Sized, tiles: Tiles, known: _Known) -> Figure:
+        cycles = sized.once
+        for key in _order(layout):
+            if key not in known:
+                known[key] = self._passes(*key, sized, tiles)
+            cycles = cycles * known[key][0]
+        return cycles
+
+    def _lacks(self, layout: Layout, tiles: Tiles, known: _Known) -> dict[str, Figure]:
+        found = {}
         for name in self.operands:
             passing: Figure = 1.0
             inside: Figure = False
-            for (group, _), (total, several) in zip(reversed(order), reversed(turns), strict=True):
+            for group, where in reversed(_order(layout)):
+                total, several = known[group, where]
                 if name in self.groups[group].members:
                     inside = inside | several
-                elif inside is not False:
-                    least = tiles.trips if self.groups[group].column else 1.0
+                    continue
+                least = tiles.trips if self.groups[group].column else 1.0
+                if inside is not False:
                     passing = passing * np.where(inside, total, least)
                 elif self.groups[group].column:
-                    passing = passing * tiles.trips
-            lacks[name] = passing
-        return Way(cycles, lacks, False)
+                    passing = passing * least
+            found[name] = passing
+        return found
 
-    def _passes(self, group: Group, where: str, tiles: Tiles) -> tuple[Figure, Figure]:
+    def _passes(self, number: int, where: str, sized: Sized, tiles: Tiles) -> tuple[Figure, Figure]:
         """Turns in time of a group, all tiles together, and whether there are several within one."""
-        turns = group.turns[where]
-        if not group.column:
+        turns = sized.turns[number][where]
+        if not self.groups[number].column:
             return turns, turns > 1
         if not where:
             return turns * tiles.size, (turns > 1) | (np.minimum(tiles.fused, tiles.size) > 1)
-        total, several = tiles.steps(f"{self._array}.{where}", self._widths[where])
+        total, several = tiles.steps(f"{self._array}.{where}", sized.widths[where])
         return turns * total, several | (turns > 1)
 
-    def moved(self, name: str, way: Way, tiles: Tiles, place: str) -> Figure:
+    def moved(self, name: str, sized: Sized, way: Way, tiles: Tiles, place: str) -> Figure:
         """Return the bits of an operand that move off chip, from or to its place in the buffer."""
         lacks = way.lacks[name]
-        if place == TILE:
-            lacks = 1.0 if self.has_column(name) else tiles.trips
-        elif place == OUTSIDE:
-            lacks = 1.0
-        return self.bits[name] * (2 * lacks - 1 if name == self.result else lacks)
+        if place:
+            lacks = self.least(name, tiles, place)
+        return sized.bits[name] * (2 * lacks - 1 if name == self.result else lacks)
+
+    def least(self, name: str, tiles: Tiles, place: str) -> Figure:
+        """How often an operand passes if the buffer keeps it; if it does not, it passes as often as its tile or more."""
+        return 1.0 if place == OUTSIDE or self.has_column(name) else tiles.trips
 
     def has_column(self, name: str) -> bool:
         """Whether an operand changes along the fused column."""
         return self.segment.column in self.phases.wholes(self.operands[name].ranks)
+
+
+_Known: TypeAlias = dict[tuple[int, str], tuple[Figure, Figure]]
+
+
+def _order(layout: Layout) -> list[tuple[int, str]]:
+    """Groups in the order of their loops in time, and where they lie."""
+    return [(layout.along[0], "last"), (layout.along[1], "others"), *((group, "") for group in layout.time)]
+
+
+def _either(condition: Figure, there: Figure, elsewhere: Figure) -> Figure:
+    return there if there is elsewhere else np.where(condition, there, elsewhere)

@@ -4,7 +4,7 @@ What is held says how large a fused tile fits: its room grows linearly, so that 
 tiles only the smallest that makes as many of them can be better, or one that fills the columns of the array; where the
 ends of a pipeline take time, more and smaller ones too. Then all layouts of the products are compared by closed forms
 of cycles and off-chip traffic (``flat_counts.py``). All is done for a number of sets of held tensors and of points at
-once.
+once; of many points, those go on at which a bound leaves hope.
 
 The least latency wins, a second of the off-chip memory's time counting as a millisecond of it: so traffic decides
 between latencies that differ by less than a thousandth.
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice, product
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hw_models.spatial.cost import real
+from mappers.points import pick
 from mappers.presets.flat_base import Base, Bases
-from mappers.presets.flat_counts import Figure, Product, Tiles, Way
+from mappers.presets.flat_counts import Figure, Product, Sized, Tiles, Way
 from mappers.presets.flat_phases import Phases, Segment
 from mappers.presets.flat_tree import OUTSIDE, TILE, Choice, Layout
 
@@ -34,14 +35,15 @@ _SETS = 256
 """Up to so many sets of places are tried; of more operands, all in one kind of place, or some of them in order."""
 _LAYOUTS = 32
 """Up to so many combinations of layouts are tried; of more products, each by itself."""
-_TOGETHER = 65536
-"""Sets times points that are looked at together."""
+_TOGETHER = 4096
+"""Sets times points that are looked at together; from as many points on, bounds come first."""
 _LITTLE = 2.0**-60
 """Bits that a column takes at least."""
-_MORE = (1, 4, 16, 64, 256)
-"""By how much the number of tiles is raised where a pipeline's ends take time."""
-_WEIGHTS = (1.0, 1.0001, 1.0002, 1.0003, 1.0004)
-"""What scores are multiplied by for that: smaller tiles come in and out of the buffer more often."""
+_MORE = ((1, 1.0), (4, 1.0001), (16, 1.0002), (64, 1.0003), (256, 1.0004))
+"""By how much the number of tiles is raised where a pipeline's ends take time, and what scores are multiplied by then,
+since smaller tiles come in and out of the buffer more often."""
+_TRIED = 2 * len(_MORE)
+"""Tiles that are tried at most for a set of places."""
 
 Array = npt.NDArray[Any]
 
@@ -51,6 +53,7 @@ class Found:
     """The best choice at each point, by number; ``score`` is infinite where nothing fits."""
 
     score: Array
+    order: Array
     base: Array
     places: Array
     fused: Array
@@ -58,11 +61,39 @@ class Found:
     turned: Array
     fixed: bool
 
+    @classmethod
+    def none(cls, count: int, *, fixed: bool) -> Found:
+        """Nothing found yet at so many points."""
+        base, places, layouts, turned, order = (np.zeros(count, int) for _ in range(5))
+        return cls(np.full(count, np.inf), order, base, places, np.ones(count), layouts, turned, fixed)
+
     @property
     def columns(self) -> list[Array]:
         """What makes trees differ; the fused tile too, if it is all that may differ between points."""
         numbers = [np.isfinite(self.score), self.base, self.places, self.layouts, self.turned]
         return [*numbers, self.fused] if self.fixed else numbers
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """All that scores depend on, at some points.
+
+    Attributes:
+        size: columns in all.
+        columns: of the matrix array.
+        rooms: bits of each operand in the buffer, by place: of one column, if it changes along that.
+        copies: turns of the loop around a pipeline without one over tiles.
+        seconds_per_bit: of the off-chip memory, one for each of its bandwidths.
+    """
+
+    base: Base
+    products: tuple[Sized, ...]
+    size: Figure
+    columns: Figure
+    rooms: dict[tuple[str, str], Figure]
+    copies: Figure
+    frequency: Figure
+    seconds_per_bit: Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,20 +117,14 @@ class Search:
         return tuple(Bases(self.phases, self.segment).all())
 
     @cached_property
-    def size(self) -> Figure:
-        """Columns in all."""
-        column = self.segment.column
-        return real(self.phases.space.sizes[column]) if column is not None else 1.0
-
-    @cached_property
     def free(self) -> dict[str, tuple[str, ...]]:
-        """Operands of products that the buffer may keep, and where."""
+        """Operands of products that the buffer may keep, and where, the longest stay first."""
         between = self.phases.between(self.segment)
         found: dict[str, tuple[str, ...]] = {}
         for one in self.products:
             for name, operand in one.operands.items():
                 if operand.tensor not in between:
-                    found[operand.tensor] = ("", TILE) if one.has_column(name) else ("", TILE, OUTSIDE)
+                    found[operand.tensor] = (TILE, "") if one.has_column(name) else (OUTSIDE, TILE, "")
         return found
 
     @cached_property
@@ -108,97 +133,49 @@ class Search:
         options = list(self.free.values())
         if prod(len(own) for own in options) <= _SETS:
             return list(product(*options))
-        found = {tuple(own[min(level, len(own) - 1)] for own in options): None for level in (2, 1, 0)}
-        for level in (2, 1):
+        kinds = [tuple(own[min(level, len(own) - 1)] for own in options) for level in range(3)]
+        found = dict.fromkeys(kinds)
+        for kept in kinds[:2]:
             for many in range(len(options)):
-                kept = [own[min(level, len(own) - 1)] for own in options]
-                found[(*kept[:many], *("" for _ in options[many:]))] = None
-                found[(*("" for _ in options[:many]), *kept[many:])] = None
+                found[(*kept[:many], *kinds[2][many:])] = None
+                found[(*kinds[2][:many], *kept[many:])] = None
         return list(found)
 
-    def best(self) -> Found:
-        """Return the best choice at each point."""
-        count = self.count
-        fixed = not isinstance(self.size, np.ndarray)
-        found = Found(
-            np.full(count, np.inf),
-            base=np.zeros(count, int),
-            places=np.zeros(count, int),
-            fused=np.ones(count),
-            layouts=np.zeros(count, int),
-            turned=np.zeros(count, int),
-            fixed=fixed,
-        )
-        together = max(1, _TOGETHER // count)
-        for number, base in enumerate(self.bases):
-            left = iter(range(len(self.places)))
-            while some := list(islice(left, together)):
-                for tiles, fits, weight in self._tiles(base, some):
-                    self._improve(found, number, base, some, tiles, np.where(fits, weight, np.inf))
-        return found
-
-    # Tiles
-
-    def _tiles(self, base: Base, some: list[int]) -> Iterator[tuple[Tiles, Figure, float]]:
-        """Yield tiles worth trying for some sets of places, where they fit, and what their scores are multiplied by."""
-        fixed, slope = self._room(some)
-        wide = np.minimum(base.width, self.size)
-        left = base.capacity - fixed - base.wide - wide * slope
-        beyond = wide + np.floor(left / np.maximum(base.steep + slope, _LITTLE))
-        left = base.capacity - fixed - base.narrow - slope
-        within = 1 + np.floor(left / np.maximum(base.shallow + slope, _LITTLE))
-        largest = np.minimum(np.where(beyond >= wide, beyond, np.minimum(within, wide)), self.size)
-        fits = largest >= 1
-        least = np.ceil(self.size / np.maximum(largest, 1))
-        several = _MORE if self._ends and base.choice.overlap and self.segment.column is not None else (1,)
-        for more, weight in zip(several, _WEIGHTS, strict=False):
-            even = np.ceil(self.size / np.minimum(least * more, self.size))
-            yield Tiles(self.size, even), fits, weight
-            full = largest if more == 1 else even
-            full = np.minimum(np.floor(full / self._columns) * self._columns, self.size)
-            full = np.where(full >= 1, full, even)
-            if np.any(full != even):
-                yield Tiles(self.size, full), fits, weight
-
-    @property
-    def _ends(self) -> bool:
-        return self.phases.problem.accounting.pipeline_ends
-
     @cached_property
-    def _columns(self) -> Figure:
-        """Columns of the matrix array."""
-        dims = self.phases.problem.parts.dimensions(self.phases.problem.parts.matrix)
-        return real(dims[0][1]) if dims else 1.0
+    def _combinations(self) -> list[tuple[int, ...]]:
+        """The layouts of all products that are tried together."""
+        options = [range(len(one.layouts)) for one in self.products]
+        if prod(len(own) for own in options) <= _LAYOUTS:
+            return list(product(*options))
+        return list(dict.fromkeys(tuple(min(n, len(o) - 1) for o in options) for n in range(max(map(len, options)))))
 
-    def _room(self, some: list[int]) -> tuple[Figure, Figure]:
-        """Bits in the buffer of operands in their places: whatever the tile, and for each fused column."""
-        fixed: Figure = 0.0
-        slope: Figure = 0.0
-        for number, tensor in enumerate(self.free):
-            for place, there in self._where(number, some):
-                if place:
-                    room = there * self._rooms[tensor, place]
-                    if TILE == place and self._along[tensor]:
-                        slope = slope + room
-                    else:
-                        fixed = fixed + room
-        return fixed, slope
+    # Numbers
 
-    def _where(self, number: int, some: list[int]) -> list[tuple[str, Figure]]:
-        """Return the places of an operand in some sets, each with 1 where it is there and 0 where not."""
-        own = [self.places[place][number] for place in some]
-        distinct = list(dict.fromkeys(own))
-        if len(distinct) == 1:
-            return [(distinct[0], 1.0)]
-        return [(place, np.array([[float(one == place)] for one in own])) for place in distinct]
+    def _numbers(self, base: Base) -> _Numbers:
+        problem, column = self.phases.problem, self.segment.column
+        dims = problem.parts.dimensions(problem.parts.matrix)
+        per_bit: Figure = 0.0
+        for rate in problem.machine.root.rates:
+            if rate is not None:
+                per_bit = np.maximum(per_bit, 1 / (8 * real(rate)))
+        return _Numbers(
+            base=base,
+            products=tuple(one.sized for one in self.products),
+            size=real(self.phases.space.sizes[column]) if column is not None else 1.0,
+            columns=real(dims[0][1]) if dims else 1.0,
+            rooms=self._rooms,
+            copies=real(problem.sizes["instances"]),
+            frequency=real(problem.machine.frequency_hz),
+            seconds_per_bit=per_bit,
+        )
 
     @cached_property
     def _along(self) -> dict[str, bool]:
+        """Whether each operand changes along the column."""
         return {o.tensor: p.has_column(name) for p in self.products for name, o in p.operands.items()}
 
     @cached_property
     def _rooms(self) -> dict[tuple[str, str], Figure]:
-        """Bits of each operand in the buffer, by place: of one column, if it changes along it."""
         phases, found = self.phases, {}
         apart = {self.segment.column, *phases.batches}
         for tensor, places in self.free.items():
@@ -209,45 +186,140 @@ class Search:
             used = phases.used_in(self.segment)[tensor]
             copies = max(used) - min(used) + 1 if phases.problem.accounting.pipeline_copies else 1
             double = phases.problem.parts.buffer.double_buffered
-            for place in places[1:]:
+            for place in places[:-1]:
                 found[tensor, place] = bits * max(copies, 2 if place == TILE or double else 1)
         return found
 
-    # Layouts
+    # The search
 
-    def _improve(self, found: Found, number: int, base: Base, some: list[int], tiles: Tiles, weight: Figure) -> None:
-        """Compare all layouts of the products with the best so far."""
-        ways = [one.ways(tiles) for one in self.products]
-        moved = self._all_moved(base, some, ways, tiles)
-        shape = (len(some), self.count)
-        score: Any = np.full(shape, np.inf)
-        which: Any = np.zeros(shape, int)
+    def best(self) -> Found:
+        """Return the best choice at each point."""
+        numbers = [self._numbers(base) for base in self.bases]
+        found = Found.none(self.count, fixed=not isinstance(numbers[0].size, np.ndarray))
+        together = max(1, _TOGETHER // self.count)
+        everywhere = np.arange(self.count)
+        for number, here in enumerate(numbers):
+            for first in range(0, len(self.places), together):
+                some = range(first, min(first + together, len(self.places)))
+                points, there = everywhere, here
+                if together == 1:
+                    points = self._hopeful(found, here, some)
+                    if not len(points):
+                        continue
+                    there = pick(here, points)
+                for place, tiles, weight in self._tiles(there, some):
+                    order = (number * len(self.places) + first) * _TRIED + place
+                    self._improve(found, points, number, order, there, some, tiles, weight)
+        return found
+
+    def _hopeful(self, found: Found, here: _Numbers, some: range) -> Array:
+        """The points at which a set of places may be better than the best so far."""
+        largest = self._largest(here, some)
+        fits = largest >= 1
+        tiles = Tiles(here.size, np.where(fits, largest, 1.0))
+        bits = here.base.bits
+        for one, sized in zip(self.products, here.products, strict=True):
+            for name, operand in one.operands.items():
+                if operand.tensor not in here.base.choice.place:
+                    place = self.places[some[0]][list(self.free).index(operand.tensor)] if operand.tensor in self.free else ""
+                    bits = bits + one.least(name, tiles, place) * sized.bits[name]
+        bound = self._score(here, 0.0, bits * here.seconds_per_bit, tiles)
+        there = fits & (bound * (1 - 1e-9) < found.score)
+        return np.flatnonzero(np.broadcast_to(there, (1, self.count))[0])
+
+    def _tiles(self, here: _Numbers, some: range) -> Iterator[tuple[int, Tiles, Figure]]:
+        """Yield tiles worth trying for some sets of places, their numbers, and what scores are multiplied by."""
+        largest = self._largest(here, some)
+        fits = largest >= 1
+        least = np.ceil(here.size / np.maximum(largest, 1))
+        ends = self._ends and here.base.choice.overlap and self.segment.column is not None
+        for number, (more, factor) in enumerate(_MORE if ends else _MORE[:1]):
+            weight = np.where(fits, factor, np.inf)
+            even = np.ceil(here.size / np.minimum(least * more, here.size))
+            yield 2 * number, Tiles(here.size, even), weight
+            full = largest if more == 1 else even
+            full = np.minimum(np.floor(full / here.columns) * here.columns, here.size)
+            full = np.where(full >= 1, full, even)
+            if np.any(full != even):
+                yield 2 * number + 1, Tiles(here.size, full), weight
+
+    def _largest(self, here: _Numbers, some: range) -> Figure:
+        """The largest tile that fits, below 1 if none does."""
+        base = here.base
+        fixed, slope = self._room(here, some)
+        wide = np.minimum(base.width, here.size)
+        left = base.capacity - fixed
+        beyond = wide + np.floor((left - base.wide - wide * slope) / np.maximum(base.steep + slope, _LITTLE))
+        if base.laid is None:
+            return np.minimum(beyond, here.size)
+        within = 1 + np.floor((left - base.narrow - slope) / np.maximum(base.shallow + slope, _LITTLE))
+        return np.minimum(np.where(beyond >= wide, beyond, np.minimum(within, wide)), here.size)
+
+    @property
+    def _ends(self) -> bool:
+        """Whether the ends of pipelines take time."""
+        return self.phases.problem.accounting.pipeline_ends and len(self.segment.phases) > 1
+
+    def _room(self, here: _Numbers, some: range) -> tuple[Figure, Figure]:
+        """Bits in the buffer of operands in their places: whatever the tile, and for each fused column."""
+        fixed: Figure = 0.0
+        slope: Figure = 0.0
+        for number, tensor in enumerate(self.free):
+            for place, there in self._where(number, some):
+                if place:
+                    room = there * here.rooms[tensor, place]
+                    if place == TILE and self._along[tensor]:
+                        slope = slope + room
+                    else:
+                        fixed = fixed + room
+        return fixed, slope
+
+    def _where(self, number: int, some: range) -> list[tuple[str, Figure]]:
+        """Return the places of an operand in some sets, each with 1 where it is there and 0 where not."""
+        own = [self.places[place][number] for place in some]
+        distinct = list(dict.fromkeys(own))
+        if len(distinct) == 1:
+            return [(distinct[0], 1.0)]
+        return [(place, np.array([[float(one == place)] for one in own])) for place in distinct]
+
+    def _improve(
+        self,
+        found: Found,
+        points: Array,
+        number: int,
+        order: int,
+        here: _Numbers,
+        some: range,
+        tiles: Tiles,
+        weight: Figure,
+    ) -> None:
+        """Compare all layouts of the products with the best so far at some points."""
+        ways = [one.ways(sized, tiles) for one, sized in zip(self.products, here.products, strict=True)]
+        moved = self._moved(here, some, ways, tiles)
+        fixed = here.base.bits * here.seconds_per_bit
+        score: Any = np.inf
+        which: Any = 0
         for place, combination in enumerate(self._combinations):
             cycles: Figure = 0.0
-            bits = base.bits
+            seconds = fixed
             for own, layout, amounts in zip(ways, combination, moved, strict=True):
-                cycles, bits = cycles + own[layout].cycles, bits + amounts[layout]
-            new = self._score(base, cycles, bits, tiles)
-            better = new < score
-            score, which = np.where(better, new, score), np.where(better, place, which)
-        score = score * weight
-        row = np.argmin(score, axis=0)
-        at = np.arange(self.count)
-        there = np.flatnonzero(score[row, at] < found.score)
-        row = row[there]
-        found.score[there] = score[row, there]
-        found.base[there] = number
-        found.places[there] = np.asarray(some)[row]
-        found.fused[there] = np.broadcast_to(tiles.fused, shape)[row, there]
-        found.layouts[there] = layouts = which[row, there]
-        found.turned[there] = self._turned(ways, layouts, row, there, shape)
-
-    @cached_property
-    def _combinations(self) -> list[tuple[int, ...]]:
-        options = [range(len(one.layouts)) for one in self.products]
-        if prod(len(own) for own in options) <= _LAYOUTS:
-            return list(product(*options))
-        return list(dict.fromkeys(tuple(min(n, len(o) - 1) for o in options) for n in range(max(map(len, options)))))
+                cycles, seconds = cycles + own[layout].cycles, seconds + amounts[layout]
+            new = self._score(here, cycles, seconds, tiles)
+            which = np.where(new < score, place, which)
+            score = np.minimum(new, score)
+        shape = (len(some), len(points))
+        score, which = np.broadcast_to(score * weight, shape), np.broadcast_to(which, shape)
+        row = np.argmin(score, axis=0) if len(some) > 1 else np.zeros(len(points), int)
+        best = score[row, np.arange(len(points))]
+        orders = order + row * _TRIED
+        before = found.score[points]
+        better = np.flatnonzero((best < before) | ((best == before) & (orders < found.order[points])))
+        at, row = points[better], row[better]
+        found.score[at], found.order[at], found.base[at] = best[better], orders[better], number
+        found.places[at] = some[0] + row
+        found.fused[at] = np.broadcast_to(tiles.fused, shape)[row, better]
+        found.layouts[at] = layouts = which[row, better]
+        found.turned[at] = self._turned(ways, layouts, row, better, shape)
 
     def _turned(self, ways: list[list[Way]], layouts: Array, row: Array, there: Array, shape: tuple[int, int]) -> Array:
         """Which products' layouts are turned, as bits of a number."""
@@ -260,57 +332,48 @@ class Search:
                     code |= turned.astype(int) << number
         return code
 
-    def _all_moved(self, base: Base, some: list[int], ways: list[list[Way]], tiles: Tiles) -> list[list[Figure]]:
-        """Off-chip bits of each product in each layout; what the buffer keeps for several products moves once."""
+    def _moved(self, here: _Numbers, some: range, ways: list[list[Way]], tiles: Tiles) -> list[list[Figure]]:
+        """Seconds of off-chip traffic of each product in each layout; what the buffer keeps for several moves once."""
         order = {tensor: number for number, tensor in enumerate(self.free)}
         seen: set[str] = set()
         found: list[list[Figure]] = []
-        for one, own in zip(self.products, ways, strict=True):
+        for one, sized, own in zip(self.products, here.products, ways, strict=True):
             totals: list[Figure] = [0.0] * len(own)
             for name, operand in one.operands.items():
                 tensor = operand.tensor
-                if tensor not in order:
-                    if tensor not in base.choice.place:
-                        totals = [t + one.moved(name, way, tiles, "") for t, way in zip(totals, own, strict=True)]
+                if tensor not in order and tensor in here.base.choice.place:
                     continue
-                for place, there in self._where(order[tensor], some):
-                    if place and tensor in seen:
-                        continue
-                    if place:
-                        kept = there * one.moved(name, own[0], tiles, place)
-                        totals = [t + kept for t in totals]
+                for place, there in self._where(order[tensor], some) if tensor in order else [("", 1.0)]:
+                    if not place:
+                        amounts = [there * one.moved(name, sized, way, tiles, "") for way in own]
+                    elif tensor not in seen:
+                        amounts = [there * one.moved(name, sized, own[0], tiles, place)] * len(own)
                     else:
-                        totals = [t + there * one.moved(name, w, tiles, "") for t, w in zip(totals, own, strict=True)]
+                        continue
+                    totals = [total + amount for total, amount in zip(totals, amounts, strict=True)]
                 seen.add(tensor)
-            found.append(totals)
+            found.append([total * here.seconds_per_bit for total in totals])
         return found
 
-    def _score(self, base: Base, cycles: Figure, bits: Figure, tiles: Tiles) -> Figure:
-        machine = self.phases.problem.machine
-        by_array: dict[str, Figure] = dict(base.cycles)
-        if base.laid is not None:
-            by_array = {name: c * tiles.steps("lanes", base.laid)[0] / base.turns for name, c in by_array.items()}
+    def _score(self, here: _Numbers, cycles: Figure, moving: Figure, tiles: Tiles) -> Figure:
+        """What is minimised, from cycles of the products and seconds of off-chip traffic."""
+        base = here.base
         matrix = self.phases.problem.parts.matrix.name
-        by_array[matrix] = by_array.get(matrix, 0.0) + cycles
-        total: Figure = 0.0
-        busy: Figure = 0.0
-        for one in by_array.values():
+        by_array: dict[str, Figure] = {matrix: cycles}
+        for name, own in base.cycles.items():
+            if base.laid is not None:
+                own = own * (tiles.steps("lanes", base.laid)[0] / base.turns)
+            by_array[name] = own + cycles if name == matrix else own
+        busy, *others = by_array.values()
+        total = busy
+        for one in others:
             total, busy = total + one, np.maximum(busy, one)
         if not base.choice.overlap:
             busy = total
-        elif self._ends and len(self.segment.phases) > 1:
-            trips = np.where(tiles.trips > 1, tiles.trips, self._copies * tiles.trips)
+        elif self._ends:
+            trips = np.where(tiles.trips > 1, tiles.trips, here.copies * tiles.trips)
             busy = busy + (total - busy) / trips
-        moving: Figure = 0.0
-        for rate in machine.root.rates:
-            if rate is not None:
-                moving = np.maximum(moving, bits / (8 * real(rate)))
-        return np.maximum(busy / real(machine.frequency_hz), moving) + TRAFFIC * moving
-
-    @cached_property
-    def _copies(self) -> Figure:
-        """Turns of the loop around a pipeline without one over tiles."""
-        return real(self.phases.problem.sizes["instances"])
+        return np.maximum(busy / here.frequency, moving) + TRAFFIC * moving
 
     # What a choice by number stands for
 
@@ -318,7 +381,7 @@ class Search:
         """Return what was found at a point, but for the tile; the choice that keeps least on chip if nothing fits."""
         base = self.bases[found.base[at]].choice
         if not np.isfinite(found.score[at]):
-            return replace(Bases(self.phases, self.segment).registers, fibers=False, overlap=False)
+            return replace(base, place={}, fibers=False, overlap=False, lanes={}, layouts={})
         held: dict[str, str] = dict(base.place)
         for tensor, place in zip(self.free, self.places[found.places[at]], strict=True):
             if place:
