@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from einsum_cascades.components import components
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Access, Cascade, Const, Einsum, Size, Var
 
@@ -134,16 +135,11 @@ def execution_plan(cascade: Cascade) -> Plan:
 
 
 def _steps(cascade: Cascade, members: Sequence[int], edges: tuple[Dependency, ...], looped: tuple[str, ...]) -> Plan:
-    import networkx as nx
-
-    graph: nx.DiGraph[int] = nx.DiGraph()
-    graph.add_nodes_from(members)
-    graph.add_edges_from((d.producer, d.consumer) for d in edges)
-    condensed = nx.condensation(graph)
-    groups = {node: sorted(condensed.nodes[node]["members"]) for node in condensed}
+    needs: dict[int, list[int]] = {member: [] for member in sorted(members)}
+    for edge in edges:
+        needs[edge.consumer].append(edge.producer)
     steps: list[int | Loop] = []
-    for node in nx.lexicographical_topological_sort(condensed, key=lambda n: groups[n][0]):
-        group = groups[node]
+    for group in components(needs):
         inside = tuple(d for d in edges if d.producer in group and d.consumer in group)
         steps.append(_loop(cascade, group, inside, looped) if inside else group[0])
     return tuple(steps)

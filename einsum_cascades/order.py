@@ -4,16 +4,16 @@ An Einsum needs every Einsum of its section that writes a tensor it reads, unles
 earlier iteration: with ``RM[m1+1]`` written, reading ``RM[m1]`` needs no Einsum of this iteration. A rank
 is iterative when a tensor is read at an earlier value of its variable than the one at which it is written.
 
-Source: Nayak et al., "FuseMax", MICRO 2024, section 2 (iterative ranks). The order is Kahn's, by position.
+Source: Nayak et al., "FuseMax", MICRO 2024, section 2 (iterative ranks).
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping
 
+from einsum_cascades.components import components
 from einsum_cascades.errors import InputError, Location
-from einsum_cascades.ir import Access, Const, Stop, Var
+from einsum_cascades.ir import Access, Cascade, Const, Stop, Var
 from einsum_cascades.parsed import ParsedEinsum, Written
 
 Section = tuple[ParsedEinsum, ...]
@@ -27,6 +27,11 @@ def earlier_ranks(read: Access, written: Access) -> tuple[str, ...]:
         if isinstance(w, Var)
         and (r.value < w.shift if isinstance(r, Const) else isinstance(r, Var) and r.shift < w.shift)
     )
+
+
+def carried(access: Access, cascade: Cascade) -> bool:
+    """Return whether an access reads what an earlier iteration of an iterative rank wrote."""
+    return any(e.name == access.tensor and earlier_ranks(access, e.output) for e in cascade.body)
 
 
 def check_iteration(body: Section, stop: tuple[Stop, ...], location: Location | None) -> None:
@@ -123,23 +128,11 @@ def _circle(section: Section, needs: list[dict[int, Written]], left: set[int]) -
 
 def _sorted(section: Section, views: Mapping[str, str]) -> Section:
     needs = _needs(section, views)
-    users: list[list[int]] = [[] for _ in section]
-    for index, need in enumerate(needs):
-        for other in need:
-            users[other].append(index)
-    missing = [len(need) for need in needs]
-    ready = [i for i, count in enumerate(missing) if count == 0]
-    order: list[int] = []
-    while ready:
-        index = heapq.heappop(ready)
-        order.append(index)
-        for user in users[index]:
-            missing[user] -= 1
-            if missing[user] == 0:
-                heapq.heappush(ready, user)
-    if len(order) < len(section):
-        raise _circle(section, needs, set(range(len(section))) - set(order))
-    return tuple(section[i] for i in order)
+    order = components(dict(enumerate(needs)))
+    circles = [group for group in order if len(group) > 1 or group[0] in needs[group[0]]]
+    if circles:
+        raise _circle(section, needs, set(min(circles)))
+    return tuple(section[group[0]] for group in order)
 
 
 def _check_reads(section: Section, later: Section, known: set[str], views: Mapping[str, str]) -> None:

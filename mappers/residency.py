@@ -14,13 +14,14 @@ from functools import cached_property
 from typing import Literal
 
 from einsum_cascades.ir import Access, Cascade, Einsum
+from einsum_cascades.order import carried
 from mappers.roles import Roles
-from mappers.sections import Section, carried, sections
+from mappers.sections import Section, sections
 
-ArrayName = Literal["array_2d", "array_1d"]
+ArrayName = Literal["matrix", "vector"]
 """Which of the two arrays of ``mappers.presets.problem.Parts``: the one for products, or the one for all else."""
-DRAM = "dram"
-BUFFER = "global_buffer"
+DRAM = "off-chip"
+BUFFER = "buffer"
 STAGING = "staging"
 
 
@@ -60,7 +61,7 @@ class Residency:
 
     def is_state(self, tensor: str) -> bool:
         """Whether the tensor carries values from one iteration to the next."""
-        return any(carried(a, e, self.cascade) for e, a in self._readers(tensor))
+        return any(carried(a, self.cascade) for e, a in self._readers(tensor))
 
     def crosses(self, tensor: str) -> bool:
         """Whether a later section reads the tensor."""
@@ -83,7 +84,7 @@ class Residency:
         made = self.arrays[tensor]
         for einsum, _ in self._readers(tensor):
             used = self.arrays[einsum.name]
-            if made == used == "array_2d" or (used == "array_1d" and self._streams(einsum, tensor)):
+            if made == used == "matrix" or (used == "vector" and self._streams(einsum, tensor)):
                 continue
             return True
         return False
@@ -101,7 +102,7 @@ class Residency:
         einsum = self._producer[result]
         reduces = self.roles.row in einsum.reduced_ranks
         for access in einsum.inputs:
-            if access.tensor not in self._producer or carried(access, einsum, self.cascade):
+            if access.tensor not in self._producer or carried(access, self.cascade):
                 continue
             if reduces and (access.tensor == tensor or self._comes_from(access.tensor, tensor)):
                 return True
@@ -113,7 +114,7 @@ class Residency:
         if result in seen or result not in self._producer:
             return False
         einsum = self._producer[result]
-        inputs = [a.tensor for a in einsum.inputs if not carried(a, einsum, self.cascade)]
+        inputs = [a.tensor for a in einsum.inputs if not carried(a, self.cascade)]
         return tensor in inputs or any(self._comes_from(t, tensor, seen | {result}) for t in inputs)
 
     @cached_property
@@ -128,9 +129,9 @@ class Residency:
             return (DRAM, BUFFER, array) if self._first_reader(einsum, access) else (BUFFER, array)
         if self.section[einsum.name] > self.section[tensor]:
             return (DRAM, array) if tensor in self.spilled else (BUFFER, array)
-        if carried(access, einsum, self.cascade):
+        if carried(access, self.cascade):
             return (BUFFER, array) if self._first_on_array(einsum, access) else (array,)
-        if tensor in self.buffered_tiles and not (array == "array_1d" and self._streams(einsum, tensor)):
+        if tensor in self.buffered_tiles and not (array == "vector" and self._streams(einsum, tensor)):
             return (BUFFER, array)
         if not self.roles.in_tile(access.ranks) and self.arrays[tensor] != array and self.staging:
             return (STAGING, array)
@@ -161,7 +162,7 @@ class Residency:
         return any(
             self.arrays[e.name] != self.arrays[einsum.name]
             and self.section[e.name] == here
-            and not carried(a, e, self.cascade)
+            and not carried(a, self.cascade)
             for e, a in self._readers(einsum.name)
         )
 

@@ -6,22 +6,10 @@ Its section is ``(k, False)`` while pass k streams and ``(k, True)`` between pas
 
 from __future__ import annotations
 
-from einsum_cascades.ir import Access, Cascade, Einsum, Size, Var
+from einsum_cascades.ir import Access, Cascade, Size
+from einsum_cascades.order import carried
 
 Section = tuple[int, bool]
-
-
-def carried(access: Access, einsum: Einsum, cascade: Cascade) -> bool:
-    """Whether an access reads what an earlier iteration of an iterative rank wrote."""
-    writers = [e for e in cascade.body if e.name == access.tensor]
-    return any(_lag(access, writer, cascade.iterative_ranks) for writer in writers)
-
-
-def _lag(access: Access, writer: Einsum, iterative: tuple[str, ...]) -> bool:
-    for read, written in zip(access.subscripts, writer.output.subscripts, strict=True):
-        if isinstance(read, Var) and isinstance(written, Var) and read.rank in iterative:
-            return read.shift < written.shift
-    return False
 
 
 def sections(cascade: Cascade, family: frozenset[str]) -> dict[str, Section]:
@@ -31,7 +19,7 @@ def sections(cascade: Cascade, family: frozenset[str]) -> dict[str, Section]:
     for einsum in (*cascade.body, *cascade.final):
         moment: Section = (0, True)
         for access in einsum.inputs:
-            if access.tensor in there and not carried(access, einsum, cascade):
+            if access.tensor in there and not carried(access, cascade):
                 moment = max(moment, _when(access, there[access.tensor]))
         if family and family <= set(einsum.ranks) and moment[1]:
             moment = (moment[0] + 1, False)

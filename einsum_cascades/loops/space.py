@@ -17,10 +17,10 @@ from functools import cached_property, lru_cache
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.graph import node_names
-from einsum_cascades.ir import Access, Cascade, Einsum, Partition
+from einsum_cascades.ir import Cascade, Einsum, Partition
 from einsum_cascades.loops.arith import Number, steps
 from einsum_cascades.loops.tree import INSTANCES, parts_of
-from einsum_cascades.order import earlier_ranks
+from einsum_cascades.order import carried
 
 PRIME = "'"
 """Marks a tensor's values of an earlier iteration."""
@@ -66,11 +66,6 @@ class Step:
     output: Operand
     ranks: tuple[str, ...]
     reduced: tuple[str, ...]
-
-
-def carried(access: Access, cascade: Cascade) -> bool:
-    """Whether an access reads what an earlier iteration of an iterative rank wrote."""
-    return any(e.name == access.tensor and earlier_ranks(access, e.output) for e in cascade.body)
 
 
 @lru_cache(maxsize=256)

@@ -145,10 +145,10 @@ class Group:
         columns = {key: _shared(self.numbers[key][points], False) for key in self.spatial.columns}
         spatial = self.spatial.take(columns)
         fitting = np.ones(points.shape, bool)
-        for name, size, fits in spatial.row_fits():
+        for name, access, size, fits in spatial.access_fits():
             there = np.broadcast_to(fits, points.shape)
             if not there.all():
-                why = partial(_less_than_an_access, name)
+                why = partial(_less_than_an_access, name, access)
                 refuse(why, size, fitting & ~there, where[points], results)
                 fitting = fitting & there
         found: Array = points[fitting]
@@ -182,5 +182,5 @@ def _shared(column: Array, floats: bool) -> Any:
     return column[0].item() if (column == column[0]).all() else column
 
 
-def _less_than_an_access(name: str, size: object) -> str:
-    return f"{name} has {size} bytes, less than one access moves"
+def _less_than_an_access(name: str, access: str, size: object) -> str:
+    return f"{name} has {size} bytes, less than one {access}"

@@ -56,10 +56,15 @@ class SpatialGroup:
         """The machine, with an array in the place of each number that varies."""
         return self.file.machine(self.columns)
 
-    def row_fits(self) -> list[tuple[str, Any, Any]]:
-        """Return each memory with its bytes, and whether it has room for what one access moves."""
+    def access_fits(self) -> list[tuple[str, str, Any, Any]]:
+        """Return of each memory its name, what one access moves, its bytes, and whether that has room in them."""
         return [
-            (memory.name, memory.bytes, np.asarray(8 * memory.bytes >= memory.width_bits))
+            (
+                memory.name,
+                "access" if self.file.numbers(self.columns)[f"{memory.name}.row_values"] is None else "row",
+                memory.bytes,
+                np.asarray(8 * memory.bytes >= memory.width_bits),
+            )
             for memory in self.machine.memories
             if memory.bytes is not None and memory.width_bits is not None
         ]

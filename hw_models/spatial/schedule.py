@@ -128,7 +128,8 @@ class _Timing:
                 there = [(at - late < trips) & (at < trips + latest) for late, _ in slot]
                 cycles = cycles + _longest(there, slot)
         whole = -(-cycles // trips)
-        waits = {name: one * whole // most(steady.elapsed, 1) for name, one in steady.waits.items()}
+        longer = whole / most(steady.elapsed, 1)
+        waits = {name: one * longer for name, one in steady.waits.items()}
         return Span(whole, steady.busy, waits)
 
     def _drained(self, span: Span, parts: list[range], loops: tuple[Loop, ...]) -> Span:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
+from einsum_cascades.components import components
 from einsum_cascades.graph import dependencies
 from einsum_cascades.ir import Access, Cascade, Const, Einsum, Size, Var
 
@@ -81,23 +82,19 @@ def inside(edges: Iterable[Edge], members: AbstractSet[int]) -> tuple[Edge, ...]
     return tuple(e for e in edges if e.producer in members and e.consumer in members)
 
 
-def components(members: AbstractSet[int], edges: Iterable[Edge]) -> list[list[int]]:
+def groups(members: AbstractSet[int], edges: Iterable[Edge]) -> list[list[int]]:
     """Return the strongly connected components in an order that can run, by position where there is a choice."""
-    import networkx as nx
-
-    graph: nx.DiGraph[int] = nx.DiGraph()
-    graph.add_nodes_from(sorted(members))
-    graph.add_edges_from((e.producer, e.consumer) for e in edges)
-    condensed = nx.condensation(graph)
-    groups = {node: sorted(condensed.nodes[node]["members"]) for node in condensed}
-    return [groups[n] for n in nx.lexicographical_topological_sort(condensed, key=lambda n: groups[n][0])]
+    needs: dict[int, list[int]] = {member: [] for member in sorted(members)}
+    for edge in edges:
+        needs[edge.consumer].append(edge.producer)
+    return components(needs)
 
 
 def cycles(members: AbstractSet[int], edges: Iterable[Edge]) -> Iterator[list[int]]:
     """Yield the recurrences: Einsums that need their own earlier results."""
     edges = tuple(edges)
     alone = {e.producer for e in edges if e.producer == e.consumer}
-    for group in components(members, edges):
+    for group in groups(members, edges):
         if len(group) > 1 or group[0] in alone:
             yield group
 
@@ -157,7 +154,7 @@ def postponed(cascade: Cascade, edges: Iterable[Edge], rank: str, found: dict[in
     """
     edges, found = tuple(edges), dict(found)
     tied = {i for group in cycles(found.keys(), edges) for i in group}
-    for index in reversed([i for group in components(found.keys(), edges) for i in group]):
+    for index in reversed([i for group in groups(found.keys(), edges) for i in group]):
         einsum = cascade.einsums[index]
         kept = rank in einsum.output.ranks and not einsum.reductions
         reads = [e for e in edges if e.producer == index]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from einsum_cascades.graph import execution_plan
 from einsum_cascades.ir import Cascade, Var
-from kernels.compiler.dependences import Edge, components, cycles, edges_of, inside, postponed, slots
+from kernels.compiler.dependences import Edge, cycles, edges_of, groups, inside, postponed, slots
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class _Planner:
             open_nests.clear()
 
         recurrences = {tuple(cycle) for cycle in cycles(group, edges)}
-        for component in components(group, edges):
+        for component in groups(group, edges):
             if tuple(component) in recurrences:
                 flush()
                 steps += self.recurrence(component, inside(edges, set(component)), opened)

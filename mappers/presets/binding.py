@@ -24,7 +24,7 @@ def bind(problem: Problem, roles: Roles) -> dict[str, ArrayName]:
     made_on: dict[str, ArrayName] = {}
     for einsum in (*problem.cascade.body, *problem.cascade.final):
         first = parts.matrix if _prefers_matrix(einsum, roles, made_on) else parts.vector
-        made_on[einsum.name] = "array_2d" if parts.offered(einsum, first) is parts.matrix else "array_1d"
+        made_on[einsum.name] = "matrix" if parts.offered(einsum, first) is parts.matrix else "vector"
     return made_on
 
 
@@ -37,4 +37,4 @@ def _prefers_matrix(einsum: Einsum, roles: Roles, made_on: dict[str, ArrayName])
     tile_ranks = {r for a in tiles for r in a.ranks}
     if any(r not in tile_ranks for r in einsum.ranks if r not in roles.family):
         return True
-    return all(made_on[a.tensor] == "array_2d" for a in tiles)
+    return all(made_on[a.tensor] == "matrix" for a in tiles)

@@ -37,13 +37,14 @@ from einsum_cascades.loops.tree import (
     Sequential,
     sequence,
 )
+from einsum_cascades.order import carried
 from hw_models.machine import Array, Memory
 from mappers.presets.nest import walk
 from mappers.presets.problem import Problem, chunks, lanes, spread
 from mappers.presets.slots import Slot, slots_of
 from mappers.residency import BUFFER, DRAM, STAGING, Residency
 from mappers.roles import Roles
-from mappers.sections import Section, carried
+from mappers.sections import Section
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,9 +266,9 @@ class Fused:
         for einsum in einsums:
             for access in einsum.inputs:
                 tensor = access.tensor
-                if tensor not in names or carried(access, einsum, self.problem.cascade):
+                if tensor not in names or carried(access, self.problem.cascade):
                     continue
-                crosses = residency.arrays[tensor] == "array_2d" and residency.arrays[einsum.name] == "array_1d"
+                crosses = residency.arrays[tensor] == "matrix" and residency.arrays[einsum.name] == "vector"
                 if crosses and residency.reads(einsum, access)[0] not in (BUFFER, DRAM, STAGING):
                     found[einsum.name] = tensor
         return found
@@ -282,7 +283,7 @@ class Fused:
             array = self._array(einsum).name
             for access in einsum.inputs:
                 tensor, chain = access.tensor, residency.reads(einsum, access)
-                if carried(access, einsum, self.problem.cascade):
+                if carried(access, self.problem.cascade):
                     if self._shared_state(einsum, access):
                         found[tensor + PRIME, array] = None
                 elif tensor in names and len(chain) == 1 and streams.get(einsum.name) != tensor:
@@ -364,7 +365,7 @@ class Fused:
 
     def _array(self, einsum: Einsum) -> Array:
         parts = self.problem.parts
-        return parts.matrix if self.residency.arrays[einsum.name] == "array_2d" else parts.vector
+        return parts.matrix if self.residency.arrays[einsum.name] == "matrix" else parts.vector
 
     def _nest(self, einsum: Einsum, kept: frozenset[str]) -> Node:
         """One Einsum in one tile, laid over its array."""

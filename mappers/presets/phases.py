@@ -16,6 +16,7 @@ from functools import lru_cache
 from graphlib import TopologicalSorter
 from typing import TypeAlias
 
+from einsum_cascades.components import components
 from einsum_cascades.ir import Cascade
 from einsum_cascades.loops.space import Step, steps_of
 from einsum_cascades.operations import work_classes
@@ -43,7 +44,7 @@ def phases_of(cascade: Cascade) -> tuple[Phase, ...]:
     """Return the phases in execution order."""
     needs = needs_of(cascade)
     carried = needs_of(cascade, carried=True)
-    units = _circles(carried)
+    units = [tuple(unit) for unit in components(carried)]
     unit_of = {name: unit for unit in units for name in unit}
     waits = {unit: {unit_of[n] for name in unit for n in needs[name]} - {unit} for unit in units}
     steps = steps_of(cascade)
@@ -78,21 +79,6 @@ def needs_of(cascade: Cascade, *, carried: bool = False) -> dict[str, set[str]]:
         if not name.endswith("@init"):
             found[name] |= {maker for maker in made[step.output.tensor] if maker.endswith("@init")}
     return found
-
-
-def _circles(needs: dict[str, set[str]]) -> list[tuple[str, ...]]:
-    """Return Einsums that need each other in a circle together, all others alone."""
-    reach: dict[str, set[str]] = {}
-    for name in needs:
-        seen: set[str] = set()
-        waiting = [name]
-        while waiting:
-            for other in needs[waiting.pop()] - seen:
-                seen.add(other)
-                waiting.append(other)
-        reach[name] = seen
-    together = {name: tuple(n for n in needs if n == name or (n in reach[name] and name in reach[n])) for name in needs}
-    return list(dict.fromkeys(together.values()))
 
 
 def _ready(

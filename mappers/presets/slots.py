@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from einsum_cascades.ir import Einsum
+from einsum_cascades.order import carried
 from mappers.residency import Residency
-from mappers.sections import carried
 
 Slot: TypeAlias = list[tuple[int, list[Einsum]]]
 """Parts that run side by side: by how many iterations each is late, and its Einsums in order."""
@@ -65,7 +65,7 @@ def _parts(members: Iterable[tuple[int, Einsum]], residency: Residency) -> Slot:
     """Einsums of one array and lateness run one after another; matrix work is listed first."""
     found: dict[tuple[bool, int], list[Einsum]] = {}
     for late, einsum in members:
-        found.setdefault((residency.arrays[einsum.name] != "array_2d", late), []).append(einsum)
+        found.setdefault((residency.arrays[einsum.name] != "matrix", late), []).append(einsum)
     return [(late, found[vector, late]) for vector, late in sorted(found)]
 
 
@@ -77,8 +77,8 @@ def _beside(
     if not interleaved:
         inner = set(einsum.ranks) - residency.roles.family - {residency.roles.column, *residency.roles.batches}
         for access in einsum.inputs:
-            fresh = access.tensor in stage and not carried(access, einsum, residency.cascade)
-            if fresh and residency.arrays[access.tensor] == "array_2d" and inner & set(access.ranks):
+            fresh = access.tensor in stage and not carried(access, residency.cascade)
+            if fresh and residency.arrays[access.tensor] == "matrix" and inner & set(access.ranks):
                 return stage[access.tensor]
     return 0
 
@@ -86,9 +86,9 @@ def _beside(
 def _stages(einsums: list[Einsum], residency: Residency) -> dict[str, int]:
     stage: dict[str, int] = {}
     for einsum in einsums:
-        found = 0 if residency.arrays[einsum.name] == "array_2d" else 1
+        found = 0 if residency.arrays[einsum.name] == "matrix" else 1
         for access in einsum.inputs:
-            if access.tensor in stage and not carried(access, einsum, residency.cascade):
+            if access.tensor in stage and not carried(access, residency.cascade):
                 crossed = residency.arrays[access.tensor] != residency.arrays[einsum.name]
                 found = max(found, stage[access.tensor] + crossed)
         stage[einsum.name] = found
@@ -100,8 +100,6 @@ def _waited_for(einsums: list[Einsum], residency: Residency) -> set[str]:
     waited: set[str] = set()
     names = {e.name for e in einsums}
     for einsum in reversed(einsums):
-        if residency.arrays[einsum.name] == "array_2d" or einsum.name in waited:
-            waited |= {
-                a.tensor for a in einsum.inputs if a.tensor in names and not carried(a, einsum, residency.cascade)
-            }
-    return {n for n in waited if residency.arrays[n] == "array_1d"}
+        if residency.arrays[einsum.name] == "matrix" or einsum.name in waited:
+            waited |= {a.tensor for a in einsum.inputs if a.tensor in names and not carried(a, residency.cascade)}
+    return {n for n in waited if residency.arrays[n] == "vector"}

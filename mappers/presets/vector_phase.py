@@ -387,5 +387,8 @@ def _choose(options: Sequence[tuple[list[Option], int]], capacity: int) -> list[
         room = np.add.outer(room, [float(o.room * bits) for o in own]).ravel()
     fits = room <= capacity
     place = int(np.lexsort([room, traffic, ~fits])[0])
-    shape = [len(own) for own, _ in options]
-    return [own[int(i)] for (own, _), i in zip(options, np.unravel_index(place, shape), strict=True)]
+    chosen: list[Option] = []
+    for own, _ in reversed(options):
+        place, at = divmod(place, len(own))
+        chosen.insert(0, own[at])
+    return chosen

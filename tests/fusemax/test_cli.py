@@ -105,7 +105,7 @@ def test_imports_only_what_is_needed(arguments: list[str], unneeded: tuple[str, 
 
 
 def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fusemax.evaluation.evaluate", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("fusemax.evaluation.evaluate_request", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     try:
         result = runner.invoke(app, [*EVALUATE, *WORKLOAD])
@@ -119,7 +119,7 @@ def test_hopeless_input_is_status_2(monkeypatch: pytest.MonkeyPatch, error: type
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("fusemax.evaluation.evaluate", fail)
+    monkeypatch.setattr("fusemax.evaluation.evaluate_request", fail)
     result = runner.invoke(app, [*EVALUATE, *WORKLOAD])
     assert result.exit_code == 2
     assert "too large or too deeply nested" in result.stderr

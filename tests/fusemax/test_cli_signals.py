@@ -27,8 +27,9 @@ def evaluate(*_, **__):
             print("tidying up", file=sys.stderr, flush=True)
             time.sleep(60)
 
-fusemax.evaluation.evaluate = evaluate
+fusemax.evaluation.evaluate_request = evaluate
 sys.argv[1:] = ["evaluate", "--cascade", "attention-1-pass", "--arch", "fusemax-cloud", "--mapper", "fusemax-serial"]
+sys.argv += ["--model", "BERT", "--seq-len", "1024"]
 main()
 """
 
@@ -125,8 +126,9 @@ def evaluate(*_, **__):
             time.sleep(60)
 
 sys.unraisablehook = lambda _: None
-fusemax.evaluation.evaluate = evaluate
+fusemax.evaluation.evaluate_request = evaluate
 sys.argv[1:] = ["evaluate", "--cascade", "attention-1-pass", "--arch", "fusemax-cloud", "--mapper", "fusemax-serial"]
+sys.argv += ["--model", "BERT", "--seq-len", "1024"]
 main()
 """
 

@@ -344,12 +344,13 @@ def test_the_search_counts_what_the_engine_counts(sizes: tuple[int, int, int], b
     shape = shape_of(problem, step, space)
     search = _Search(shape, problem.machine, PHYSICAL)
     for way, cycles in search.ways():
-        for found in search.of(way, cycles):
-            plan = problem.plan(LoopTree(nest_tree(problem, step, space, found.nest)))
-            check_legal(plan)
-            activity = activity_of(plan, problem.machine, PHYSICAL)
-            assert 8 * activity.dram_bytes <= found.key[2]
-            assert sum(task.cycles for task in activity.tasks.values()) == found.key[3]
+        found = search.of(way, cycles, None)
+        assert found is not None
+        plan = problem.plan(LoopTree(nest_tree(problem, step, space, found.nest)))
+        check_legal(plan)
+        activity = activity_of(plan, problem.machine, PHYSICAL)
+        assert 8 * activity.dram_bytes <= found.key[2]
+        assert sum(task.cycles for task in activity.tasks.values()) == found.key[3]
     assert product_tree(problem, step, space) is not None
 
 
