@@ -26,11 +26,13 @@ class Part:
     Attributes:
         points: which ones.
         problem: at these points.
+        legal: whether it is known that it can be executed.
     """
 
     points: Any
     problem: Problem
     tree: LoopTree
+    legal: bool = True
 
 
 Trees: TypeAlias = LoopTree | tuple[LoopTree, ...] | tuple[Part, ...]
@@ -52,32 +54,45 @@ class Outcome:
     fits: Any
 
 
-def outcome(problem: Problem, tree: LoopTree) -> Outcome:
+def outcome(problem: Problem, tree: LoopTree, *, legal: bool = False) -> Outcome:
     """Return what a tree costs.
+
+    Args:
+        legal: whether it is known that it can be executed.
 
     Raises:
         InputError: it cannot be executed.
     """
     plan = problem.plan(tree)
-    check_legal(plan)
+    if not legal:
+        check_legal(plan)
     activity = activity_of(plan, problem.machine, problem.accounting)
     return Outcome(tree, activity, cost(activity, problem.accounting), fits(activity, problem.accounting))
 
 
-def parts_of(problem: Problem, preset: Callable[[Problem], Trees], count: int) -> list[Part]:
-    """Return a preset's trees over arrays, each with the points that it is for.
+def parts_of(
+    problem: Problem, preset: Callable[[Problem], Trees], count: int
+) -> tuple[list[Part], list[tuple[Any, InputError]]]:
+    """Return a preset's trees over arrays, each with the points that it is for, and the points that have none."""
 
-    Raises:
-        InputError: there is none.
-    """
+    def built(some: Problem, _: Any) -> Trees | InputError:
+        try:
+            return preset(some)
+        except InputError as error:
+            return error
+
     found: list[Part] = []
-    for points, some, trees in apart(problem, count, lambda some, _: preset(some), Problem.at):
+    refused: list[tuple[Any, InputError]] = []
+    for points, some, trees in apart(problem, count, built, Problem.at):
+        if isinstance(trees, InputError):
+            refused.append((points, trees))
+            continue
         for one in (trees,) if isinstance(trees, LoopTree) else trees:
             if isinstance(one, Part):
-                found.append(Part(points[one.points], one.problem, one.tree))
+                found.append(Part(points[one.points], one.problem, one.tree, one.legal))
             else:
-                found.append(Part(points, some, one))
-    return found
+                found.append(Part(points, some, one, legal=False))
+    return found, refused
 
 
 def best(problem: Problem, trees: Trees) -> Outcome:

@@ -71,6 +71,11 @@ def is_batched(mapper: str) -> bool:
     return mapper in OVER_ARRAYS
 
 
+def block_of(mapper: str) -> int:
+    """Return how many points are evaluated together."""
+    return 4 * BLOCK if OVER_ARRAYS[mapper] == "FLAT" else BLOCK
+
+
 def evaluate_batch(points: Points, where: Array, results: Results) -> Array:
     """Evaluate points, each with the best of its preset's trees.
 
@@ -85,9 +90,13 @@ def evaluate_batch(points: Points, where: Array, results: Results) -> Array:
     """
     count, mapper = points.count, points.choice.mapper
     found = _Best(np.full(count, -1), np.zeros(count, bool), np.full(count, np.inf), np.zeros(count))
-    small = np.ones(count, bool)
-    parts = parts_of(points.problem, preset_named(mapper), count)
-    taken = [outcome(part.problem, part.tree) for part in parts]
+    parts, refused = parts_of(points.problem, preset_named(mapper), count)
+    small = np.zeros(count, bool)
+    for there, error in refused:
+        results.fail(where[there], error.message)
+    for part in parts:
+        small[part.points] = True
+    taken = [outcome(part.problem, part.tree, legal=part.legal) for part in parts]
     for number, (part, one) in enumerate(zip(parts, taken, strict=True)):
         buffer = part.problem.parts.buffer
         assert buffer.bytes is not None  # of memories, only the root may be endless
@@ -103,6 +112,8 @@ def evaluate_batch(points: Points, where: Array, results: Results) -> Array:
         buffer = points.problem.parts.buffer
         refuse(lambda n: too_small(OVER_ARRAYS[mapper], 0, n, buffer.name).message, buffer.bytes, small, where, results)
     left: Array = ~found.fits & ~small
+    for there, _ in refused:
+        left[there] = False
     return left
 
 

@@ -14,7 +14,7 @@ from einsum_cascades.errors import InputError
 from einsum_cascades.not_a_rank import scalar_inputs
 from einsum_cascades.yaml_source import Node
 from fusemax.backends import BACKENDS
-from fusemax.sweep.batches import BLOCK, Points, evaluate_batch, is_batched, refuse
+from fusemax.sweep.batches import Points, block_of, evaluate_batch, is_batched, refuse
 from fusemax.sweep.conditions import Column
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.names import CHOICES, SPATIAL, WORKLOAD, kind_of, machine_keys
@@ -122,8 +122,9 @@ class Group:
         if self.spatial is None or self.choice.causal or not is_batched(self.choice.mapper):
             self._one_by_one(points, where, results)
             return
-        for first in range(0, len(points), BLOCK):
-            block = points[first : first + BLOCK]
+        size = block_of(self.choice.mapper)
+        for first in range(0, len(points), size):
+            block = points[first : first + size]
             block = self._with_a_row(block, where, results)
             if not len(block):
                 continue

@@ -28,6 +28,7 @@ from mappers.presets.problem import lanes
 
 Figure: TypeAlias = Any
 """A float, or an array of them."""
+_Passes: TypeAlias = dict[tuple[int, str], tuple[Figure, Figure]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,14 +104,16 @@ class Way:
     """A product in one layout, for some tiles.
 
     Attributes:
+        layouts: the layout, and the same turned by a quarter.
         cycles: in all.
-        lacks: of each operand, how often it passes if only registers keep it.
-        turned: where the layout is turned by a quarter, as that takes fewer cycles.
+        turned: where it is turned, as that takes fewer cycles.
+        passes: turns of each group in time where it lies, and whether there are several within a tile.
     """
 
+    layouts: tuple[Layout, ...]
     cycles: Figure
-    lacks: dict[str, Figure]
     turned: Figure
+    passes: _Passes
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,44 +224,43 @@ class Product:
 
     def ways(self, sized: Sized, tiles: Tiles) -> list[Way]:
         """Return its layouts for some tiles; of two that are turned by a quarter the one of fewer cycles."""
-        known: dict[tuple[int, str], tuple[Figure, Figure]] = {}
+        passes: _Passes = {}
         found = []
         for layouts in self.layouts:
-            cycles = [self._cycles(layout, sized, tiles, known) for layout in layouts]
-            lacks = [self._lacks(layout, tiles, known) for layout in layouts]
+            cycles = [self._cycles(layout, sized, tiles, passes) for layout in layouts]
             if len(layouts) == 1:
-                found.append(Way(cycles[0], lacks[0], False))
-                continue
-            turned = cycles[1] < cycles[0]
-            either = {o: _either(turned, lacks[1][o], lacks[0][o]) for o in lacks[0]}
-            found.append(Way(np.minimum(*cycles), either, turned))
+                found.append(Way(layouts, cycles[0], False, passes))
+            else:
+                found.append(Way(layouts, np.minimum(*cycles), cycles[1] < cycles[0], passes))
         return found
 
-    def _cycles(self, layout: Layout, sized: Sized, tiles: Tiles, known: _Known) -> Figure:
+    def _cycles(self, layout: Layout, sized: Sized, tiles: Tiles, passes: _Passes) -> Figure:
         cycles = sized.once
         for key in _order(layout):
-            if key not in known:
-                known[key] = self._passes(*key, sized, tiles)
-            cycles = cycles * known[key][0]
+            if key not in passes:
+                passes[key] = self._passes(*key, sized, tiles)
+            cycles = cycles * passes[key][0]
         return cycles
 
-    def _lacks(self, layout: Layout, tiles: Tiles, known: _Known) -> dict[str, Figure]:
-        found = {}
-        for name in self.operands:
-            passing: Figure = 1.0
-            inside: Figure = False
-            for group, where in reversed(_order(layout)):
-                total, several = known[group, where]
-                if name in self.groups[group].members:
-                    inside = inside | several
-                    continue
-                least = tiles.trips if self.groups[group].column else 1.0
-                if inside is not False:
-                    passing = passing * np.where(inside, total, least)
-                elif self.groups[group].column:
-                    passing = passing * least
-            found[name] = passing
-        return found
+    def _lacks(self, name: str, way: Way, tiles: Tiles) -> Figure:
+        """How often an operand passes if only registers keep it."""
+        found = [self._lacks_in(name, layout, way.passes, tiles) for layout in way.layouts]
+        return found[0] if len(found) == 1 or found[0] is found[1] else np.where(way.turned, found[1], found[0])
+
+    def _lacks_in(self, name: str, layout: Layout, passes: _Passes, tiles: Tiles) -> Figure:
+        passing: Figure = 1.0
+        inside: Figure = False
+        for group, where in reversed(_order(layout)):
+            total, several = passes[group, where]
+            if name in self.groups[group].members:
+                inside = inside | several
+                continue
+            least = tiles.trips if self.groups[group].column else 1.0
+            if inside is not False:
+                passing = passing * np.where(inside, total, least)
+            elif self.groups[group].column:
+                passing = passing * least
+        return passing
 
     def _passes(self, number: int, where: str, sized: Sized, tiles: Tiles) -> tuple[Figure, Figure]:
         """Turns in time of a group, all tiles together, and whether there are several within one."""
@@ -272,9 +274,7 @@ class Product:
 
     def moved(self, name: str, sized: Sized, way: Way, tiles: Tiles, place: str) -> Figure:
         """Return the bits of an operand that move off chip, from or to its place in the buffer."""
-        lacks = way.lacks[name]
-        if place:
-            lacks = self.least(name, tiles, place)
+        lacks = self.least(name, tiles, place) if place else self._lacks(name, way, tiles)
         return sized.bits[name] * (2 * lacks - 1 if name == self.result else lacks)
 
     def least(self, name: str, tiles: Tiles, place: str) -> Figure:
@@ -286,13 +286,7 @@ class Product:
         return self.segment.column in self.phases.wholes(self.operands[name].ranks)
 
 
-_Known: TypeAlias = dict[tuple[int, str], tuple[Figure, Figure]]
-
-
 def _order(layout: Layout) -> list[tuple[int, str]]:
     """Groups in the order of their loops in time, and where they lie."""
     return [(layout.along[0], "last"), (layout.along[1], "others"), *((group, "") for group in layout.time)]
 
-
-def _either(condition: Figure, there: Figure, elsewhere: Figure) -> Figure:
-    return there if there is elsewhere else np.where(condition, there, elsewhere)

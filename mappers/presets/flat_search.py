@@ -12,9 +12,9 @@ between latencies that differ by less than a thousandth.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import product
 from math import prod
 from typing import Any
@@ -83,7 +83,8 @@ class _Numbers:
         columns: of the matrix array.
         rooms: bits of each operand in the buffer, by place: of one column, if it changes along that.
         copies: turns of the loop around a pipeline without one over tiles.
-        seconds_per_bit: of the off-chip memory, one for each of its bandwidths.
+        seconds_per_bit: of the off-chip memory.
+        fewest: seconds of the products, whatever the tile.
     """
 
     base: Base
@@ -94,6 +95,7 @@ class _Numbers:
     copies: Figure
     frequency: Figure
     seconds_per_bit: Figure
+    fewest: Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,15 +160,22 @@ class Search:
         for rate in problem.machine.root.rates:
             if rate is not None:
                 per_bit = np.maximum(per_bit, 1 / (8 * real(rate)))
+        size = real(self.phases.space.sizes[column]) if column is not None else 1.0
+        frequency = real(problem.machine.frequency_hz)
+        fewest: Figure = 0.0
+        for one in self.products:
+            ways = one.ways(one.sized, Tiles(size, size))
+            fewest = fewest + reduce(np.minimum, [way.cycles for way in ways]) / frequency
         return _Numbers(
             base=base,
             products=tuple(one.sized for one in self.products),
-            size=real(self.phases.space.sizes[column]) if column is not None else 1.0,
+            size=size,
             columns=real(dims[0][1]) if dims else 1.0,
             rooms=self._rooms,
             copies=real(problem.sizes["instances"]),
-            frequency=real(problem.machine.frequency_hz),
+            frequency=frequency,
             seconds_per_bit=per_bit,
+            fewest=fewest,
         )
 
     @cached_property
@@ -217,13 +226,13 @@ class Search:
         largest = self._largest(here, some)
         fits = largest >= 1
         tiles = Tiles(here.size, np.where(fits, largest, 1.0))
+        places = dict(zip(self.free, self.places[some[0]], strict=True))
         bits = here.base.bits
         for one, sized in zip(self.products, here.products, strict=True):
             for name, operand in one.operands.items():
                 if operand.tensor not in here.base.choice.place:
-                    place = self.places[some[0]][list(self.free).index(operand.tensor)] if operand.tensor in self.free else ""
-                    bits = bits + one.least(name, tiles, place) * sized.bits[name]
-        bound = self._score(here, 0.0, bits * here.seconds_per_bit, tiles)
+                    bits = bits + one.least(name, tiles, places.get(operand.tensor, "")) * sized.bits[name]
+        bound = self._score(here, self._vectors(here, tiles), here.fewest, bits * here.seconds_per_bit, tiles)
         there = fits & (bound * (1 - 1e-9) < found.score)
         return np.flatnonzero(np.broadcast_to(there, (1, self.count))[0])
 
@@ -296,15 +305,14 @@ class Search:
         """Compare all layouts of the products with the best so far at some points."""
         ways = [one.ways(sized, tiles) for one, sized in zip(self.products, here.products, strict=True)]
         moved = self._moved(here, some, ways, tiles)
-        fixed = here.base.bits * here.seconds_per_bit
+        busy = [[way.cycles / here.frequency for way in own] for own in ways]
+        vectors, fixed = self._vectors(here, tiles), here.base.bits * here.seconds_per_bit
         score: Any = np.inf
         which: Any = 0
         for place, combination in enumerate(self._combinations):
-            cycles: Figure = 0.0
-            seconds = fixed
-            for own, layout, amounts in zip(ways, combination, moved, strict=True):
-                cycles, seconds = cycles + own[layout].cycles, seconds + amounts[layout]
-            new = self._score(here, cycles, seconds, tiles)
+            seconds = sum_of((own[layout] for own, layout in zip(busy, combination, strict=True)), 0.0)
+            moving = sum_of((own[layout] for own, layout in zip(moved, combination, strict=True)), fixed)
+            new = self._score(here, vectors, seconds, moving, tiles)
             which = np.where(new < score, place, which)
             score = np.minimum(new, score)
         shape = (len(some), len(points))
@@ -355,25 +363,32 @@ class Search:
             found.append([total * here.seconds_per_bit for total in totals])
         return found
 
-    def _score(self, here: _Numbers, cycles: Figure, moving: Figure, tiles: Tiles) -> Figure:
-        """What is minimised, from cycles of the products and seconds of off-chip traffic."""
-        base = here.base
-        matrix = self.phases.problem.parts.matrix.name
-        by_array: dict[str, Figure] = {matrix: cycles}
-        for name, own in base.cycles.items():
-            if base.laid is not None:
-                own = own * (tiles.steps("lanes", base.laid)[0] / base.turns)
-            by_array[name] = own + cycles if name == matrix else own
-        busy, *others = by_array.values()
+    def _vectors(self, here: _Numbers, tiles: Tiles) -> tuple[Figure, list[Figure]]:
+        """Seconds of vector phases: on the matrix array, and on each other one."""
+        base, matrix = here.base, self.phases.problem.parts.matrix.name
+        scale: Figure = 1.0
+        if base.laid is not None:
+            scale = tiles.steps("lanes", base.laid)[0] / base.turns
+        found = {name: cycles * scale / here.frequency for name, cycles in base.cycles.items()}
+        return found.pop(matrix, 0.0), list(found.values())
+
+    def _score(
+        self, here: _Numbers, vectors: tuple[Figure, list[Figure]], seconds: Figure, moving: Figure, tiles: Tiles
+    ) -> Figure:
+        """What is minimised, from seconds of the products and of off-chip traffic."""
+        first, others = vectors
+        busy = seconds + first
         total = busy
         for one in others:
-            total, busy = total + one, np.maximum(busy, one)
-        if not base.choice.overlap:
+            busy = np.maximum(busy, one)
+        if self._ends or not here.base.choice.overlap:
+            total = sum_of(others, total)
+        if not here.base.choice.overlap:
             busy = total
         elif self._ends:
             trips = np.where(tiles.trips > 1, tiles.trips, here.copies * tiles.trips)
             busy = busy + (total - busy) / trips
-        return np.maximum(busy / here.frequency, moving) + TRAFFIC * moving
+        return np.maximum(busy, moving) + TRAFFIC * moving
 
     # What a choice by number stands for
 
@@ -391,3 +406,10 @@ class Search:
     def _layouts(self, layouts: int, turned: int) -> Mapping[str, Layout]:
         chosen = zip(self.products, self._combinations[layouts], strict=True)
         return {one.name: one.layouts[own][turned >> n & 1] for n, (one, own) in enumerate(chosen)}
+
+
+def sum_of(figures: Iterable[Figure], found: Figure) -> Figure:
+    """Return the sum of figures and one more, that one first."""
+    for one in figures:
+        found = found + one
+    return found

@@ -16,6 +16,7 @@ from einsum_cascades.loops.tree import INSTANCES, Loop, LoopTree, Node
 from einsum_cascades.operations import work_classes
 from hw_models.accounting import Accounting
 from hw_models.machine import Array, Machine, Memory
+from hw_models.prices import node_prices
 from hw_models.spatial.activity import value_bits
 from mappers.points import arrays_in, by_size, pick
 
@@ -56,7 +57,10 @@ class Problem:
 
     def at(self, points: Any) -> Problem:
         """Return the problem at some of the points that its arrays are over."""
-        return replace(self, sizes=pick(dict(self.sizes), points), machine=pick(self.machine, points))
+        machine = pick(self.machine, points)
+        if machine is not self.machine:
+            machine.kept("prices", lambda: pick(node_prices(self.machine), points))
+        return replace(self, sizes=pick(dict(self.sizes), points), machine=machine)
 
     @cached_property
     def count(self) -> int | None:
@@ -74,7 +78,7 @@ class Parts:
     """The parts of a machine that presets name.
 
     Attributes:
-        matrix: the array with the most multiply-accumulators, for products.
+        matrix: of the arrays of most dimensions the one with the most multiply-accumulators, for products.
         vector: the array for all else; the same one if there is only one.
         buffer: a memory of stated size that both take values from: what tiles are cut for.
         buffers: how many there are.
@@ -104,6 +108,7 @@ class Parts:
             raise InputError(f"{machine.name} has no array", hint="give it a node of the kind array")
         able = [array for array in machine.arrays if array.offers(("mac",))] or list(machine.arrays)
         largest = by_size(machine.arrays, lambda a: machine.instances(a.name))
+        largest = by_size(largest, lambda a: sum((length > 1) * 1 for _, length in a.dimensions))
         matrix = next(a for a in largest if a in able)
         others = [array for array in reversed(largest) if array is not matrix] or [matrix]
         vector = max(others, key=lambda a: len(a.units))
