@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from einsum_cascades.loops.arith import Number
+from einsum_cascades.loops.arith import Number, least
 from einsum_cascades.loops.capacity import live_bits
 from einsum_cascades.loops.counts import count
 from einsum_cascades.loops.sites import Plan
@@ -66,7 +66,7 @@ class Bases:
             Mixed: vector phases differ in structure between points.
         """
         between = self.phases.between(self.segment)
-        overlaps = (True,)
+        overlaps: tuple[bool, ...] = (True,)
         if len(self.segment.phases) > 1 and self.phases.problem.accounting.pipeline_copies:
             overlaps = (True, False)
         for on_chip in (between, ()) if between else ((),):
@@ -171,8 +171,10 @@ class Bases:
         laid = next((n for n in self.vectors if choice.lanes[n] != WAYS[0]), None)
         width = self._width(laid, choice.lanes[laid]) if laid is not None else 1
         size, wide = real(self.size), np.minimum(real(width), real(self.size))
-        rooms = [self._room(choice, n) for n in (1, np.minimum(width, self.size) if laid is not None else 1, self.size)]
-        steep = (rooms[2] - rooms[1]) / np.maximum(size - wide, 1)
+        narrow = beyond = self._room(choice, 1)
+        if laid is not None:
+            beyond = self._room(choice, least(width, self.size))
+        steep = (self._room(choice, self.size) - beyond) / np.maximum(size - wide, 1)
         return Base(
             choice=choice,
             cycles=cycles,
@@ -181,9 +183,9 @@ class Bases:
             bits=bits,
             capacity=8 * real(self.phases.problem.parts.buffer.bytes),
             width=real(width),
-            narrow=rooms[0],
-            wide=rooms[1],
-            shallow=(rooms[1] - rooms[0]) / np.maximum(wide - 1, 1),
+            narrow=narrow,
+            wide=beyond,
+            shallow=(beyond - narrow) / np.maximum(wide - 1, 1),
             steep=np.where(size > wide, steep, 0.0),
         )
 
@@ -204,6 +206,6 @@ class Bases:
     def _room(self, choice: Choice, fused: Number) -> Figure:
         """Bits in the buffer of the segment's tree, its products' operands left out."""
         problem, buffer = self.phases.problem, self.phases.problem.parts.buffer.name
-        plan = self._plan(replace(choice, fused=fused))
+        plan = self._plan(replace(choice, fused=fused, bare=True))
         copies = problem.accounting.pipeline_copies
         return real(live_bits(plan, problem.bits, buffer, in_copies=copies).get(buffer, 0))

@@ -289,4 +289,3 @@ class Product:
 def _order(layout: Layout) -> list[tuple[int, str]]:
     """Groups in the order of their loops in time, and where they lie."""
     return [(layout.along[0], "last"), (layout.along[1], "others"), *((group, "") for group in layout.time)]
-

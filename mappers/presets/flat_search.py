@@ -394,11 +394,11 @@ class Search:
 
     def choice(self, found: Found, at: int) -> Choice:
         """Return what was found at a point, but for the tile; the choice that keeps least on chip if nothing fits."""
-        base = self.bases[found.base[at]].choice
+        base: Choice = self.bases[int(found.base[at])].choice
         if not np.isfinite(found.score[at]):
             return replace(base, place={}, fibers=False, overlap=False, lanes={}, layouts={})
         held: dict[str, str] = dict(base.place)
-        for tensor, place in zip(self.free, self.places[found.places[at]], strict=True):
+        for tensor, place in zip(self.free, self.places[int(found.places[at])], strict=True):
             if place:
                 held[tensor] = place
         return replace(base, place=held, layouts=self._layouts(int(found.layouts[at]), int(found.turned[at])))

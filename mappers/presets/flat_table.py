@@ -48,9 +48,11 @@ def tabulated(phases: Phases, count: int = 1) -> Iterator[tuple[npt.NDArray[np.i
     same: Any = (sides[0] == sides[1]) & (sizes["E"] == sizes["F"]) & (sizes["M"] == sizes["P"])
     if not np.any(same):
         return
-    for key, row in rows().items():
-        there = same
-        for number, wanted in zip((sides[0], parts.buffer.bytes, sizes["E"], sizes["P"]), key, strict=True):
+    shape = (sides[0], parts.buffer.bytes, sizes["E"], sizes["P"])
+    one = all(isinstance(number, int) for number in shape)
+    for key in (shape,) if one and shape in rows() else () if one else rows():
+        row, there = rows()[key], same
+        for number, wanted in zip(shape, key, strict=True):
             there = there & (number == wanted)
         if np.any(there):
             yield np.flatnonzero(np.broadcast_to(there, (count,))), _choice(phases, row)

@@ -71,6 +71,7 @@ class Choice:
         share: whether Einsums of one pass hand on values in registers.
         lean: whether operands that change at every point take no register.
         register_fibers: whether fibers stay in the array's registers, not the buffer.
+        bare: whether loops and registers of products are left out, for what takes room in the buffer alone.
     """
 
     fused: Number
@@ -83,6 +84,7 @@ class Choice:
     share: bool = True
     lean: bool = False
     register_fibers: bool = False
+    bare: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +185,8 @@ class SegmentTree:
 
     def _product(self, name: str) -> Node:
         array = self.phases.array(name)
+        if self.choice.bare:
+            return Compute(name, array.name)
         dims = self.phases.problem.parts.dimensions(array)
         others, groups = self.groups(name)
         layout = self.choice.layouts.get(name) or Layout((0, 1), tuple(range(2, len(groups))))

@@ -28,7 +28,12 @@ PRESETS: Final[dict[str, Preset]] = {
     "fusemax-interleaved": fusemax_interleaved,
 }
 
-OVER_ARRAYS: Final = {"flat": "FLAT", "flat-searched": "FLAT", "fusemax-serial": "fused", "fusemax-interleaved": "fused"}
+OVER_ARRAYS: Final = {
+    "flat": "FLAT",
+    "flat-searched": "FLAT",
+    "fusemax-serial": "fused",
+    "fusemax-interleaved": "fused",
+}
 """Those that take problems over arrays, as sweeps have them, and what errors call their mappings."""
 
 

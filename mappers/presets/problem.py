@@ -53,10 +53,20 @@ class Problem:
 
     def plan(self, tree: LoopTree) -> Plan:
         """Return a tree resolved for this problem."""
-        return Plan(tree, Space.of(self.cascade, self.sizes, tree.split), self.machine.levels)
+        if not self._plans or self._plans[-1].tree is not tree:
+            space = Space.of(self.cascade, self.sizes, tree.split)
+            self._plans[:] = [Plan(tree, space, self.machine.levels)]
+        return self._plans[-1]
+
+    @cached_property
+    def _plans(self) -> list[Plan]:
+        """The plan that was asked for last."""
+        return []
 
     def at(self, points: Any) -> Problem:
         """Return the problem at some of the points that its arrays are over."""
+        if self.count is None:
+            return self
         machine = pick(self.machine, points)
         if machine is not self.machine:
             machine.kept("prices", lambda: pick(node_prices(self.machine), points))
