@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-class Mixed(Exception):
+class MixedError(Exception):
     """A condition holds at some points, and not at others."""
 
     def __init__(self, condition: npt.NDArray[np.bool_]) -> None:
@@ -30,7 +30,7 @@ def alike(condition: Any) -> bool:
     """Return whether a condition holds.
 
     Raises:
-        Mixed: it does not hold, or not, at all points.
+        MixedError: it does not hold, or not, at all points.
     """
     if isinstance(condition, bool):
         return condition
@@ -38,14 +38,14 @@ def alike(condition: Any) -> bool:
         return True
     if not condition.any():
         return False
-    raise Mixed(condition)
+    raise MixedError(condition)
 
 
 def by_size(values: Iterable[_T], size: Callable[[_T], Any]) -> list[_T]:
     """Return values by their sizes, the largest first; of equals, the first comes first.
 
     Raises:
-        Mixed: the order is not the same at all points.
+        MixedError: the order is not the same at all points.
     """
 
     def order(a: _T, b: _T) -> int:
@@ -56,20 +56,26 @@ def by_size(values: Iterable[_T], size: Callable[[_T], Any]) -> list[_T]:
 
 def pick(value: _T, points: Any) -> _T:
     """Return a number, a table or a dataclass with every array in it reduced to some points."""
-    return cast(_T, _picked(value, points))
+    return cast(_T, _reduced(value, lambda array: array[points] if array.ndim else array))
 
 
-def _picked(value: Any, points: Any) -> Any:
+def single(value: _T, point: int) -> _T:
+    """Return a number, a table or a dataclass with every array in it reduced to the plain number of one point."""
+    return cast(_T, _reduced(value, lambda array: array[point].item() if array.ndim else array.item()))
+
+
+def _reduced(value: Any, reduce: Callable[[Any], Any]) -> Any:
+    """Replace every array in a value."""
     if isinstance(value, np.ndarray):
-        return value[points] if value.ndim else value
+        return reduce(value)
     if isinstance(value, tuple):
-        parts = tuple(_picked(part, points) for part in value)
+        parts = tuple(_reduced(part, reduce) for part in value)
         return parts if any(new is not old for new, old in zip(parts, value, strict=True)) else value
     if isinstance(value, dict):
-        return {key: _picked(part, points) for key, part in value.items()}
+        return {key: _reduced(part, reduce) for key, part in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         old = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
-        changed = {name: new for name, part in old.items() if (new := _picked(part, points)) is not part}
+        changed = {name: new for name, part in old.items() if (new := _reduced(part, reduce)) is not part}
         return replace(value, **changed) if changed else value
     return value
 
@@ -86,6 +92,16 @@ def arrays_in(value: Any) -> list[npt.NDArray[Any]]:
     elif is_dataclass(value) and not isinstance(value, type):
         parts = (getattr(value, f.name) for f in fields(value) if f.init)
     return [array for part in parts for array in arrays_in(part)]
+
+
+def same(columns: Iterable[npt.NDArray[Any]], count: int) -> list[npt.NDArray[np.int64]]:
+    """Return the points that have the same numbers in all columns, for each of these."""
+    code = np.zeros(count, np.int64)
+    for column in columns:
+        _, own = np.unique(column, return_inverse=True)
+        _, code = np.unique(code * (int(own.max()) + 1) + own, return_inverse=True)
+    order = np.argsort(code, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(code[order])) + 1)
 
 
 def apart(
@@ -109,7 +125,7 @@ def apart(
         points, some = waiting.pop()
         try:
             built = build(some, points)
-        except Mixed as mixed:
+        except MixedError as mixed:
             there = np.broadcast_to(mixed.condition, points.shape)
             waiting += [(points[c], at(some, np.flatnonzero(c))) for c in (~there, there)]
             continue

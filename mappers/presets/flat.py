@@ -9,7 +9,7 @@ choices (``tables/flat.csv``) from the evaluation of Nayak et al., "FuseMax", MI
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from einsum_cascades.loops.tree import LoopTree
 from hw_models.spatial.activity import Activity
 from mappers.capacity import too_small
 from mappers.choose import Part, Trees, fits, outcome, too_large
-from mappers.points import apart
+from mappers.points import apart, same
 from mappers.presets.flat_phases import Phases
 from mappers.presets.flat_search import Search
 from mappers.presets.flat_table import tabulated
@@ -94,7 +94,7 @@ def _searched(problem: Problem, points: Points) -> Iterator[Part]:
     searches = [Search(phases, segment, len(points)) for segment in phases.segments]
     found = [search.best() for search in searches]
     fused = np.column_stack([one.fused.astype(np.int64) for one in found])
-    for there in _same([column for one in found for column in one.columns]):
+    for there in same((column for one in found for column in one.columns), len(points)):
         choices = [search.choice(one, int(there[0])) for search, one in zip(searches, found, strict=True)]
 
         def build(given: tuple[Problem, Any], _: Points, choices: list[Choice] = choices) -> LoopTree:
@@ -110,16 +110,6 @@ def _searched(problem: Problem, points: Points) -> Iterator[Part]:
             if problem.count is None and not np.isfinite(found[0].score[0]):
                 raise _too_small(problem, tree)
             yield Part(points[there[places]], some, tree)
-
-
-def _same(columns: Iterable[npt.NDArray[Any]]) -> Iterator[Points]:
-    """Yield the points that have the same numbers in all columns."""
-    code: Any = 0
-    for column in columns:
-        _, own = np.unique(column, return_inverse=True)
-        _, code = np.unique(code * (int(own.max()) + 1) + own, return_inverse=True)
-    order = np.argsort(code, kind="stable")
-    yield from np.split(order, np.flatnonzero(np.diff(code[order])) + 1)
 
 
 def _number(tiles: npt.NDArray[np.int64]) -> Any:

@@ -63,7 +63,7 @@ class Bases:
         """Yield it, what keeps most on chip first.
 
         Raises:
-            Mixed: vector phases differ in structure between points.
+            MixedError: vector phases differ in structure between points.
         """
         between = self.phases.between(self.segment)
         overlaps: tuple[bool, ...] = (True,)

@@ -278,7 +278,7 @@ class Product:
         return sized.bits[name] * (2 * lacks - 1 if name == self.result else lacks)
 
     def least(self, name: str, tiles: Tiles, place: str) -> Figure:
-        """How often an operand passes if the buffer keeps it; if it does not, it passes as often as its tile or more."""
+        """How often an operand passes if the buffer keeps it; if not, it passes as often as its tile, or more."""
         return 1.0 if place == OUTSIDE or self.has_column(name) else tiles.trips
 
     def has_column(self, name: str) -> bool:

@@ -29,6 +29,7 @@ PRESETS: Final[dict[str, Preset]] = {
 }
 
 OVER_ARRAYS: Final = {
+    "unfused": "unfused",
     "flat": "FLAT",
     "flat-searched": "FLAT",
     "fusemax-serial": "fused",

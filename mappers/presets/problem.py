@@ -18,7 +18,7 @@ from hw_models.accounting import Accounting
 from hw_models.machine import Array, Machine, Memory
 from hw_models.prices import node_prices
 from hw_models.spatial.activity import value_bits
-from mappers.points import arrays_in, by_size, pick
+from mappers.points import arrays_in, by_size, pick, single
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +71,10 @@ class Problem:
         if machine is not self.machine:
             machine.kept("prices", lambda: pick(node_prices(self.machine), points))
         return replace(self, sizes=pick(dict(self.sizes), points), machine=machine)
+
+    def single(self, point: int) -> Problem:
+        """Return the problem at one of the points that its arrays are over, of plain numbers."""
+        return replace(self, sizes=single(dict(self.sizes), point), machine=single(self.machine, point))
 
     @cached_property
     def count(self) -> int | None:

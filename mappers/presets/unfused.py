@@ -8,19 +8,25 @@ Source: Nayak et al., "FuseMax", MICRO 2024, section VI (the unfused baseline).
 from __future__ import annotations
 
 from einsum_cascades.loops.tree import LoopTree, sequence
+from mappers.choose import Part
 from mappers.presets.axes import space_of, split_of
 from mappers.presets.phases import phases_of
 from mappers.presets.problem import Problem
 from mappers.presets.product_tree import product_tree
+from mappers.presets.ratios import over_points
 from mappers.presets.vector_tree import vector_tree
 
 
-def unfused(problem: Problem) -> LoopTree:
-    """Return a tree with every phase of a cascade by itself.
+def unfused(problem: Problem) -> LoopTree | tuple[Part, ...]:
+    """Return a tree with every phase of a cascade by itself; over arrays, trees for some of the points each.
 
     Raises:
         InputError: a rank has no size, or no array offers an Einsum's operators.
     """
+    return _searched(problem) if problem.count is None else over_points(problem, _searched)
+
+
+def _searched(problem: Problem) -> LoopTree:
     space = space_of(problem)
     parts = [
         product_tree(problem, phase.steps[0], space) if phase.product else vector_tree(problem, phase.steps, space)
