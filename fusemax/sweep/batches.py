@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.ir import Cascade
 from einsum_cascades.loops.tree import INSTANCES
 from fusemax.sweep.conditions import Names
 from fusemax.sweep.machines import SpatialGroup
@@ -20,6 +21,7 @@ from hw_models.prices import node_prices
 from hw_models.spatial.cost import Cost, label
 from mappers.capacity import too_small
 from mappers.choose import Outcome, outcome, parts_of
+from mappers.presets.apart import apart_from_columns
 from mappers.presets.named import OVER_ARRAYS, preset_named
 from mappers.presets.problem import Problem
 from mappers.rows import passes_of
@@ -66,9 +68,14 @@ class Points:
         return np.broadcast_to(np.asarray(most) >= WORD, (self.count,))
 
 
-def is_batched(mapper: str) -> bool:
-    """Whether a mapper takes arrays."""
-    return mapper in OVER_ARRAYS
+def is_batched(mapper: str, cascade: Cascade) -> bool:
+    """Whether a mapper takes arrays for a cascade; what runs apart from a fused nest is searched point by point."""
+    if OVER_ARRAYS.get(mapper) != "fused":
+        return mapper in OVER_ARRAYS
+    try:
+        return apart_from_columns(cascade)[0] is None
+    except InputError:
+        return True
 
 
 def block_of(mapper: str) -> int:

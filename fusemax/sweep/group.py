@@ -119,7 +119,7 @@ class Group:
             points: which points of the group.
             where: where all points of the group stand in the results.
         """
-        if self.spatial is None or self.choice.causal or not is_batched(self.choice.mapper):
+        if self.spatial is None or self.choice.causal or not is_batched(self.choice.mapper, self.choice.cascade):
             self._one_by_one(points, where, results)
             return
         size = block_of(self.choice.mapper)

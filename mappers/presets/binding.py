@@ -9,6 +9,8 @@ PE prefers the vector array. Source: Nayak et al., MICRO 2024, section V (bindin
 from __future__ import annotations
 
 from einsum_cascades.ir import Einsum
+from einsum_cascades.loops.space import Step, steps_of
+from mappers.presets.phases import is_product
 from mappers.presets.problem import Problem
 from mappers.residency import ArrayName
 from mappers.roles import Roles
@@ -22,10 +24,17 @@ def bind(problem: Problem, roles: Roles) -> dict[str, ArrayName]:
     """
     parts = problem.parts
     made_on: dict[str, ArrayName] = {}
+    steps = steps_of(problem.cascade)
     for einsum in (*problem.cascade.body, *problem.cascade.final):
-        first = parts.matrix if _prefers_matrix(einsum, roles, made_on) else parts.vector
+        prefers = _prefers_matrix(einsum, roles, made_on) or beside_tiles(steps[einsum.name], roles)
+        first = parts.matrix if prefers else parts.vector
         made_on[einsum.name] = "matrix" if parts.offered(einsum, first) is parts.matrix else "vector"
     return made_on
+
+
+def beside_tiles(step: Step, roles: Roles) -> bool:
+    """Whether an Einsum is a product that walks no rows, so that further ranks can lie where rows do."""
+    return is_product(step) and roles.row not in step.ranks and bool(set(step.ranks) - {roles.column, *roles.batches})
 
 
 def _prefers_matrix(einsum: Einsum, roles: Roles, made_on: dict[str, ArrayName]) -> bool:

@@ -120,7 +120,7 @@ class Bases:
             found: dict[str, Figure] = {}
             for site in plan.computes:
                 array = problem.machine.array(site.unit)
-                cycles = cycles_of(plan.step(site).einsum, array, problem.cascade, problem.accounting)
+                cycles = cycles_of(plan.step(site).einsum, array, problem.accounting)
                 found[array.name] = found.get(array.name, 0.0) + real(steps[site.number] * cycles)
             self._counted[number, way] = found
         return self._counted[number, way]

@@ -210,7 +210,7 @@ class Product:
         for atom in self._tree.groups(self.name)[0]:
             found = found * real(phases.space.sizes[atom.rank] if atom.rank in phases.batches else atom.extent)
         array = phases.array(self.name)
-        return found * real(cycles_of(step.einsum, array, phases.problem.cascade, phases.problem.accounting))
+        return found * real(cycles_of(step.einsum, array, phases.problem.accounting))
 
     def _bits(self) -> dict[str, Figure]:
         phases, found = self.phases, {}

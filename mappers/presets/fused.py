@@ -39,8 +39,9 @@ from einsum_cascades.loops.tree import (
 )
 from einsum_cascades.order import carried
 from hw_models.machine import Array, Memory
+from mappers.presets.binding import beside_tiles
 from mappers.presets.nest import walk
-from mappers.presets.problem import Problem, chunks, lanes, spread
+from mappers.presets.problem import Problem, chunked, chunks, lanes, spread
 from mappers.presets.slots import Slot, slots_of
 from mappers.residency import BUFFER, DRAM, STAGING, Residency
 from mappers.roles import Roles
@@ -320,7 +321,7 @@ class Fused:
         laid = [rank for rank in self.columns if rank in einsum.ranks]
         rows = self.roles.row in einsum.ranks
         if self._array(einsum) is self.problem.parts.matrix:
-            return (*laid, *[self.roles.row] * rows)
+            return (*laid, *[self.roles.row] * rows, *self._along_rows(einsum))
         return (*laid, *[self.roles.row] * (rows and self._rows_on_lanes(laid)))
 
     def _rows_on_lanes(self, columns: list[str]) -> bool:
@@ -381,8 +382,30 @@ class Fused:
             inner = [(roles.row, roles.source), *inner]
         body = walk(step, array.name, inner, kept)
         if on_matrix and len(dims) > 1:
-            return self._over_matrix(body, dims, columns, rows)
+            return self._over_matrix(self._beside_columns(body, einsum, dims, columns), dims, columns, rows)
         return self._over_lanes(body, dims, columns, rows, inner, einsum)
+
+    def _along_rows(self, einsum: Einsum) -> tuple[str, ...]:
+        """Ranks of a product without rows that lie where rows do, and beside the columns where these leave positions:
+        those of the result first, of these the longest."""
+        step = self.steps[einsum.name]
+        if self._array(einsum) is not self.problem.parts.matrix or not beside_tiles(step, self.roles):
+            return ()
+        fixed = {*self.columns, *self.roles.batches, *self.problem.cascade.iterative_ranks}
+        inner = [rank for rank in einsum.ranks if rank not in fixed]
+        return tuple(sorted(inner, key=lambda r: (r in einsum.reduced_ranks, -_largest(self.problem.size(r)))))
+
+    def _beside_columns(self, body: Node, einsum: Einsum, dims: list[tuple[str, Number]], columns: list[str]) -> Node:
+        room = dict([*dims[1:], (dims[0][0], dims[0][1] // self._filled(columns))])
+        for rank in self._along_rows(einsum):
+            left, taken = self.problem.size(rank), []
+            for name in room:
+                count = least(left, room[name])
+                if anywhere(count > 1):
+                    taken.append((name, count))
+                    left, room[name] = steps(left, count), room[name] // count
+            body = chunked(rank, self.problem.size(rank), taken, body)
+        return body
 
     def _over_matrix(self, body: Node, dims: list[tuple[str, Number]], columns: list[str], rows: bool) -> Node:
         source, tile = self.roles.source, self.tile

@@ -17,14 +17,15 @@ from einsum_cascades.errors import InputError
 from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, most, steps
 from einsum_cascades.loops.capacity import live_bits
 from einsum_cascades.loops.space import Space
-from einsum_cascades.loops.tree import LoopTree
+from einsum_cascades.loops.tree import LoopTree, Node, sequence
 from mappers.capacity import largest_divisor, too_small
 from mappers.divisors import largest_divisors
+from mappers.presets.apart import apart_from_columns, before
 from mappers.presets.binding import bind
 from mappers.presets.fused import Fused
 from mappers.presets.problem import Problem
 from mappers.residency import Residency
-from mappers.roles import find_roles
+from mappers.roles import Roles
 
 
 def fusemax_serial(problem: Problem) -> tuple[LoopTree, ...]:
@@ -48,10 +49,13 @@ def fusemax_interleaved(problem: Problem) -> tuple[LoopTree, ...]:
 def _trees(problem: Problem, *, interleaved: bool) -> tuple[LoopTree, ...]:
     found: list[LoopTree] = []
     refused: InputError | None = None
+    part, rest, roles = apart_from_columns(problem.cascade)
     for further in range(problem.parts.buffers):
-        for fused in _variants(replace(problem, further=further), interleaved):
+        at = replace(problem, further=further)
+        for fused in _variants(replace(at, cascade=rest, whole=problem.cascade), roles, interleaved):
             try:
-                found.append(sized(fused))
+                tree = sized(fused)
+                found.append(tree if part is None else _after(before(at, part, tree.split), tree))
             except InputError as error:
                 refused = refused or error
         if found:
@@ -59,9 +63,12 @@ def _trees(problem: Problem, *, interleaved: bool) -> tuple[LoopTree, ...]:
     raise refused or InputError(f"no fused mapping of {problem.cascade.name}")
 
 
-def _variants(problem: Problem, interleaved: bool) -> Iterator[Fused]:
+def _after(nodes: tuple[Node, ...], tree: LoopTree) -> LoopTree:
+    return LoopTree(sequence(*nodes, tree.body), tree.split)
+
+
+def _variants(problem: Problem, roles: Roles, interleaved: bool) -> Iterator[Fused]:
     """Yield what is worth trying: row inputs read in several passes kept or not, crossing tensors kept or spilled."""
-    roles = find_roles(problem.cascade)
     arrays = bind(problem, roles)
     kept = Residency(problem.cascade, roles, arrays, problem.parts.between is not None)
     ways = [kept]
@@ -168,5 +175,5 @@ def _live(fused: Fused, group: dict[str, Number]) -> Number:
     """Bits live in the buffer, whatever the sizes of the columns are (so that it is linear in the group)."""
     plan = fused.grouped
     space = Space.of(fused.problem.cascade, {**fused.problem.sizes, **group}, plan.tree.split)
-    found: Any = live_bits(plan.resized(space), fused.problem.bits, fused.buffer)[fused.buffer]
+    found: Any = live_bits(plan.resized(space), fused.problem.bits, fused.buffer).get(fused.buffer, 0)
     return found

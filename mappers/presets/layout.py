@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations, product
 
 from einsum_cascades.loops.arith import Number
@@ -66,12 +66,12 @@ def _steps(way: Way, sizes: Sequence[int]) -> int:
 
 def _unlike(ways: Sequence[Way], lengths: Sequence[int]) -> list[Way]:
     """Leave out ways that differ only in dimensions of one length."""
-    found: dict[frozenset[tuple[frozenset[tuple[int, int]], int]], Way] = {}
+    found: dict[tuple[tuple[int, tuple[tuple[int, int], ...]], ...], Way] = {}
     for way in ways:
         by_dimension: dict[int, set[tuple[int, int]]] = {}
         for axis, dim, count in way.placed:
             by_dimension.setdefault(dim, set()).add((axis, count))
-        found.setdefault(frozenset((frozenset(on), lengths[dim]) for dim, on in by_dimension.items()), way)
+        found.setdefault(tuple(sorted((lengths[dim], tuple(sorted(on))) for dim, on in by_dimension.items())), way)
     return list(found.values())
 
 
@@ -101,6 +101,18 @@ def laid(body: Node, way: Way, axes: Sequence[Axis], names: Sequence[str]) -> No
         axis = axes[number]
         body = Loop(axis.rank, inside[number], body, names[dim])
         inside[number] = inside[number] * count
+    return body
+
+
+def laid_in_chunks(body: Node, way: Way, axes: Sequence[Axis], sizes: Sequence[int], names: Sequence[str]) -> Node:
+    """Return spatial loops around a body that cut so many units of each axis into chunks, one a position."""
+    left = list(sizes)
+    around: list[Loop] = []
+    for number, dim, count in reversed(way.placed):
+        left[number] = -(-left[number] // count)
+        around.append(Loop(axes[number].rank, left[number] * axes[number].unit, body, names[dim]))
+    for loop in reversed(around):
+        body = replace(loop, body=body)
     return body
 
 

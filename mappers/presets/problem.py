@@ -28,6 +28,7 @@ class Problem:
     Attributes:
         sizes: by whole rank, ``instances`` included.
         further: how many memories further out than the nearest one the buffer is.
+        whole: the cascade that this one is a part of, if it is one.
     """
 
     cascade: Cascade
@@ -35,6 +36,7 @@ class Problem:
     machine: Machine
     accounting: Accounting
     further: int = 0
+    whole: Cascade | None = None
 
     def size(self, rank: str) -> Number:
         """Return the size of a rank.
@@ -49,7 +51,7 @@ class Problem:
 
     def bits(self, tensor: str) -> Number:
         """Return the bits of a tensor's values."""
-        return value_bits(tensor, self.cascade, self.machine)
+        return value_bits(tensor, self.whole or self.cascade, self.machine)
 
     def plan(self, tree: LoopTree) -> Plan:
         """Return a tree resolved for this problem."""
@@ -197,6 +199,18 @@ def spread(rank: str, size: Number, dimensions: list[tuple[str, Number]], body: 
 def chunks(rank: str, size: Number, count: Number, dimension: str, body: Node) -> Node:
     """Return a spatial loop that cuts what is left of a rank into as many chunks as there are positions, at most."""
     return Loop(rank, steps(size, least(size, count)), body, dimension)
+
+
+def chunked(rank: str, size: Number, dimensions: list[tuple[str, Number]], body: Node) -> Node:
+    """Return spatial loops that cut what is left of a rank into chunks, one a position of dimensions together."""
+    around: list[tuple[Number, str]] = []
+    for name, length in reversed(dimensions):
+        if anywhere(length > 1):
+            size = steps(size, least(size, length))
+            around.append((size, name))
+    for tile, name in reversed(around):
+        body = Loop(rank, tile, body, name)
+    return body
 
 
 def over_instances(problem: Problem, body: Node) -> Node:

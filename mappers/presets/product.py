@@ -11,9 +11,8 @@ in all
     values that the array asks for     = values of the tensor · Π (N outside its registers, else trips) of these axes
     partial sums that come back        = values sent - values of the result
 
-The least latency wins, then the least off-chip traffic, then the fewest cycles, then the least energy; nests that ask
-no more of the buffer in a cycle than its ports serve go before others. A larger buffer allows all that a smaller one
-does.
+The least latency wins, in which the buffer's ports serve a row each in a cycle; then the least latency without them,
+the least off-chip traffic, the fewest cycles, the least energy. A larger buffer allows all that a smaller one does.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Shape:
         cycles: of one point.
         lengths: of the array's dimensions.
         buffer, array: names of the nodes used.
-        places: operands that a PE's registers have room for.
+        buffers: over how many instances of the buffer the copies are spread.
     """
 
     sizes: tuple[int, ...]
@@ -63,6 +62,7 @@ class Shape:
     lengths: tuple[int, ...]
     buffer: str
     array: str
+    buffers: int = 1
 
 
 class Nest(NamedTuple):
@@ -93,7 +93,7 @@ def best_nest(shape: Shape, machine: Machine, accounting: Accounting) -> Nest:
     search = _Search(shape, machine, accounting)
     best: _Found | None = None
     for way, cycles in search.ways():
-        if best is not None and search.floor(cycles) > best.key[1:4]:
+        if best is not None and search.floor(cycles) > best.key[:4]:
             continue
         best = search.of(way, cycles, best)
     assert best is not None
@@ -112,12 +112,12 @@ class _Search:
         once = self.shape.batch * self.shape.cycles
         return [(way, once * math.prod(way.steps(self.shape.sizes))) for way in ways]
 
-    def floor(self, cycles: int) -> tuple[float, float, float]:
-        """Return what no nest of so many cycles is better than: latency, traffic, cycles."""
+    def floor(self, cycles: int) -> tuple[float, float, float, float]:
+        """Return what no nest of so many cycles is better than: latency, with ports and alone, traffic, cycles."""
         bits = float(sum(v * b for v, b in zip(self.values, self.shape.bits, strict=True)))
         out = self.values[-1] * self.shape.bits[-1]
         latency = np.maximum(cycles / self.machine.frequency_hz, self._seconds(self.machine.root, bits - out, out))
-        return float(latency), bits, float(cycles)
+        return float(latency), float(latency), bits, float(cycles)
 
     @cached_property
     def values(self) -> list[int]:
@@ -209,12 +209,13 @@ class _Search:
         wanted = [asked[None, :, :] for asked in wanted]
         use = self._use(held, [into[:, None, :] for into in moved], wanted)
         latency = np.maximum(cycles / self.machine.frequency_hz, self._seconds(self.machine.root, *use.home))
-        latency = np.maximum(latency, self._seconds(self._buffer, use.reads, use.writes))
-        slow, traffic = ~np.asarray(self._served(use, cycles)), use.home[0] + use.home[1]
+        each = (use.reads / self.shape.buffers, use.writes / self.shape.buffers)
+        latency = np.maximum(latency, self._seconds(self._buffer, *each))
+        traffic = use.home[0] + use.home[1]
         shape = (len(offs), len(ons), tiles[0].size)
         best: Any = np.arange(math.prod(shape))
         key: list[float] = []
-        for column in (slow, latency, traffic):
+        for column in (np.maximum(latency, self._serving(use)), latency, traffic):
             best, smallest = _least(column, shape, best)
             key.append(smallest)
             if before is not None and tuple(key) > before.key[: len(key)]:
@@ -249,13 +250,13 @@ class _Search:
                 reads = reads + (asked - values + into * self.accounting.drain_reads) * bits
         return _Use((home_reads, home_writes), reads, writes)
 
-    def _served(self, use: _Use, cycles: int) -> Any:
-        """Whether the buffer's ports, one row each in a cycle, serve the array in its busy cycles."""
+    def _serving(self, use: _Use) -> Any:
+        """Seconds that the buffer's ports take, one row each in a cycle."""
         width = self._buffer.width_bits
         if width is None:
-            return np.bool_(True)
-        rows = self._buffer.ports * width * (self.shape.copies // max(1, self.shape.batch) or 1)
-        return use.reads + use.writes <= rows * float(cycles)
+            return 0.0
+        rows = self._buffer.ports * width * self.shape.buffers
+        return (use.reads + use.writes) / rows / self.machine.frequency_hz
 
     def _joules(self, use: _Use, way: Way, wanted: list[Any]) -> Any:
         """Energy of what differs between nests: off-chip memory, buffer, and filling the registers."""

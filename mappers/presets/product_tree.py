@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from einsum_cascades.loops.arith import Number, anywhere
+from einsum_cascades.loops.arith import Number, anywhere, everywhere
+from einsum_cascades.loops.sites import Plan
 from einsum_cascades.loops.space import Operand, Space, Step
-from einsum_cascades.loops.tree import INSTANCES, Compute, Hold, Loop, Node
+from einsum_cascades.loops.tree import INSTANCES, Compute, Hold, Loop, LoopTree, Node
+from hw_models.spatial.activity import activity_of
+from hw_models.spatial.cost import latency_s
 from hw_models.spatial.work import cycles_of
 from mappers.presets.axes import Axis, axes_of, batches_of, has
-from mappers.presets.layout import dimensions_of, laid
+from mappers.presets.layout import dimensions_of, laid, laid_in_chunks
 from mappers.presets.problem import Problem, lanes, over_instances
 from mappers.presets.product import Nest, Shape, best_nest
 
@@ -20,9 +23,17 @@ def product_tree(problem: Problem, step: Step, space: Space) -> Node:
     Raises:
         InputError: no array offers its operators.
     """
-    return nest_tree(
-        problem, step, space, best_nest(shape_of(problem, step, space), problem.machine, problem.accounting)
-    )
+    nest = best_nest(shape_of(problem, step, space), problem.machine, problem.accounting)
+    array = problem.parts.offered(step.einsum, problem.parts.matrix)
+    found = [nest_tree(problem, step, space, nest)]
+    if not everywhere(array.fill_cycles == 0):
+        found.append(nest_tree(problem, step, space, nest, streaming=True))
+    return found[0] if len(found) == 1 else min(found, key=lambda node: _latency(problem, node, space))
+
+
+def _latency(problem: Problem, node: Node, space: Space) -> float:
+    plan = Plan(LoopTree(node), space, problem.machine.levels)
+    return float(latency_s(activity_of(plan, problem.machine, problem.accounting), problem.accounting))
 
 
 def _axes(step: Step, space: Space) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:
@@ -49,22 +60,33 @@ def shape_of(problem: Problem, step: Step, space: Space) -> Shape:
         bits=tuple(problem.bits(o.tensor) for o in operands),
         batch=-(-instances // lanes(parts.outside)) * further,
         copies=instances * further,
-        cycles=cycles_of(step.einsum, array, problem.cascade, problem.accounting),
+        cycles=cycles_of(step.einsum, array, problem.accounting),
         lengths=tuple(length for _, length in dimensions_of(problem, array)),
         buffer=parts.buffer.name,
         array=array.name,
+        buffers=min(instances, lanes(parts.outside)),
     )
 
 
-def nest_tree(problem: Problem, step: Step, space: Space, nest: Nest) -> Node:
-    """Return a nest as a tree."""
+def nest_tree(problem: Problem, step: Step, space: Space, nest: Nest, *, streaming: bool = False) -> Node:
+    """Return a nest as a tree.
+
+    Args:
+        streaming: whether a PE works through a chunk of a tile, so that the array is entered, and filled, once a tile;
+            else neighbouring points lie side by side, so that a smaller last tile takes no more steps than need be.
+    """
     axes, batches = _axes(step, space)
     array = problem.parts.offered(step.einsum, problem.parts.matrix)
     names = [name for name, _ in dimensions_of(problem, array)]
     operands = (*step.inputs, step.output)
-    body = laid(Compute(step.name, array.name), nest.way, axes, names)
+    body: Node = Compute(step.name, array.name)
     steps = [(axes[a], nest.way.spread[a]) for a in nest.on if nest.tile[a] > nest.way.spread[a]]
-    body = _around(body, steps, [(o.name, o.ranks) for o in _fitting(problem, step, steps)], array.name)
+    registers = [(o.name, o.ranks) for o in _fitting(problem, step, steps)]
+    if streaming:
+        body = _around(body, [(axis, 1) for axis, _ in steps], registers, array.name)
+        body = laid_in_chunks(body, nest.way, axes, nest.tile, names)
+    else:
+        body = _around(laid(body, nest.way, axes, names), steps, registers, array.name)
     tiles = [(axes[a], nest.tile[a]) for a in nest.off if nest.tile[a] < axes[a].size]
     kept = [(o.name, o.ranks) for o, held in zip(operands, nest.held, strict=True) if held]
     body = _around(body, tiles, kept, problem.parts.buffer.name)

@@ -196,11 +196,11 @@ class VectorPhase:
         return found
 
     def _cycles(self, layout: Layout) -> int:
-        cascade, accounting = self.problem.cascade, self.problem.accounting
+        accounting = self.problem.accounting
         total = 0
         for way in self.root.leaves():
             trips = math.prod(cut.trips for group in way for cut in layout.loops[group])
-            total += trips * sum(cycles_of(step.einsum, layout.array, cascade, accounting) for step in way[-1].steps)
+            total += trips * sum(cycles_of(step.einsum, layout.array, accounting) for step in way[-1].steps)
         return int(total * -(-self.problem.sizes.get(INSTANCES, 1) // lanes(self.problem.parts.outside)))
 
     def _seconds(self, cycles: int, bits: float) -> float:
@@ -387,8 +387,8 @@ def _choose(options: Sequence[tuple[list[Option], int]], capacity: int) -> list[
         room = np.add.outer(room, [float(o.room * bits) for o in own]).ravel()
     fits = room <= capacity
     place = int(np.lexsort([room, traffic, ~fits])[0])
-    chosen: list[Option] = []
+    found = []
     for own, _ in reversed(options):
         place, at = divmod(place, len(own))
-        chosen.insert(0, own[at])
-    return chosen
+        found.append(own[at])
+    return found[::-1]
