@@ -114,7 +114,12 @@ def _operations_j(activity: Activity, accounting: Accounting, prices: Prices, la
     for task in activity.tasks.values():
         unit = activity.machine.array(task.array).unit_of
         for kind, number in task.operations.items():
-            if kind == "exp" and task.tile and unit[kind].component == "exp" and not accounting.exp_unit_energy_in_tiles:
+            if (
+                kind == "exp"
+                and task.tile
+                and unit[kind].component == "exp"
+                and not accounting.exp_unit_energy_in_tiles
+            ):
                 continue
             work[task.array, kind] = work.get((task.array, kind), 0) + number
     joules: dict[str, Number] = dict.fromkeys(WORK_CLASSES, 0.0)

@@ -57,9 +57,10 @@ def _shared(problem: Problem, points: Points, rates: list[Any]) -> Problem:
     if len(points) == 1 or not rates:
         return one
     frequency, bandwidth = (rate[points] if isinstance(rate, np.ndarray) else rate for rate in rates)
-    root = problem.machine.root
-    name = next(n for n in ("shared_bytes_per_s", "read_bytes_per_s", "write_bytes_per_s") if getattr(root, n) is not None)
-    nodes = (replace(one.machine.root, **{name: bandwidth}), *one.machine.nodes[1:])
+    root = one.machine.root
+    shared, reads, writes = (None if rate is None else bandwidth for rate in root.rates)
+    root = replace(root, shared_bytes_per_s=shared, read_bytes_per_s=reads, write_bytes_per_s=writes)
+    nodes = (root, *one.machine.nodes[1:])
     return replace(one, machine=replace(one.machine, nodes=nodes, frequency_hz=frequency))
 
 

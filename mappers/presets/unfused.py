@@ -40,7 +40,7 @@ def _searched(problem: Problem) -> LoopTree:
 
 
 def _best(problem: Problem, phase: Phase, space: Space) -> Node:
-    """Return the tree of a phase with the memory that suits it best as its buffer: of equals the nearest to the arrays."""
+    """Return a phase's tree with the memory that suits it best as its buffer: of equals the nearest to the arrays."""
     found = []
     for further in range(problem.parts.buffers):
         at = replace(problem, further=further)
