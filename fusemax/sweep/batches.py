@@ -98,30 +98,28 @@ def evaluate_batch(points: Points, where: Array, results: Results) -> Array:
     count, mapper = points.count, points.choice.mapper
     found = _Best(np.full(count, -1), np.zeros(count, bool), np.full(count, np.inf), np.zeros(count))
     parts, refused = parts_of(points.problem, preset_named(mapper), count)
-    small = np.zeros(count, bool)
+    left, small, capacity = np.ones(count, bool), np.ones(count, bool), np.zeros(count)
     for there, error in refused:
         results.fail(where[there], error.message)
-    for part in parts:
-        small[part.points] = True
+        left[there] = False
     taken = [outcome(part.problem, part.tree, legal=part.legal) for part in parts]
     for number, (part, one) in enumerate(zip(parts, taken, strict=True)):
         buffer = part.problem.parts.buffer
         assert buffer.bytes is not None  # of memories, only the root may be endless
         found.improve(number, part.points, one)
         small[part.points] &= one.activity.peak_bits.get(buffer.name, 0) > 8 * buffer.bytes
+        capacity[part.points] = buffer.bytes
     for number, (part, one) in enumerate(zip(parts, taken, strict=True)):
         there = found.fits[part.points] & (found.number[part.points] == number)
         if there.any():
             columns = _columns(one, part.problem, len(part.points))
             results.fill(where[part.points[there]], {k: _at(v, there) for k, v in columns.items()})
-    small &= ~found.fits
+    left &= ~found.fits
+    small &= left
     if small.any():
-        buffer = points.problem.parts.buffer
-        refuse(lambda n: too_small(OVER_ARRAYS[mapper], 0, n, buffer.name).message, buffer.bytes, small, where, results)
-    left: Array = ~found.fits & ~small
-    for there, _ in refused:
-        left[there] = False
-    return left
+        name = parts[0].problem.parts.buffer.name
+        refuse(lambda n: too_small(OVER_ARRAYS[mapper], 0, n, name).message, capacity, small, where, results)
+    return left & ~small
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ def test_physical_counts_what_the_hardware_does(tables: Tables, reproduced: Repr
     assert (both["energy_j_physical"] > both["energy_j"]).all()
     assert (both["dram_bytes_physical"] <= both["dram_bytes"]).all()
     slower = set(both.loc[both["latency_s_physical"] > both["latency_s"] * (1 + 1e-9), "config"])
-    assert slower == {"unfused", "flat"}
+    assert slower == {"unfused", "flat", "architecture", "binding"}  # subtractions; the ends of pipelines
 
 
 def test_the_sweeps_buffer_hides_the_traffic() -> None:
