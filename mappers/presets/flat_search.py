@@ -12,7 +12,7 @@ between latencies that differ by less than a thousandth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import product
@@ -37,6 +37,8 @@ _LAYOUTS = 32
 """Up to so many combinations of layouts are tried; of more products, each by itself."""
 _TOGETHER = 4096
 """Sets times points that are looked at together; from as many points on, bounds come first."""
+_BLOCK = 16384
+"""Points that are searched together, so that their numbers stay in the cache."""
 _LITTLE = 2.0**-60
 """Bits that a column takes at least."""
 _MORE = ((1, 1.0), (4, 1.0001), (16, 1.0002), (64, 1.0003), (256, 1.0004))
@@ -120,13 +122,14 @@ class Search:
 
     @cached_property
     def free(self) -> dict[str, tuple[str, ...]]:
-        """Operands of products that the buffer may keep, and where, the longest stay first."""
+        """Operands of products that the buffer may keep, and where: what has no column for all tiles, as for one it would
+        come in with each."""
         between = self.phases.between(self.segment)
         found: dict[str, tuple[str, ...]] = {}
         for one in self.products:
             for name, operand in one.operands.items():
                 if operand.tensor not in between:
-                    found[operand.tensor] = (TILE, "") if one.has_column(name) else (OUTSIDE, TILE, "")
+                    found[operand.tensor] = (TILE if one.has_column(name) else OUTSIDE, "")
         return found
 
     @cached_property
@@ -135,12 +138,11 @@ class Search:
         options = list(self.free.values())
         if prod(len(own) for own in options) <= _SETS:
             return list(product(*options))
-        kinds = [tuple(own[min(level, len(own) - 1)] for own in options) for level in range(3)]
-        found = dict.fromkeys(kinds)
-        for kept in kinds[:2]:
-            for many in range(len(options)):
-                found[(*kept[:many], *kinds[2][many:])] = None
-                found[(*kinds[2][:many], *kept[many:])] = None
+        kept, gone = (tuple(own[level] for own in options) for level in range(2))
+        found = dict.fromkeys((kept, gone))
+        for many in range(len(options)):
+            found[(*kept[:many], *gone[many:])] = None
+            found[(*gone[:many], *kept[many:])] = None
         return list(found)
 
     @cached_property
@@ -205,24 +207,29 @@ class Search:
         """Return the best choice at each point."""
         numbers = [self._numbers(base) for base in self.bases]
         found = Found.none(self.count, fixed=not isinstance(numbers[0].size, np.ndarray))
-        together = max(1, _TOGETHER // self.count)
-        everywhere = np.arange(self.count)
+        for first in range(0, self.count, _BLOCK):
+            points = np.arange(first, min(first + _BLOCK, self.count))
+            self._search(found, points, numbers if len(points) == self.count else pick(tuple(numbers), points))
+        return found
+
+    def _search(self, found: Found, block: Array, numbers: Sequence[_Numbers]) -> None:
+        """Look at all sets of places at some points."""
+        together = max(1, _TOGETHER // len(block))
         for number, here in enumerate(numbers):
             for first in range(0, len(self.places), together):
                 some = range(first, min(first + together, len(self.places)))
-                points, there = everywhere, here
+                points, there = block, here
                 if together == 1:
-                    points = self._hopeful(found, here, some)
-                    if not len(points):
+                    hopeful = self._hopeful(found.score[block], here, some)
+                    if not len(hopeful):
                         continue
-                    there = pick(here, points)
+                    points, there = block[hopeful], pick(here, hopeful)
                 for place, tiles, weight in self._tiles(there, some):
                     order = (number * len(self.places) + first) * _TRIED + place
                     self._improve(found, points, number, order, there, some, tiles, weight)
-        return found
 
-    def _hopeful(self, found: Found, here: _Numbers, some: range) -> Array:
-        """The points at which a set of places may be better than the best so far."""
+    def _hopeful(self, score: Array, here: _Numbers, some: range) -> Array:
+        """The points at which a set of places may be better than the best so far: no tile makes a lower score."""
         largest = self._largest(here, some)
         fits = largest >= 1
         tiles = Tiles(here.size, np.where(fits, largest, 1.0))
@@ -232,9 +239,9 @@ class Search:
             for name, operand in one.operands.items():
                 if operand.tensor not in here.base.choice.place:
                     bits = bits + one.least(name, tiles, places.get(operand.tensor, "")) * sized.bits[name]
-        bound = self._score(here, self._vectors(here, tiles), here.fewest, bits * here.seconds_per_bit, tiles)
-        there = fits & (bound * (1 - 1e-9) < found.score)
-        return np.flatnonzero(np.broadcast_to(there, (1, self.count))[0])
+        bound = self._score(here, self._vectors(here, None), here.fewest, bits * here.seconds_per_bit, None)
+        there = fits & (bound * (1 - 1e-9) < score)
+        return np.flatnonzero(np.broadcast_to(there, (1, len(score)))[0])
 
     def _tiles(self, here: _Numbers, some: range) -> Iterator[tuple[int, Tiles, Figure]]:
         """Yield tiles worth trying for some sets of places, their numbers, and what scores are multiplied by."""
@@ -363,19 +370,19 @@ class Search:
             found.append([total * here.seconds_per_bit for total in totals])
         return found
 
-    def _vectors(self, here: _Numbers, tiles: Tiles) -> tuple[Figure, list[Figure]]:
-        """Seconds of vector phases: on the matrix array, and on each other one."""
+    def _vectors(self, here: _Numbers, tiles: Tiles | None) -> tuple[Figure, list[Figure]]:
+        """Seconds of vector phases, at least if no tiles are given: on the matrix array, and on each other one."""
         base, matrix = here.base, self.phases.problem.parts.matrix.name
         scale: Figure = 1.0
-        if base.laid is not None:
+        if base.laid is not None and tiles is not None:
             scale = tiles.steps("lanes", base.laid)[0] / base.turns
         found = {name: cycles * scale / here.frequency for name, cycles in base.cycles.items()}
         return found.pop(matrix, 0.0), list(found.values())
 
     def _score(
-        self, here: _Numbers, vectors: tuple[Figure, list[Figure]], seconds: Figure, moving: Figure, tiles: Tiles
+        self, here: _Numbers, vectors: tuple[Figure, list[Figure]], seconds: Figure, moving: Figure, tiles: Tiles | None
     ) -> Figure:
-        """What is minimised, from seconds of the products and of off-chip traffic."""
+        """What is minimised, from seconds of the products and of off-chip traffic; at least, if no tiles are given."""
         first, others = vectors
         busy = seconds + first
         total = busy
@@ -385,7 +392,7 @@ class Search:
             total = sum_of(others, total)
         if not here.base.choice.overlap:
             busy = total
-        elif self._ends:
+        elif self._ends and tiles is not None:
             trips = np.where(tiles.trips > 1, tiles.trips, here.copies * tiles.trips)
             busy = busy + (total - busy) / trips
         return np.maximum(busy, moving) + TRAFFIC * moving
