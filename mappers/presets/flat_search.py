@@ -12,7 +12,7 @@ between latencies that differ by less than a thousandth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import product
@@ -20,21 +20,19 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hw_models.spatial.cost import real
 from mappers.points import pick
 from mappers.presets.flat_base import Base, Bases
 from mappers.presets.flat_counts import Figure, Product, Sized, Tiles, Way
+from mappers.presets.flat_found import Array, Found, chosen, combinations_of, layouts_of, sum_of
 from mappers.presets.flat_phases import Phases, Segment
-from mappers.presets.flat_tree import OUTSIDE, TILE, Choice, Layout
+from mappers.presets.flat_tree import OUTSIDE, TILE, Choice
 
 TRAFFIC = 1e-3
 """What a second of off-chip traffic counts, in seconds of latency."""
 _SETS = 256
 """Up to so many sets of places are tried; of more operands, all in one kind of place, or some of them in order."""
-_LAYOUTS = 32
-"""Up to so many combinations of layouts are tried; of more products, each by itself."""
 _TOGETHER = 4096
 """Sets times points that are looked at together; from as many points on, bounds come first."""
 _BLOCK = 16384
@@ -46,34 +44,6 @@ _MORE = ((1, 1.0), (4, 1.0001), (16, 1.0002), (64, 1.0003), (256, 1.0004))
 since smaller tiles come in and out of the buffer more often."""
 _TRIED = 2 * len(_MORE)
 """Tiles that are tried at most for a set of places."""
-
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Found:
-    """The best choice at each point, by number; ``score`` is infinite where nothing fits."""
-
-    score: Array
-    order: Array
-    base: Array
-    places: Array
-    fused: Array
-    layouts: Array
-    turned: Array
-    fixed: bool
-
-    @classmethod
-    def none(cls, count: int, *, fixed: bool) -> Found:
-        """Nothing found yet at so many points."""
-        base, places, layouts, turned, order = (np.zeros(count, int) for _ in range(5))
-        return cls(np.full(count, np.inf), order, base, places, np.ones(count), layouts, turned, fixed)
-
-    @property
-    def columns(self) -> list[Array]:
-        """What makes trees differ; the fused tile too, if it is all that may differ between points."""
-        numbers = [np.isfinite(self.score), self.base, self.places, self.layouts, self.turned]
-        return [*numbers, self.fused] if self.fixed else numbers
 
 
 @dataclass(frozen=True)
@@ -122,8 +92,8 @@ class Search:
 
     @cached_property
     def free(self) -> dict[str, tuple[str, ...]]:
-        """Operands of products that the buffer may keep, and where: what has no column for all tiles, as for one it would
-        come in with each."""
+        """Operands of products that the buffer may keep, and where: what has no column for all tiles, as it would come in
+        with each."""
         between = self.phases.between(self.segment)
         found: dict[str, tuple[str, ...]] = {}
         for one in self.products:
@@ -144,14 +114,6 @@ class Search:
             found[(*kept[:many], *gone[many:])] = None
             found[(*gone[:many], *kept[many:])] = None
         return list(found)
-
-    @cached_property
-    def _combinations(self) -> list[tuple[int, ...]]:
-        """The layouts of all products that are tried together."""
-        options = [range(len(one.layouts)) for one in self.products]
-        if prod(len(own) for own in options) <= _LAYOUTS:
-            return list(product(*options))
-        return list(dict.fromkeys(tuple(min(n, len(o) - 1) for o in options) for n in range(max(map(len, options)))))
 
     # Numbers
 
@@ -206,7 +168,7 @@ class Search:
     def best(self) -> Found:
         """Return the best choice at each point."""
         numbers = [self._numbers(base) for base in self.bases]
-        found = Found.none(self.count, fixed=not isinstance(numbers[0].size, np.ndarray))
+        found = Found.none(self.count, len(self.products), fixed=not isinstance(numbers[0].size, np.ndarray))
         for first in range(0, self.count, _BLOCK):
             points = np.arange(first, min(first + _BLOCK, self.count))
             self._search(found, points, numbers if len(points) == self.count else pick(tuple(numbers), points))
@@ -314,38 +276,29 @@ class Search:
         moved = self._moved(here, some, ways, tiles)
         busy = [[way.cycles / here.frequency for way in own] for own in ways]
         vectors, fixed = self._vectors(here, tiles), here.base.bits * here.seconds_per_bit
+        tried = list(combinations_of(ways, moved))
         score: Any = np.inf
         which: Any = 0
-        for place, combination in enumerate(self._combinations):
-            seconds = sum_of((own[layout] for own, layout in zip(busy, combination, strict=True)), 0.0)
-            moving = sum_of((own[layout] for own, layout in zip(moved, combination, strict=True)), fixed)
+        for place, combination in enumerate(tried):
+            seconds = sum_of(map(chosen, busy, combination), 0.0)
+            moving = sum_of(map(chosen, moved, combination), fixed)
             new = self._score(here, vectors, seconds, moving, tiles)
             which = np.where(new < score, place, which)
             score = np.minimum(new, score)
         shape = (len(some), len(points))
         score, which = np.broadcast_to(score * weight, shape), np.broadcast_to(which, shape)
         row = np.argmin(score, axis=0) if len(some) > 1 else np.zeros(len(points), int)
-        best = score[row, np.arange(len(points))]
-        orders = order + row * _TRIED
-        before = found.score[points]
-        better = np.flatnonzero((best < before) | ((best == before) & (orders < found.order[points])))
+        best, orders = score[row, np.arange(len(points))], order + row * _TRIED
+        better = found.better(points, best, orders)
         at, row = points[better], row[better]
         found.score[at], found.order[at], found.base[at] = best[better], orders[better], number
         found.places[at] = some[0] + row
         found.fused[at] = np.broadcast_to(tiles.fused, shape)[row, better]
-        found.layouts[at] = layouts = which[row, better]
-        found.turned[at] = self._turned(ways, layouts, row, better, shape)
-
-    def _turned(self, ways: list[list[Way]], layouts: Array, row: Array, there: Array, shape: tuple[int, int]) -> Array:
-        """Which products' layouts are turned, as bits of a number."""
-        chosen = np.array(self._combinations)[layouts]
-        code = np.zeros(len(there), int)
-        for number, own in enumerate(ways):
-            for layout, way in enumerate(own):
-                if way.turned is not False:
-                    turned = np.broadcast_to(way.turned, shape)[row, there] & (chosen[:, number] == layout)
-                    code |= turned.astype(int) << number
-        return code
+        which = which[row, better]
+        for place in np.unique(which):
+            there = np.flatnonzero(which == place)
+            own = layouts_of(ways, tried[place], (row[there], better[there]), shape)
+            found.layouts[at[there]] = np.column_stack(own) if own else 0
 
     def _moved(self, here: _Numbers, some: range, ways: list[list[Way]], tiles: Tiles) -> list[list[Figure]]:
         """Seconds of off-chip traffic of each product in each layout; what the buffer keeps for several moves once."""
@@ -408,15 +361,6 @@ class Search:
         for tensor, place in zip(self.free, self.places[int(found.places[at])], strict=True):
             if place:
                 held[tensor] = place
-        return replace(base, place=held, layouts=self._layouts(int(found.layouts[at]), int(found.turned[at])))
-
-    def _layouts(self, layouts: int, turned: int) -> Mapping[str, Layout]:
-        chosen = zip(self.products, self._combinations[layouts], strict=True)
-        return {one.name: one.layouts[own][turned >> n & 1] for n, (one, own) in enumerate(chosen)}
-
-
-def sum_of(figures: Iterable[Figure], found: Figure) -> Figure:
-    """Return the sum of figures and one more, that one first."""
-    for one in figures:
-        found = found + one
-    return found
+        numbers = found.layouts[at].tolist()
+        layouts = {one.name: one.layouts[n // 2][n % 2] for one, n in zip(self.products, numbers, strict=True)}
+        return replace(base, place=held, layouts=layouts)
