@@ -92,8 +92,7 @@ class Search:
 
     @cached_property
     def free(self) -> dict[str, tuple[str, ...]]:
-        """Operands of products that the buffer may keep, and where: what has no column for all tiles, as it would come in
-        with each."""
+        """Operands of products that the buffer may keep, and where: what has no column stays for all tiles."""
         between = self.phases.between(self.segment)
         found: dict[str, tuple[str, ...]] = {}
         for one in self.products:
