@@ -95,14 +95,19 @@ def parts_of(
     return found, refused
 
 
+def trees_of(trees: Trees) -> list[LoopTree]:
+    """Return a preset's trees."""
+    several = (trees,) if isinstance(trees, LoopTree) else trees
+    return [one.tree if isinstance(one, Part) else one for one in several]
+
+
 def best(problem: Problem, trees: Trees) -> Outcome:
     """Return the best of a preset's trees for one problem.
 
     Raises:
         InputError: none can be executed, or none fits; it says what the smallest needs.
     """
-    several = (trees,) if isinstance(trees, LoopTree) else trees
-    found = [outcome(problem, one.tree if isinstance(one, Part) else one) for one in several]
+    found = [outcome(problem, tree) for tree in trees_of(trees)]
     fitting = [one for one in found if one.fits]
     if not fitting:
         raise too_large(found[0], problem.accounting)

@@ -20,7 +20,7 @@ from hw_models.bound import TOLERANCE
 from hw_models.prices import node_prices
 from hw_models.spatial.cost import Cost, label
 from mappers.capacity import too_small
-from mappers.choose import Outcome, outcome, parts_of
+from mappers.choose import Outcome, outcome, trees_of
 from mappers.presets.apart import apart_from_columns
 from mappers.presets.named import OVER_ARRAYS, preset_named
 from mappers.presets.problem import Problem
@@ -70,17 +70,12 @@ class Points:
 
 def is_batched(mapper: str, cascade: Cascade) -> bool:
     """Whether a mapper takes arrays for a cascade; what runs apart from a fused nest is searched point by point."""
-    if OVER_ARRAYS.get(mapper) != "fused":
-        return mapper in OVER_ARRAYS
+    if mapper not in OVER_ARRAYS:
+        return False
     try:
         return apart_from_columns(cascade)[0] is None
     except InputError:
         return True
-
-
-def block_of(mapper: str) -> int:
-    """Return how many points are evaluated together."""
-    return 4 * BLOCK if OVER_ARRAYS[mapper] == "FLAT" else BLOCK
 
 
 def evaluate_batch(points: Points, where: Array, results: Results) -> Array:
@@ -95,56 +90,45 @@ def evaluate_batch(points: Points, where: Array, results: Results) -> Array:
     Raises:
         InputError: none of the points has a cost.
     """
-    count, mapper = points.count, points.choice.mapper
-    found = _Best(np.full(count, -1), np.zeros(count, bool), np.full(count, np.inf), np.zeros(count))
-    parts, refused = parts_of(points.problem, preset_named(mapper), count)
-    left, small, capacity = np.ones(count, bool), np.ones(count, bool), np.zeros(count)
-    for there, error in refused:
-        results.fail(where[there], error.message)
-        left[there] = False
-    taken = [outcome(part.problem, part.tree, legal=part.legal) for part in parts]
-    for number, (part, one) in enumerate(zip(parts, taken, strict=True)):
-        buffer = part.problem.parts.buffer
-        assert buffer.bytes is not None  # of memories, only the root may be endless
-        found.improve(number, part.points, one)
-        small[part.points] &= one.activity.peak_bits.get(buffer.name, 0) > 8 * buffer.bytes
-        capacity[part.points] = buffer.bytes
-    for number, (part, one) in enumerate(zip(parts, taken, strict=True)):
-        there = found.fits[part.points] & (found.number[part.points] == number)
+    problem, count = points.problem, points.count
+    trees = preset_named(points.choice.mapper)(problem)
+    taken = [outcome(problem, tree) for tree in trees_of(trees)]
+    best, fits = _chosen(taken, count)
+    for number, one in enumerate(taken):
+        there = fits & (best == number)
         if there.any():
-            columns = _columns(one, part.problem, len(part.points))
-            results.fill(where[part.points[there]], {k: _at(v, there) for k, v in columns.items()})
-    left &= ~found.fits
-    small &= left
+            results.fill(where[there], {k: _at(v, there) for k, v in columns_of(one, problem, count).items()})
+    buffer = problem.parts.buffer
+    assert buffer.bytes is not None  # of memories, only the root may be endless
+    small = ~fits & np.all([one.activity.peak_bits[buffer.name] > 8 * buffer.bytes for one in taken], axis=0)
     if small.any():
-        name = parts[0].problem.parts.buffer.name
-        refuse(lambda n: too_small(OVER_ARRAYS[mapper], 0, n, name).message, capacity, small, where, results)
-    return left & ~small
+        refuse(lambda n: too_small("fused", 0, n, buffer.name).message, buffer.bytes, small, where, results)
+    left: Array = ~fits & ~small
+    return left
 
 
-@dataclass(frozen=True)
-class _Best:
-    """The best so far at each point: the number of its tree, whether it fits, its latency and off-chip traffic."""
-
-    number: Array
-    fits: Array
-    seconds: Array
-    moved: Array
-
-    def improve(self, number: int, points: Array, one: Outcome) -> None:
-        """Take a tree at those of its points where it is better."""
-        able = np.broadcast_to(np.asarray(one.fits), points.shape)
-        latency, traffic = (
-            np.broadcast_to(np.asarray(x), points.shape) for x in (one.cost.latency_s, one.cost.dram_bytes)
-        )
-        seconds, moved = self.seconds[points], self.moved[points]
-        better = able & (~self.fits[points] | (latency < seconds) | ((latency == seconds) & (traffic < moved)))
-        at = points[better]
-        self.number[at], self.fits[at] = number, True
-        self.seconds[at], self.moved[at] = latency[better], traffic[better]
+def _chosen(taken: list[Outcome], count: int) -> tuple[Array, Array]:
+    """Return the number of the best outcome at each point, and whether it fits."""
+    best = np.zeros(count, np.int64)
+    fits = np.broadcast_to(np.asarray(taken[0].fits), (count,)).copy()
+    if len(taken) == 1:
+        return best, fits
+    seconds, moved = (np.broadcast_to(np.asarray(x), (count,)).copy() for x in _speed(taken[0].cost))
+    for number, one in enumerate(taken[1:], 1):
+        able = np.broadcast_to(np.asarray(one.fits), (count,))
+        latency, traffic = (np.broadcast_to(np.asarray(x), (count,)) for x in _speed(one.cost))
+        better = able & (~fits | (latency < seconds) | ((latency == seconds) & (traffic < moved)))
+        best[better], fits[better] = number, True
+        seconds[better], moved[better] = latency[better], traffic[better]
+    return best, fits
 
 
-def _columns(one: Outcome, problem: Problem, count: int) -> dict[str, Any]:
+def _speed(cost: Cost) -> tuple[Any, Any]:
+    return cost.latency_s, cost.dram_bytes
+
+
+def columns_of(one: Outcome, problem: Problem, count: int) -> dict[str, Any]:
+    """Return what a tree costs, by column."""
     found = one.cost
     return {
         "latency_s": found.latency_s,

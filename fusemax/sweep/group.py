@@ -14,17 +14,21 @@ from einsum_cascades.errors import InputError
 from einsum_cascades.not_a_rank import scalar_inputs
 from einsum_cascades.yaml_source import Node
 from fusemax.backends import BACKENDS
-from fusemax.sweep.batches import Points, block_of, evaluate_batch, is_batched, refuse
+from fusemax.sweep.batches import BLOCK, Points, evaluate_batch, is_batched, refuse
 from fusemax.sweep.conditions import Column
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.names import CHOICES, SPATIAL, WORKLOAD, kind_of, machine_keys
 from fusemax.sweep.pointwise import Choice, evaluate_point
 from fusemax.sweep.results import FLOATS, TEXTS, WHOLES, Results
+from fusemax.sweep.several import BLOCK as PART_BLOCK
+from fusemax.sweep.several import evaluate_several
 from fusemax.sweep.space import Sweep
 from fusemax.sweep.workloads import WorkloadGroup
 from hw_models.accounting import accounting_named
 from hw_models.load import AnyMachine, machine_of
 from hw_models.prices import node_prices
+from mappers.points import MixedError
+from mappers.presets.named import IN_PARTS
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -119,12 +123,15 @@ class Group:
             points: which points of the group.
             where: where all points of the group stand in the results.
         """
+        if self.choice.mapper in IN_PARTS and self.spatial is not None and not self.choice.causal:
+            self._in_parts(points, where, results)
+            return
         if self.spatial is None or self.choice.causal or not is_batched(self.choice.mapper, self.choice.cascade):
             self._one_by_one(points, where, results)
             return
-        size = block_of(self.choice.mapper)
-        for first in range(0, len(points), size):
-            block = points[first : first + size]
+        blocks = [points[first : first + BLOCK] for first in range(0, len(points), BLOCK)]
+        while blocks:
+            block = blocks.pop()
             block = self._with_a_row(block, where, results)
             if not len(block):
                 continue
@@ -137,8 +144,23 @@ class Group:
                     left = evaluate_batch(self._points(block), where[block], results)
                     if left.any():
                         self._one_by_one(block[left], where, results)
+            except MixedError as mixed:
+                blocks += [block[mixed.condition], block[~mixed.condition]]
             except InputError as error:
                 results.fail(where[block], error.message)
+
+    def _in_parts(self, points: Array, where: Array, results: Results) -> None:
+        """Evaluate points together whose trees differ."""
+        for first in range(0, len(points), PART_BLOCK):
+            block = self._with_a_row(points[first : first + PART_BLOCK], where, results)
+            if not len(block):
+                continue
+            wide = self._points(block, floats=True).wide()
+            self._one_by_one(block[wide], where, results)
+            block = block[~wide]
+            if len(block):
+                left = evaluate_several(self._points(block), where[block], results)
+                self._one_by_one(block[left], where, results)
 
     def _with_a_row(self, points: Array, where: Array, results: Results) -> Array:
         """Leave out points whose buffer has no room for a row, and say so of them."""

@@ -28,14 +28,10 @@ PRESETS: Final[dict[str, Preset]] = {
     "fusemax-interleaved": fusemax_interleaved,
 }
 
-OVER_ARRAYS: Final = {
-    "unfused": "unfused",
-    "flat": "FLAT",
-    "flat-searched": "FLAT",
-    "fusemax-serial": "fused",
-    "fusemax-interleaved": "fused",
-}
-"""Those that take problems over arrays, as sweeps have them, and what errors call their mappings."""
+OVER_ARRAYS: Final = frozenset({"fusemax-serial", "fusemax-interleaved"})
+"""Those that take problems over arrays, as sweeps have them, and return trees for all points."""
+IN_PARTS: Final = {"unfused": "unfused", "flat": "FLAT", "flat-searched": "FLAT"}
+"""Those that return trees for some of the points each, and what errors call their mappings."""
 
 
 @cache
