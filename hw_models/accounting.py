@@ -70,6 +70,9 @@ class Accounting:
             return (size * tile % (1 << bits)) // tile
         import numpy as np
 
+        if bits == 64 and all(getattr(number, "dtype", np.int64) == np.int64 for number in (size, tile)):
+            wrapping, by = (n.astype(np.uint64) if hasattr(n, "astype") else np.uint64(n) for n in (size, tile))
+            return (wrapping * by // by).astype(np.int64)
         if np.max(size).astype(float) * np.max(tile).astype(float) < 2.0 ** min(bits - 1, 62):
             return size
         exact = np.asarray(size, object) * tile % (1 << bits) // tile

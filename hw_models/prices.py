@@ -234,4 +234,4 @@ def _instances(machine: Machine, name: str) -> Number:
 
 
 def _real(number: Number) -> Number:
-    return number.astype(float) if isinstance(number, np.ndarray) else float(number)
+    return number.astype(float) if hasattr(number, "astype") else float(number)

@@ -41,12 +41,24 @@ def fits(live: int, capacity_bytes: int) -> bool:
     return live <= capacity_bytes
 
 
-def too_small(what: str, least_bytes: int, capacity_bytes: int, buffer: str = "global_buffer") -> InputError:
+class TooSmallError(InputError):
+    """No mapping of a sort fits a buffer.
+
+    Attributes:
+        room: bytes that it has, for arrays at each place.
+        said: what is said of one number of bytes.
+    """
+
+    def __init__(self, what: str, least_bytes: Any, capacity_bytes: Any, buffer: str) -> None:
+        self.said = f"the {buffer.replace('_', ' ')} of {{}} bytes is too small for any {what} mapping"
+        self.room = capacity_bytes
+        hint = f"the smallest tile needs {least_bytes} bytes: raise {buffer}.bytes, or narrow the arrays"
+        super().__init__(self.said.format(capacity_bytes), hint=hint)
+
+
+def too_small(what: str, least_bytes: Any, capacity_bytes: Any, buffer: str = "global_buffer") -> TooSmallError:
     """Return the error for a buffer in which no mapping fits."""
-    return InputError(
-        f"the {buffer.replace('_', ' ')} of {capacity_bytes} bytes is too small for any {what} mapping",
-        hint=f"the smallest tile needs {least_bytes} bytes: raise {buffer}.bytes, or narrow the arrays",
-    )
+    return TooSmallError(what, least_bytes, capacity_bytes, buffer)
 
 
 def largest_divisor(number: int, bound: int) -> int:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.loops.arith import steps
 from einsum_cascades.loops.legal import check_legal
 from einsum_cascades.loops.tree import LoopTree
 from hw_models.accounting import Accounting
@@ -117,36 +118,48 @@ def best(problem: Problem, trees: Trees) -> Outcome:
 def fits(activity: Activity, accounting: Accounting) -> Any:
     """Whether every memory has room for what a tree holds in it."""
     found: Any = True
-    for name, limit in _limits(activity, accounting):
-        found = found & (activity.peak_bits[name] <= limit)
+    for limit in limits(activity, accounting):
+        found = found & (limit.needed <= limit.room)
     return found
 
 
-def _limits(activity: Activity, accounting: Accounting) -> list[tuple[str, Any]]:
-    """Memories of a stated size that a tree holds something in, and that size in bits."""
-    limits = []
-    for name in activity.peak_bits:
+class Limit(NamedTuple):
+    """A memory of a stated size that a tree holds something in.
+
+    Attributes:
+        room, needed: in the unit that people count in: bytes of a memory, registers of a PE.
+    """
+
+    memory: str
+    registers: bool
+    room: Any
+    needed: Any
+
+    def said(self, room: int, needed: int) -> InputError:
+        """Return the error that says of one point that it has no room."""
+        if self.registers:
+            return InputError(
+                f"a PE of {self.memory} has {room} registers, and the mapping keeps {needed} values there",
+                hint=f"raise {self.memory}.registers, or keep tensors further out",
+            )
+        return InputError(
+            f"{self.memory} has {room} bytes, and the mapping needs {needed} of it",
+            hint=f"raise {self.memory}.bytes, or take smaller tiles",
+        )
+
+
+def limits(activity: Activity, accounting: Accounting) -> list[Limit]:
+    """Return of each memory of a stated size what a tree needs of it."""
+    found = []
+    for name, bits in activity.peak_bits.items():
         level = activity.plan.levels[name]
         if level.capacity_bits is not None and not (level.computes and accounting.fibers_in_registers):
-            limits.append((name, level.capacity_bits))
-    return limits
+            unit = activity.machine.role_bits["accumulators"] if level.computes else 8
+            found.append(Limit(name, level.computes, level.capacity_bits // unit, steps(bits, unit)))
+    return found
 
 
 def too_large(one: Outcome, accounting: Accounting) -> InputError:
     """Return the error that says which memory is too small for a tree."""
-    for name, limit in _limits(one.activity, accounting):
-        needed = one.activity.peak_bits[name]
-        if needed > limit:
-            level = one.activity.plan.levels[name]
-            if level.computes:
-                registers = limit // one.activity.machine.role_bits["accumulators"]
-                values = -(-needed // one.activity.machine.role_bits["accumulators"])
-                return InputError(
-                    f"a PE of {name} has {registers} registers, and the mapping keeps {values} values there",
-                    hint=f"raise {name}.registers, or keep tensors further out",
-                )
-            return InputError(
-                f"{name} has {limit // 8} bytes, and the mapping needs {-(-needed // 8)} of it",
-                hint=f"raise {name}.bytes, or take smaller tiles",
-            )
-    raise AssertionError("it fits")
+    limit = next(x for x in limits(one.activity, accounting) if x.needed > x.room)
+    return limit.said(limit.room, limit.needed)

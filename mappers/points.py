@@ -14,38 +14,17 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from einsum_cascades.loops.arith import UnlikeError, alike
+
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-
-
-class MixedError(Exception):
-    """A condition holds at some points, and not at others."""
-
-    def __init__(self, condition: npt.NDArray[np.bool_]) -> None:
-        super().__init__("points differ in structure")
-        self.condition = condition
-
-
-def alike(condition: Any) -> bool:
-    """Return whether a condition holds.
-
-    Raises:
-        MixedError: it does not hold, or not, at all points.
-    """
-    if isinstance(condition, bool):
-        return condition
-    if condition.all():
-        return True
-    if not condition.any():
-        return False
-    raise MixedError(condition)
 
 
 def by_size(values: Iterable[_T], size: Callable[[_T], Any]) -> list[_T]:
     """Return values by their sizes, the largest first; of equals, the first comes first.
 
     Raises:
-        MixedError: the order is not the same at all points.
+        UnlikeError: the order is not the same at all points.
     """
 
     def order(a: _T, b: _T) -> int:
@@ -125,7 +104,7 @@ def apart(
         points, some = waiting.pop()
         try:
             built = build(some, points)
-        except MixedError as mixed:
+        except UnlikeError as mixed:
             there = np.broadcast_to(mixed.condition, points.shape)
             waiting += [(points[c], at(some, np.flatnonzero(c))) for c in (~there, there)]
             continue

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from einsum_cascades.loops.arith import Number, anywhere, least
+from einsum_cascades.loops.arith import Number, least, perhaps
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ def turns(size: Number, cuts: Sequence[Cut]) -> Number:
             fit = piece // cut.tile
             whole = whole + (fit if isinstance(times, int) and times == 1 else times * fit)
             rest = piece - fit * cut.tile
-            if anywhere(rest != 0):
+            if perhaps(rest != 0):
                 rests.append((rest, times))
-        pieces = [(cut.tile, whole), *rests] if anywhere(whole != 0) else rests
+        pieces = [(cut.tile, whole), *rests] if perhaps(whole != 0) else rests
     total: Number = 0
     for piece, times in pieces:
         total = total + (times if isinstance(piece, int) and piece else times * (piece > 0))

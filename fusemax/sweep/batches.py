@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -11,16 +12,18 @@ import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
+from einsum_cascades.loops.arith import chosen
 from einsum_cascades.loops.tree import INSTANCES
 from fusemax.sweep.conditions import Names
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.pointwise import Choice
+from fusemax.sweep.replay import Found
 from fusemax.sweep.results import Results
 from hw_models.bound import TOLERANCE
 from hw_models.prices import node_prices
-from hw_models.spatial.cost import Cost, label
-from mappers.capacity import too_small
-from mappers.choose import Outcome, outcome, trees_of
+from hw_models.spatial.cost import label
+from mappers.capacity import TooSmallError
+from mappers.choose import Limit, Outcome, limits, outcome, trees_of
 from mappers.presets.apart import apart_from_columns
 from mappers.presets.named import OVER_ARRAYS, preset_named
 from mappers.presets.problem import Problem
@@ -29,6 +32,8 @@ from mappers.rows import passes_of
 Array: TypeAlias = npt.NDArray[Any]
 BLOCK: Final = 16384
 """Points evaluated together, so that their arrays stay in the cache and calls are few."""
+Reason: TypeAlias = Callable[[int, int], str]
+"""From what is there and what is needed to why a point has no cost."""
 WORD: Final = 2.0**62
 """Counts are evaluated in 64-bit integers where a bound on them stays below this."""
 _MARGIN: Final = 64.0
@@ -78,57 +83,64 @@ def is_batched(mapper: str, cascade: Cascade) -> bool:
         return True
 
 
-def evaluate_batch(points: Points, where: Array, results: Results) -> Array:
-    """Evaluate points, each with the best of its preset's trees.
+def evaluated(points: Points) -> Found:
+    """Return what the best of a preset's trees costs at each point.
 
-    Args:
-        where: where the points stand in the results.
-
-    Returns:
-        Which points have none that fits, though the buffer is large enough.
+    Beside costs, by name: ``fits``, whether one does; ``bound``, a bit for each of the resources that the latency
+    depends on most; ``tree``, the number of the tree; and where none fits, ``short``, the number of the reason, with
+    its numbers ``room`` and ``needed``. Beside these the names of the resources of each tree, and the reasons.
 
     Raises:
         InputError: none of the points has a cost.
     """
-    problem, count = points.problem, points.count
-    trees = preset_named(points.choice.mapper)(problem)
+    problem = points.problem
+    try:
+        trees = preset_named(points.choice.mapper)(problem)
+    except TooSmallError as error:
+        why = error.said
+        return {"fits": False, "tree": 0, "bound": 0, "short": 0, "room": error.room, "needed": 0}, (
+            [[]],
+            [lambda room, _: why.format(room)],
+        )
     taken = [outcome(problem, tree) for tree in trees_of(trees)]
-    best, fits = _chosen(taken, count)
-    for number, one in enumerate(taken):
-        there = fits & (best == number)
-        if there.any():
-            results.fill(where[there], {k: _at(v, there) for k, v in columns_of(one, problem, count).items()})
-    buffer = problem.parts.buffer
-    assert buffer.bytes is not None  # of memories, only the root may be endless
-    small = ~fits & np.all([one.activity.peak_bits[buffer.name] > 8 * buffer.bytes for one in taken], axis=0)
-    if small.any():
-        refuse(lambda n: too_small("fused", 0, n, buffer.name).message, buffer.bytes, small, where, results)
-    left: Array = ~fits & ~small
-    return left
-
-
-def _chosen(taken: list[Outcome], count: int) -> tuple[Array, Array]:
-    """Return the number of the best outcome at each point, and whether it fits."""
-    best = np.zeros(count, np.int64)
-    fits = np.broadcast_to(np.asarray(taken[0].fits), (count,)).copy()
-    if len(taken) == 1:
-        return best, fits
-    seconds, moved = (np.broadcast_to(np.asarray(x), (count,)).copy() for x in _speed(taken[0].cost))
+    found = columns_of(taken[0], problem) | {"fits": taken[0].fits, "tree": 0}
     for number, one in enumerate(taken[1:], 1):
-        able = np.broadcast_to(np.asarray(one.fits), (count,))
-        latency, traffic = (np.broadcast_to(np.asarray(x), (count,)) for x in _speed(one.cost))
-        better = able & (~fits | (latency < seconds) | ((latency == seconds) & (traffic < moved)))
-        best[better], fits[better] = number, True
-        seconds[better], moved[better] = latency[better], traffic[better]
-    return best, fits
+        other = columns_of(one, problem) | {"tree": number}
+        slower, equal = other["latency_s"] < found["latency_s"], other["latency_s"] == found["latency_s"]
+        better = slower | (equal & (other["dram_bytes"] < found["dram_bytes"]))
+        better = one.fits & (better | np.logical_not(found["fits"]))
+        found |= {name: chosen(better, value, found[name]) for name, value in other.items()}
+        found["fits"] = found["fits"] | one.fits
+    short: dict[str, Any] = {"short": -1, "room": 0, "needed": 0}
+    lacking = limits(taken[0].activity, problem.accounting)
+    for number, limit in reversed(list(enumerate(lacking))):
+        mine = {"short": number, "room": limit.room, "needed": limit.needed}
+        short = {name: chosen(limit.needed > limit.room, value, short[name]) for name, value in mine.items()}
+    names = [[label(name, one.cost) for name in one.cost.depends_s] for one in taken]
+    return found | short, (names, [partial(_said, limit) for limit in lacking])
 
 
-def _speed(cost: Cost) -> tuple[Any, Any]:
-    return cost.latency_s, cost.dram_bytes
+def _said(limit: Limit, room: int, needed: int) -> str:
+    return limit._replace(room=0, needed=0).said(room, needed).message
 
 
-def columns_of(one: Outcome, problem: Problem, count: int) -> dict[str, Any]:
-    """Return what a tree costs, by column."""
+def fill(found: Found, where: Array, results: Results) -> None:
+    """Set the results of points; ``where`` says where they stand in them."""
+    numbers, (names, reasons) = found
+    numbers = dict(numbers)
+    fits, tree, bits, short, room, needed = (
+        np.broadcast_to(numbers.pop(name), where.shape) for name in ("fits", "tree", "bound", "short", "room", "needed")
+    )
+    if fits.any():
+        there = slice(None) if fits.all() else fits
+        costs = {name: value[there] if np.ndim(value) else value for name, value in numbers.items()}
+        results.fill(where[there], costs | {"bound": _bounds(tree[there], bits[there], names)})
+    for number, reason in enumerate(reasons):
+        refuse(reason, (room, needed), ~fits & (short == number), where, results)
+
+
+def columns_of(one: Outcome, problem: Problem) -> dict[str, Any]:
+    """Return what a tree costs, by column; of what the latency depends on most, a bit for each resource."""
     found = one.cost
     return {
         "latency_s": found.latency_s,
@@ -139,36 +151,39 @@ def columns_of(one: Outcome, problem: Problem, count: int) -> dict[str, Any]:
         "dram_bytes": found.dram_bytes,
         "buffer_bytes": found.peak_bytes.get(problem.parts.buffer.name, 0),
         "passes": passes_of(problem.cascade),
-        "bound": bounds(found, count),
+        "bound": _bits(list(found.depends_s.values())),
     }
 
 
-def bounds(cost: Cost, count: int) -> Names:
-    """Return what the latency depends on most at each point, as ``Cost.bound`` tells it for one."""
-    most: Any = 0.0
-    for seconds in cost.depends_s.values():
-        most = np.maximum(most, seconds)
-    code: Any = np.zeros(count, np.int64)
-    for place, seconds in enumerate(cost.depends_s.values()):
-        code = code | (np.greater_equal(seconds, (1 - TOLERANCE) * most).astype(np.int64) << place)
-    distinct, which = np.unique(code, return_inverse=True)
-    names = [label(name, cost) for name in cost.depends_s]
-    texts = ["+".join(name for place, name in enumerate(names) if one >> place & 1) for one in distinct.tolist()]
+def _bits(depends_s: list[Any]) -> Any:
+    """A bit for each resource that a latency depends on most, as ``hw_models.bound`` has it."""
+    longest = depends_s[0]
+    for seconds in depends_s[1:]:
+        longest = np.maximum(longest, seconds)
+    code: Any = 0
+    for place, seconds in enumerate(depends_s):
+        code = code + (seconds >= (1 - TOLERANCE) * longest) * (1 << place)
+    return code
+
+
+def _bounds(tree: Array, bits: Array, names: list[list[str]]) -> Names:
+    """What latencies depend on most, in words."""
+    distinct, which = np.unique(len(names) * bits + tree, return_inverse=True)
+    texts = []
+    for one in distinct.tolist():
+        mask, number = divmod(one, len(names))
+        texts.append("+".join(name for place, name in enumerate(names[number]) if mask >> place & 1))
     return Names(which.reshape(-1).astype(np.int32), tuple(texts))
 
 
-def _at(value: Any, there: Array) -> Any:
-    if isinstance(value, Names):
-        return value.take(there)
-    return value[there] if isinstance(value, np.ndarray) and value.ndim else value
-
-
-def refuse(reason: Callable[[int], str], capacity: Any, refused: Array, where: Array, results: Results) -> None:
-    """Say of each point refused which capacity was too small."""
-    capacities = np.broadcast_to(np.asarray(capacity), refused.shape)[refused]
-    distinct, which = np.unique(capacities, return_inverse=True)
-    codes = np.asarray([results.code("status", reason(int(c))) for c in distinct], np.int32)
+def refuse(reason: Reason, said: tuple[Any, Any], refused: Array, where: Array, results: Results) -> None:
+    """Say of each point refused why, with two numbers of its own."""
+    if not refused.any():
+        return
+    numbers = np.stack([np.broadcast_to(np.asarray(number), refused.shape)[refused] for number in said])
+    distinct, which = np.unique(numbers, axis=1, return_inverse=True)
+    codes = np.asarray([results.code("status", reason(a, b)) for a, b in distinct.T.tolist()], np.int32)
     results.columns["status"][where[refused]] = codes[which.reshape(-1)]
 
 
-__all__ = ["BLOCK", "InputError", "Points", "evaluate_batch", "is_batched", "refuse"]
+__all__ = ["BLOCK", "InputError", "Points", "columns_of", "evaluated", "fill", "is_batched", "refuse"]

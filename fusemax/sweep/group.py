@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.loops.arith import UnlikeError
 from einsum_cascades.not_a_rank import scalar_inputs
 from einsum_cascades.yaml_source import Node
 from fusemax.backends import BACKENDS
-from fusemax.sweep.batches import BLOCK, Points, evaluate_batch, is_batched, refuse
+from fusemax.sweep.batches import BLOCK, Points, evaluated, fill, is_batched, refuse
 from fusemax.sweep.conditions import Column
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.names import CHOICES, SPATIAL, WORKLOAD, kind_of, machine_keys
 from fusemax.sweep.pointwise import Choice, evaluate_point
+from fusemax.sweep.replay import Found, Replays
 from fusemax.sweep.results import FLOATS, TEXTS, WHOLES, Results
 from fusemax.sweep.several import BLOCK as PART_BLOCK
 from fusemax.sweep.several import evaluate_several
@@ -27,10 +29,10 @@ from fusemax.sweep.workloads import WorkloadGroup
 from hw_models.accounting import accounting_named
 from hw_models.load import AnyMachine, machine_of
 from hw_models.prices import node_prices
-from mappers.points import MixedError
 from mappers.presets.named import IN_PARTS
 
 Array: TypeAlias = npt.NDArray[Any]
+_REPLAYS: Final = Replays()
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Group:
         numbers: numbers by axis, a value per point.
         count: how many points.
         scalars: those of the numbers that are scalar inputs of the cascade, which a GPU's masks depend on.
+        sweep: the sweep's text.
         file: the machine's file.
         spatial: the machine, if it is a spatial array.
     """
@@ -52,6 +55,7 @@ class Group:
     choice: Choice
     workload: WorkloadGroup
     scalars: Mapping[str, Array]
+    sweep: str
     file: Node
     spatial: SpatialGroup | None
 
@@ -83,7 +87,7 @@ class Group:
         sizes = {key: column for key, column in numbers.items() if key not in keys and key not in scalars}
         model = resources.models.get(names.get("model") or names.get("hf_config", ""))
         workload = WorkloadGroup(cascade, model, sizes)
-        return cls(names, numbers, count, choice, workload, scalars, file, spatial)
+        return cls(names, numbers, count, choice, workload, scalars, sweep.text, file, spatial)
 
     def lookup(self, name: str) -> Column | float | int | str:
         """Return what a filter's name stands for before costs are known."""
@@ -129,25 +133,43 @@ class Group:
         if self.spatial is None or self.choice.causal or not is_batched(self.choice.mapper, self.choice.cascade):
             self._one_by_one(points, where, results)
             return
-        blocks = [points[first : first + BLOCK] for first in range(0, len(points), BLOCK)]
-        while blocks:
-            block = blocks.pop()
-            block = self._with_a_row(block, where, results)
-            if not len(block):
-                continue
+        points = self._with_a_row(points, where, results) if len(points) else points
+        wide = self._points(points, floats=True).wide() if len(points) else points
+        if wide.any():
+            self._one_by_one(points[wide], where, results)
+            points = points[~wide]
+        waiting = [points] if len(points) else []
+        found = self._found(points)
+        while waiting:
+            waiting += self._together(waiting.pop(), found, where, results)
+
+    def _together(self, points: Array, found: Callable[[Array], Found], where: Array, results: Results) -> list[Array]:
+        """Evaluate points block by block; return those of blocks that are to be treated apart, by the reason for it."""
+        unlike: dict[Any, list[Array]] = {}
+        for first in range(0, len(points), BLOCK):
+            block = points[first : first + BLOCK]
             try:
-                wide = self._points(block, floats=True).wide()
-                if wide.any():
-                    self._one_by_one(block[wide], where, results)
-                    block = block[~wide]
-                if len(block):
-                    left = evaluate_batch(self._points(block), where[block], results)
-                    if left.any():
-                        self._one_by_one(block[left], where, results)
-            except MixedError as mixed:
-                blocks += [block[mixed.condition], block[~mixed.condition]]
+                fill(found(block), where[block], results)
+            except UnlikeError as apart:
+                there = apart.condition
+                unlike.setdefault((apart.origin, True), []).append(block[there])
+                unlike.setdefault((apart.origin, False), []).append(block[~there])
             except InputError as error:
                 results.fail(where[block], error.message)
+        return [np.concatenate(parts) for parts in unlike.values()]
+
+    def _found(self, points: Array) -> Callable[[Array], Found]:
+        """Return what tells what blocks of points cost: after the first few, by doing again what was done for those."""
+        shared = {key: _shared(column[points], False) for key, column in self.numbers.items()} if len(points) else {}
+        same = {key: value for key, value in shared.items() if not isinstance(value, np.ndarray)}
+        varied = [key for key in shared if key not in same]
+
+        def direct(given: Mapping[str, Any]) -> Found:
+            return evaluated(self._of({**given, **same}))
+
+        key = (self.sweep, *self.names.items(), *same.items())
+        found = _REPLAYS.of(key, direct, many=len(points) > BLOCK) if varied else direct
+        return lambda block: found({key: self.numbers[key][block] for key in varied})
 
     def _in_parts(self, points: Array, where: Array, results: Results) -> None:
         """Evaluate points together whose trees differ."""
@@ -172,18 +194,21 @@ class Group:
             there = np.broadcast_to(fits, points.shape)
             if not there.all():
                 why = partial(_less_than_an_access, name, access)
-                refuse(why, size, fitting & ~there, where[points], results)
+                refuse(why, (size, 0), fitting & ~there, where[points], results)
                 fitting = fitting & there
         found: Array = points[fitting]
         return found
 
     def _points(self, points: Array, *, floats: bool = False) -> Points:
         """Return some of the points; with floats for whole numbers, which may be too large for 64 bits."""
+        return self._of({key: _shared(column[points], floats) for key, column in self.numbers.items()}, len(points))
+
+    def _of(self, columns: Mapping[str, Any], count: int = 1) -> Points:
+        """Return points of these numbers."""
         assert self.spatial is not None
-        columns = {key: _shared(column[points], floats) for key, column in self.numbers.items()}
         spatial = self.spatial.take({key: columns[key] for key in self.spatial.columns})
         sizes, instances = self.workload.sizes({key: columns[key] for key in self.workload.columns})
-        return Points(self.choice, spatial, sizes, instances, len(points))
+        return Points(self.choice, spatial, sizes, instances, count)
 
     def _one_by_one(self, points: Array, where: Array, results: Results) -> None:
         for point in points.tolist():
@@ -205,5 +230,5 @@ def _shared(column: Array, floats: bool) -> Any:
     return column[0].item() if (column == column[0]).all() else column
 
 
-def _less_than_an_access(name: str, access: str, size: object) -> str:
+def _less_than_an_access(name: str, access: str, size: int, _: int) -> str:
     return f"{name} has {size} bytes, less than one {access}"

@@ -8,9 +8,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fusemax.sweep.batches import Points, columns_of, refuse
-from fusemax.sweep.conditions import Names
+from fusemax.sweep.batches import Points, columns_of, fill, refuse
 from fusemax.sweep.results import Results
+from hw_models.spatial.cost import label
 from mappers.capacity import too_small
 from mappers.choose import Outcome, outcome, parts_of
 from mappers.presets.named import IN_PARTS, preset_named
@@ -35,7 +35,7 @@ def evaluate_several(points: Points, where: Array, results: Results) -> Array:
     count, mapper = points.count, points.choice.mapper
     found = _Best(np.full(count, -1), np.zeros(count, bool), np.full(count, np.inf), np.zeros(count))
     parts, refused = parts_of(points.problem, preset_named(mapper), count)
-    left, small, capacity = np.ones(count, bool), np.ones(count, bool), np.zeros(count)
+    left, small, capacity = np.ones(count, bool), np.ones(count, bool), np.zeros(count, np.int64)
     for there, error in refused:
         results.fail(where[there], error.message)
         left[there] = False
@@ -49,13 +49,14 @@ def evaluate_several(points: Points, where: Array, results: Results) -> Array:
     for number, (part, one) in enumerate(zip(parts, taken, strict=True)):
         there = found.fits[part.points] & (found.number[part.points] == number)
         if there.any():
-            columns = columns_of(one, part.problem, len(part.points))
-            results.fill(where[part.points[there]], {k: _at(v, there) for k, v in columns.items()})
+            numbers = columns_of(one, part.problem) | {"fits": there, "tree": 0, "short": -1, "room": 0, "needed": 0}
+            names = [label(name, one.cost) for name in one.cost.depends_s]
+            fill((numbers, ([names], [])), where[part.points], results)
     left &= ~found.fits
     small &= left
     if small.any():
         name = parts[0].problem.parts.buffer.name
-        refuse(lambda n: too_small(IN_PARTS[mapper], 0, n, name).message, capacity, small, where, results)
+        refuse(lambda n, _: too_small(IN_PARTS[mapper], 0, n, name).message, (capacity, 0), small, where, results)
     return left & ~small
 
 
@@ -79,9 +80,3 @@ class _Best:
         at = points[better]
         self.number[at], self.fits[at] = number, True
         self.seconds[at], self.moved[at] = latency[better], traffic[better]
-
-
-def _at(value: Any, there: Array) -> Any:
-    if isinstance(value, Names):
-        return value.take(there)
-    return value[there] if isinstance(value, np.ndarray) and value.ndim else value

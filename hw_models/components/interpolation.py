@@ -52,6 +52,26 @@ class Curve:
         """Their logarithms."""
         return np.log(self.figures)
 
+    @cached_property
+    def rows(self) -> Rows | None:
+        """The curves at its points side by side; None if they are no innermost ones of two points or more."""
+        inner = [value for value in self.values if isinstance(value, Curve) and not isinstance(value.values[0], Curve)]
+        if not inner or any(len(value.points) < 2 for value in inner):
+            return None
+        points = np.unique(np.concatenate([value.axis for value in inner]))
+        starts = np.cumsum([0, *(len(value.points) for value in inner[:-1])])
+        reached = [np.searchsorted(value.axis, np.append(points, np.inf)) for value in inner]
+        right = [
+            np.clip(place, 1, len(value.points) - 1) + start
+            for place, value, start in zip(reached, inner, starts, strict=True)
+        ]
+        return Rows(
+            points,
+            np.stack(right),
+            np.asarray([[value.points[0] for value in inner], [value.points[-1] for value in inner]]),
+            *(np.concatenate(part, -1) for part in zip(*map(_parts, inner), strict=True)),
+        )
+
     @classmethod
     def of(cls, table: Iterable[tuple[tuple[float, ...], Figures]]) -> Curve:
         """Return the curve of (sizes, figures) rows; the first size is the outermost axis."""
@@ -73,6 +93,30 @@ class Curve:
         return tuple(figure.reshape(given[0].shape) for figure in figures), outside.reshape(given[0].shape)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Innermost curves one after another.
+
+    Attributes:
+        points: those of all of them, each once.
+        right: by curve and place among these points, where the point at the right of it is in the arrays below.
+        ends: first and last points by curve.
+        axis, log_axis, figures, logs: points and their logarithms, figures and theirs.
+    """
+
+    points: Floats
+    right: Floats
+    ends: Floats
+    axis: Floats
+    log_axis: Floats
+    figures: Floats
+    logs: Floats
+
+
+def _parts(curve: Curve) -> tuple[Floats, Floats, Floats, Floats]:
+    return curve.axis, curve.log_axis, curve.figures, curve.logs
+
+
 Found: TypeAlias = tuple[Floats, Floats, Floats]
 """Logarithms of the figures, one row each; the table's own figures, or NaN between its points; what lies outside."""
 
@@ -84,11 +128,11 @@ def _interpolated(table: Curve, sizes: Sequence[Floats]) -> Found:
         logs, exact, outside = _values(table, np.zeros(len(x), int), inner)
         return logs, exact, outside | (x != points[0])
     right = np.clip(np.searchsorted(points, x), 1, len(points) - 1)
-    if not inner:
+    if len(inner) < 2:
         return _segments(table, right, x, inner)
+    if len(x) and x[0] in points and (x == x[0]).all():  # as the segments there give it, and less to do
+        return _values(table, np.full(len(x), int(np.searchsorted(points, x[0]))), inner)
     places = np.unique(right)
-    if len(places) == 1:
-        return _segments(table, right, x, inner)
     found: list[Floats] = []
     for place in places:
         here = np.flatnonzero(right == place)
@@ -100,23 +144,49 @@ def _interpolated(table: Curve, sizes: Sequence[Floats]) -> Found:
 
 
 def _segments(table: Curve, right: Floats, x: Floats, inner: Sequence[Floats]) -> Found:
-    """Interpolate between the points before and at places; along an axis with inner ones, all places are the same."""
-    start, end = table.axis[right - 1], table.axis[right]
-    low, low_exact, low_outside = _values(table, right - 1, inner)
-    high, high_exact, high_outside = _values(table, right, inner)
-    at_low, at_high = x == start, x == end
-    log_start = table.log_axis[right - 1]
-    weight = (np.log(x) - log_start) / (table.log_axis[right] - log_start)
-    weight[at_low], weight[at_high] = 0.0, 1.0
+    """Interpolate between the points before and at places; along an axis with two inner ones, all are the same."""
+    low = _values(table, right - 1, inner)
+    high = _values(table, right, inner)
+    axis, logs = table.axis, table.log_axis
+    beyond = (x < axis[0]) | (x > axis[-1])
+    return _between(x, (axis[right - 1], axis[right]), (logs[right - 1], logs[right]), (low, high), beyond)
+
+
+def _between(
+    x: Floats, ends: tuple[Floats, Floats], logs: tuple[Floats, Floats], found: tuple[Found, Found], beyond: Floats
+) -> Found:
+    """Interpolate between two points of an axis and what is found there."""
+    (low, low_exact, low_outside), (high, high_exact, high_outside) = found
+    at_low, at_high = x == ends[0], x == ends[1]
+    weight = (np.log(x) - logs[0]) / (logs[1] - logs[0])
+    weight[at_low] = 0.0
     exact = np.where(at_low, low_exact, np.where(at_high, high_exact, np.nan))
-    beyond = (x < table.axis[0]) | (x > table.axis[-1])
     outside = (low_outside & ~at_high) | (high_outside & ~at_low) | beyond
-    return low + weight * (high - low), exact, outside
+    return np.where(at_high, high, low + weight * (high - low)), exact, outside
 
 
 def _values(table: Curve, places: Floats, inner: Sequence[Floats]) -> Found:
-    if inner:
-        value = table.values[int(places[0])]
+    """What is found at places of an axis; with two inner axes, all are the same."""
+    if not inner:
+        return table.logs[:, places], table.figures[:, places], np.zeros(len(places), bool)
+    if len(inner) == 1 and table.rows is not None:
+        return _in_rows(table.rows, places, inner[0])
+    found: list[Floats] = []
+    for place in np.unique(places):
+        value, here = table.values[int(place)], np.flatnonzero(places == place)
         assert isinstance(value, Curve)
-        return _interpolated(value, inner)
-    return table.logs[:, places], table.figures[:, places], np.zeros(len(places), bool)
+        part = _interpolated(value, [i[here] for i in inner])
+        found = found or [np.empty((*p.shape[:-1], len(places)), p.dtype) for p in part]
+        for whole, piece in zip(found, part, strict=True):
+            whole[..., here] = piece
+    return found[0], found[1], found[2]
+
+
+def _in_rows(rows: Rows, places: Floats, x: Floats) -> Found:
+    """Interpolate along the innermost axis, whose points are other ones at each place of the axis around it."""
+    here = rows.right[places, np.searchsorted(rows.points, x)]
+    before, inside = here - 1, np.zeros(len(x), bool)
+    found = [(rows.logs.take(at, 1), rows.figures.take(at, 1), inside) for at in (before, here)]
+    beyond = (x < rows.ends[0][places]) | (x > rows.ends[1][places])
+    ends, logs = ((axis.take(before), axis.take(here)) for axis in (rows.axis, rows.log_axis))
+    return _between(x, ends, logs, (found[0], found[1]), beyond)

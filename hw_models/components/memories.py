@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from einsum_cascades.errors import InputError, check_name
+from einsum_cascades.loops.arith import apart
 from einsum_cascades.numbers import finite, whole
 from einsum_cascades.sizes import as_size
 from hw_models.components.accelergy import memories, memory, memory_table
@@ -83,14 +84,24 @@ def priced(table: str, kind: str, capacity: Any, width_bits: Any, ports: Any, te
     Raises:
         InputError: as ``memory_cost``, sizes outside the table apart.
     """
-    sizes = (capacity, width_bits, ports, technology_nm)
-    if any(isinstance(size, np.ndarray) for size in sizes if table != "accelergy" or size is not ports):
-        if table == "accelergy":
-            return memories(kind, width_bits, capacity, technology_nm)
-        return srams(*sizes) if table == "cacti" else _each_cacti_sram(*sizes)
-    if table == "accelergy":
-        return memory(kind, width_bits, capacity, technology_nm)
-    return (sram if table == "cacti" else cacti_sram)(capacity, width_bits, ports, technology_nm)
+    found: MemoryCost = apart(_PRICED[table], kind, capacity, width_bits, ports, technology_nm)
+    return found
+
+
+def _accelergy(kind: str, capacity: Any, width_bits: Any, ports: Any, technology_nm: Any) -> MemoryCost:
+    many = any(isinstance(size, np.ndarray) for size in (capacity, width_bits, technology_nm))
+    return (memories if many else memory)(kind, width_bits, capacity, technology_nm)
+
+
+def _cacti(kind: str, *sizes: Any) -> MemoryCost:
+    return (srams if any(isinstance(size, np.ndarray) for size in sizes) else sram)(*sizes)
+
+
+def _hwcomponents(kind: str, *sizes: Any) -> MemoryCost:
+    return (_each_cacti_sram if any(isinstance(size, np.ndarray) for size in sizes) else cacti_sram)(*sizes)
+
+
+_PRICED: Final = {"accelergy": _accelergy, "cacti": _cacti, "hwcomponents": _hwcomponents}
 
 
 def _each_cacti_sram(*sizes: Any) -> MemoryCost:

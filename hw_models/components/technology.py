@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.loops.arith import apart
 from hw_models.components.interpolation import Curve
 from hw_models.components.tables import rows
 
@@ -47,7 +48,12 @@ def scale(technology_nm: Any) -> Scale:
     Raises:
         InputError: a node is smaller or larger than those of the table.
     """
-    return Scale(*_factors(technology_nm)) if isinstance(technology_nm, np.ndarray) else _scale(technology_nm)
+    found: Scale = apart(_of_each, technology_nm) if hasattr(technology_nm, "astype") else _scale(technology_nm)
+    return found
+
+
+def _of_each(technology_nm: Any) -> Scale:
+    return Scale(*_factors(technology_nm))
 
 
 @lru_cache(maxsize=256)

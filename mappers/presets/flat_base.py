@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from einsum_cascades.loops.arith import Number, least
+from einsum_cascades.loops.arith import Number, alike, least
 from einsum_cascades.loops.capacity import live_bits
 from einsum_cascades.loops.counts import count
 from einsum_cascades.loops.sites import Plan
@@ -16,7 +16,6 @@ from einsum_cascades.loops.tree import LoopTree
 from hw_models.spatial.activity import Activity, bits_of
 from hw_models.spatial.cost import real
 from hw_models.spatial.work import cycles_of
-from mappers.points import alike
 from mappers.presets.flat_counts import Figure
 from mappers.presets.flat_phases import Phases, Segment
 from mappers.presets.flat_tree import OUTSIDE, TILE, Choice, SegmentTree
@@ -63,7 +62,7 @@ class Bases:
         """Yield it, what keeps most on chip first.
 
         Raises:
-            MixedError: vector phases differ in structure between points.
+            UnlikeError: vector phases differ in structure between points.
         """
         between = self.phases.between(self.segment)
         overlaps: tuple[bool, ...] = (True,)

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, steps
+from einsum_cascades.loops.arith import Number, alike, anywhere, everywhere, least, steps
 from einsum_cascades.loops.space import Operand, Space, Step
 from einsum_cascades.loops.tree import Hold, Loop, Node
-from mappers.points import alike
 
 Dimensions = Sequence[tuple[str, Number]]
 

@@ -18,7 +18,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from einsum_cascades.loops.arith import Number, anywhere, least, most
+from einsum_cascades.loops.arith import Number, alike, anywhere, least, most
 from einsum_cascades.loops.tree import (
     INSTANCES,
     Compute,
@@ -32,7 +32,7 @@ from einsum_cascades.loops.tree import (
     Sequential,
     sequence,
 )
-from mappers.points import alike, by_size
+from mappers.points import by_size
 from mappers.presets.flat_nest import Atom, atoms_of, lay, nested, operands_of, walked
 from mappers.presets.flat_phases import Phase, Phases, Segment
 from mappers.presets.problem import lanes, spread

@@ -21,7 +21,7 @@ from functools import cached_property
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Access, Einsum
-from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, steps
+from einsum_cascades.loops.arith import Number, alike, anywhere, least, steps
 from einsum_cascades.loops.sites import Plan
 from einsum_cascades.loops.space import PRIME, Step, steps_of
 from einsum_cascades.loops.tree import (
@@ -39,6 +39,7 @@ from einsum_cascades.loops.tree import (
 )
 from einsum_cascades.order import carried
 from hw_models.machine import Array, Memory
+from mappers.points import by_size
 from mappers.presets.binding import beside_tiles
 from mappers.presets.nest import walk
 from mappers.presets.problem import Problem, chunked, chunks, lanes, spread
@@ -330,7 +331,7 @@ class Fused:
         if not dims:
             return False
         filled, length = self._filled(columns), dims[0][1]
-        return everywhere(filled <= length) and anywhere(2 * filled <= length)
+        return alike(2 * filled <= length)
 
     def _filled(self, ranks: list[str]) -> Number:
         found: Number = 1
@@ -393,7 +394,7 @@ class Fused:
             return ()
         fixed = {*self.columns, *self.roles.batches, *self.problem.cascade.iterative_ranks}
         inner = [rank for rank in einsum.ranks if rank not in fixed]
-        return tuple(sorted(inner, key=lambda r: (r in einsum.reduced_ranks, -_largest(self.problem.size(r)))))
+        return tuple(sorted(by_size(inner, self.problem.size), key=lambda r: r in einsum.reduced_ranks))
 
     def _beside_columns(self, body: Node, einsum: Einsum, dims: list[tuple[str, Number]], columns: list[str]) -> Node:
         room = dict([*dims[1:], (dims[0][0], dims[0][1] // self._filled(columns))])
@@ -432,7 +433,10 @@ class Fused:
         if rows and self._rows_on_lanes(columns):
             body = chunks(source, tile[source], dims[0][1] // self._filled(columns), dims[0][0], body)
         elif not columns and not rows and inner and dims:
-            rank = max((whole for _, whole in inner), key=lambda r: _largest(self.problem.size(r)))
+            rank = inner[0][1]
+            for _, other in inner[1:]:
+                if alike(self.problem.size(other) > self.problem.size(rank)):
+                    rank = other
             body = chunks(rank, self.problem.size(rank), dims[0][1], dims[0][0], body)
         if len(columns) > 1:
             for rank in reversed(columns):
@@ -441,10 +445,6 @@ class Fused:
         for rank in columns:
             body = spread(rank, tile[rank], dims, body)
         return body
-
-
-def _largest(size: Number) -> int:
-    return size if isinstance(size, int) else int(size.max())
 
 
 __all__ = ["Fused", "InputError", "Sequential", "steps"]

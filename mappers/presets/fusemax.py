@@ -14,12 +14,12 @@ from dataclasses import replace
 from typing import Any
 
 from einsum_cascades.errors import InputError
-from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, most, steps
+from einsum_cascades.loops.arith import Number, alike, anywhere, apart, everywhere, least, most, steps
 from einsum_cascades.loops.capacity import live_bits
 from einsum_cascades.loops.space import Space
 from einsum_cascades.loops.tree import LoopTree, Node, sequence
 from mappers.capacity import largest_divisor, too_small
-from mappers.divisors import largest_divisors
+from mappers.divisors import even_counts
 from mappers.presets.apart import apart_from_columns, before
 from mappers.presets.binding import bind
 from mappers.presets.fused import Fused
@@ -98,8 +98,8 @@ def sized(fused: Fused) -> LoopTree:
     fused = _narrowed(fused, capacity)
     group = {rank: fused.tile[rank] for rank in fused.columns}
     one = _live(fused, group)
-    if isinstance(one, int) and isinstance(capacity, int) and one > capacity:
-        raise too_small("fused", -(-one // 8), capacity // 8, fused.buffer)
+    if alike(one > capacity):
+        raise too_small("fused", steps(one, 8), capacity // 8, fused.buffer)
     for rank in reversed(fused.columns):
         tiles = steps(problem.size(rank), fused.tile[rank])
         step = _live(fused, group | {rank: 2 * fused.tile[rank]}) - one
@@ -154,11 +154,7 @@ def _even(size: Number, tile: Number, tiles: Number, count: Number) -> Number:
     if isinstance(size, int) and isinstance(count, int) and isinstance(tiles, int):
         even = largest_divisor(tiles, count)
         return even if size % tile == 0 and 2 * even >= count else count
-    import numpy as np
-
-    whole, fitting, length = np.broadcast_arrays(tiles, count, size)
-    dividing = largest_divisors(whole, fitting)
-    return np.where((length % tile == 0) & (2 * dividing >= fitting), dividing, fitting)
+    return apart(even_counts, size, tile, tiles, count)
 
 
 def _capacity(fused: Fused) -> Number:

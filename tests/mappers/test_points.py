@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mappers.points import MixedError, alike, apart, arrays_in, by_size, pick, same, single
+from einsum_cascades.loops.arith import UnlikeError, alike
+from mappers.points import apart, arrays_in, by_size, pick, same, single
 
 NUMBERS = st.lists(st.integers(0, 5), min_size=1, max_size=30).map(np.array)
 
@@ -14,7 +15,7 @@ def test_a_condition_is_the_same_at_all_points_or_mixed():
     assert alike(True)
     assert alike(np.array([True, True]))
     assert not alike(np.array([False]))
-    with pytest.raises(MixedError):
+    with pytest.raises(UnlikeError):
         alike(np.array([True, False]))
 
 
@@ -43,7 +44,7 @@ def test_points_with_the_same_numbers(numbers):
 def test_the_largest_come_first_and_equals_stay():
     sizes = {"a": np.array([2, 2]), "b": np.array([3, 5]), "c": np.array([2, 2])}
     assert by_size(sizes, sizes.__getitem__) == ["b", "a", "c"]
-    with pytest.raises(MixedError):
+    with pytest.raises(UnlikeError):
         by_size([np.array([1, 3]), np.array([2, 2])], lambda number: number)
 
 
