@@ -6,10 +6,11 @@ and to size the tiles, the one that moves the fewest values. Every value is comp
 smaller one tiles are read again, fibers that wait for a later pass are spilled, or tensors between segments go off
 chip.
 
-It is the least over this class of mappings, in which a tile's own values count as free and candidates that are taken
-together as the best of them. Outside it are mappings that compute a value again instead of spilling it, and those that
-fuse Einsums which the cascade does not list side by side. Segments that walk more than five ranks beside their batch
-ranks count their inputs and results once.
+It is the least over this class of mappings, in which a tile's own values count as free, tensors need room together only
+where they are there at the same time (`moments`), and candidates that are taken together count as the best of them.
+Outside it are mappings that compute a value again instead of spilling it, and those that fuse Einsums which the cascade
+does not list side by side. Segments that walk more than five ranks beside their batch ranks count what their Einsums
+move one by one, tensors between them apart.
 
 Source: Huang et al., "Mind the Gap: Attainable Data Movement and Operational Intensity Bounds for Tensor Algorithms"
 (Orojenesis), ISCA 2024.
@@ -185,7 +186,7 @@ class _Search:
         self.searches: list[dict[tuple[int, int], SegmentSearch]] = []
         for segmenter in segmenters:
             whole = SegmentSearch(segmenter.segment(0, self.cuts[-1]))
-            if not whole.searchable:  # it counts compulsory traffic only: no sequence of shorter ones is cheaper
+            if not whole.searchable:  # its Einsums count one by one: no sequence of shorter ones is cheaper
                 self.cuts = (0, self.cuts[-1])
             ends = [(a, b) for b in range(1, len(self.cuts)) for a in range(b)]
             searches = {(a, b): SegmentSearch(segmenter.segment(self.cuts[a], self.cuts[b])) for a, b in ends}

@@ -9,10 +9,11 @@ large as the smallest of them, with the trips of the largest. That errs towards 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from einsum_cascades.traffic.nest import Nest, Tiles
 from einsum_cascades.traffic.segments import Segment
 
 MOST_RANKS = 5
-"""Segments that walk more ranks count compulsory traffic only."""
+"""Segments that walk more ranks count their Einsums one by one."""
 
 _EXACT = 256
 _SHORT = 16
@@ -29,6 +30,9 @@ _CHUNK = 400_000
 _MOST_CANDIDATES = 20_000
 
 Floats = NDArray[np.float64]
+Number = Any
+"""An exact integer, or an array of floats."""
+_Choice = tuple[Nest, Tiles]
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class SegmentSearch:
 
     @property
     def searchable(self) -> bool:
-        """Whether its orders are tried; else it counts compulsory traffic only."""
+        """Whether its orders are tried; else its Einsums count one by one."""
         return 0 < len(self.ranks) <= MOST_RANKS
 
     @cached_property
@@ -66,7 +70,8 @@ class SegmentSearch:
         probe = _probe(self.segment.sizes)
         for order in permutations(self.ranks):
             nest = Nest(self.segment, order)
-            found = [nest.traffic(probe), nest.kept(probe), *nest.waiting(probe).values()]
+            waits = [beside + sum(nest.fiber(c, probe) for c in members) for beside, members in nest.waiting(probe)]
+            found = [nest.traffic(probe), *nest.kept(probe), *waits]
             mark = (order[-1:], *(tuple(np.broadcast_to(values, 8).tolist()) for values in found))
             kinds.setdefault(mark, _Candidates(nest))
         return tuple(kinds.values())
@@ -74,20 +79,42 @@ class SegmentSearch:
     def best(self, capacities: Sequence[int]) -> list[Best | None]:
         """Return the cheapest choice for each capacity in values; None where nothing fits."""
         if not self.nests:
-            nest = Nest(self.segment, ())
-            free = Best(nest, Tiles({}, {}), self.segment.compulsory * self.segment.repeats, 0)
-            return [free] * len(capacities)
+            return self._alone(capacities)
         found: list[Best | None] = []
         size = max(1, _CHUNK // max(c.count for c in self.nests))
         for start in range(0, len(capacities), size):
             found += self._best(capacities[start : start + size])
         return found
 
+    def _alone(self, capacities: Sequence[int]) -> list[Best | None]:
+        """Return, where there are too many ranks, what its Einsums move one by one: each input counted in one of them.
+
+        The others' tensors then take no room, and a result that stays inside is not written in the end, so that no way
+        to fuse them moves less.
+        """
+        segment = self.segment
+        least = [segment.compulsory] * len(capacities)
+        if len(self.ranks) > MOST_RANKS:
+            totals, seen = [0] * len(capacities), set[str]()
+            points = [math.prod(segment.sizes[r] for r in walked) for walked in segment.walks]
+            for number in sorted(range(len(segment.einsums)), key=lambda n: -points[n]):
+                part = segment.alone(number, seen)
+                seen.update(part.inputs)
+                name = segment.einsums[number]
+                inside = 0 if name in segment.outputs else segment.shapes[name].size(segment.sizes)
+                for place, one in enumerate(SegmentSearch(part).best(capacities)):
+                    totals[place] += 0 if one is None else one.traffic // segment.repeats - inside
+            least = [max(pair) for pair in zip(least, totals, strict=True)]
+        nest = Nest(segment, ())
+        return [Best(nest, Tiles({}, {}), number * segment.repeats, 0) for number in least]
+
     def _best(self, capacities: Sequence[int]) -> list[Best | None]:
         room = np.array(capacities, dtype=float)[:, None]
         least = np.full(len(capacities), np.inf)
-        chosen: list[tuple[Nest, Tiles] | None] = [None] * len(capacities)
+        chosen: list[_Choice | None] = [None] * len(capacities)
         for candidates in self.nests:
+            if (least <= self.segment.compulsory).all():
+                break
             for tiles in candidates.tiles(room):
                 cost = candidates.cost(tiles, room)
                 at = np.argmin(cost, axis=1)
@@ -127,19 +154,40 @@ class _Candidates:
         )
         self.count = max(1, grid[0].size if grid else 1)
 
-    def tiles(self, room: Floats) -> list[Tiles]:
-        """Return sets of tiles, as arrays over capacities and candidates."""
+    def tiles(self, room: Floats) -> Iterator[Tiles]:
+        """Yield sets of tiles, as arrays over capacities and candidates."""
         if self.solved is None:
-            return [self.fixed]
+            yield self.fixed
+            return
         size = self.nest.segment.sizes[self.solved]
-        found = [self.with_tile(size), self.with_tile(1)]
+        yield self.with_tile(size)
+        yield self.with_tile(1)
         for start in (1, size - 2):
-            for first, step in self.lines(start):
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    most = np.floor((room - first) / step) + start
-                tile = np.clip(np.where(step > 0, most, size), 1, size - 1)
-                found.append(self.with_tile(np.ceil(size / np.ceil(size / tile))))
-        return found
+            for tile in self._largest(start, room):
+                yield self.with_tile(np.ceil(size / np.ceil(size / tile)))
+
+    def _largest(self, start: int, room: Floats) -> Iterator[Floats]:
+        """Yield the largest tiles that fit, alone and with the fibers of each wait.
+
+        What must be kept is a line in the tile, but where another input becomes the largest and streams.
+        """
+        nest, one, two = self.nest, self.with_tile(start), self.with_tile(start + 1)
+        assert self.solved is not None
+        size = nest.segment.sizes[self.solved]
+
+        def most(first: Number, second: Number) -> Floats:
+            step = second - first
+            with np.errstate(divide="ignore", invalid="ignore"):
+                fitting = np.floor((room - first) / step) + start
+            return np.clip(np.where(step > 0, fitting, size), 1, size - 1)
+
+        alone = np.full((1, 1), float(size - 1))
+        for first, second in zip(nest.kept(one), nest.kept(two), strict=True):
+            alone = np.minimum(alone, most(first, second))
+        yield alone
+        for (least, members), (more, _) in zip(nest.waiting(one), nest.waiting(two), strict=True):
+            fibers = [sum(nest.fiber(crossing, tiles) for crossing in members) for tiles in (one, two)]
+            yield np.minimum(alone, most(least + fibers[0], more + fibers[1]))
 
     def with_tile(self, tile: float | Floats) -> Tiles:
         """All candidates, with a tile of the solved rank."""
@@ -147,23 +195,14 @@ class _Candidates:
         values = tile if isinstance(tile, np.ndarray) else np.full((1, 1), float(tile))
         return self.fixed.with_rank(self.solved, values, self.nest.segment.sizes[self.solved])
 
-    def lines(self, start: int) -> list[tuple[Floats, Floats]]:
-        """What must be kept at a tile of ``start``, and what one value more adds: alone, and with all fibers that wait.
-
-        Both are lines in the tile, but where another input becomes the largest and streams.
-        """
-        one, two = self.with_tile(start), self.with_tile(start + 1)
-        kept, slope = self.nest.kept(one), self.nest.kept(two) - self.nest.kept(one)
-        after = self.nest.waiting(two)
-        waiting = self.nest.waiting(one).items()
-        return [(kept, slope), *((kept + fiber, slope + after[gap] - fiber) for gap, fiber in waiting)]
-
     def cost(self, tiles: Tiles, room: Floats) -> Floats:
         """Values moved by each candidate for each capacity; infinite where it does not fit."""
-        left = room - self.nest.kept(tiles)
+        kept: Number = 0.0
+        for moment in self.nest.kept(tiles):
+            kept = np.maximum(kept, moment)
         with np.errstate(divide="ignore", invalid="ignore"):
-            moved = self.nest.traffic(tiles) + self.nest.spilled(tiles, np.maximum(left, 0))
-        return np.where(left >= 0, moved, np.full((len(room), self.count), np.inf))
+            moved = self.nest.traffic(tiles) + self.nest.spilled(tiles, room)
+        return np.where(room >= kept, moved, np.full((len(room), self.count), np.inf))
 
 
 @lru_cache(maxsize=256)
@@ -197,10 +236,10 @@ def _pick(tiles: Tiles, shape: tuple[int, ...], row: int, column: int) -> Tiles:
     return Tiles({r: one(v) for r, v in tiles.values.items()}, {r: one(v) for r, v in tiles.trips.items()})
 
 
-def _exact(choice: tuple[Nest, Tiles] | None, capacity: int) -> Best | None:
+def _exact(choice: _Choice | None, capacity: int) -> Best | None:
     if choice is None:
         return None
     nest, tiles = choice
-    spilled = nest.spilled(tiles, max(0, capacity - nest.kept(tiles)))
+    spilled = nest.spilled(tiles, capacity)
     repeats = nest.segment.repeats
     return Best(nest, tiles, (nest.traffic(tiles) + spilled) * repeats, spilled * repeats)

@@ -18,6 +18,7 @@ from functools import cached_property
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade, Einsum, Var
 from einsum_cascades.passes import Family, Schedule
+from einsum_cascades.traffic.moments import Split, moments_of
 
 Gap = tuple[int, int]
 
@@ -78,6 +79,9 @@ class Segment:
         outputs: tensors written off chip, each with the ranks that are reduced into it.
         waits: tensors kept on chip, each with the ranks during whose loops it has to wait.
         crossings: tensors that wait for a later pass.
+        uses: per Einsum, the tensors that it touches.
+        walks: per Einsum, its ranks.
+        splits: where passes part.
         repeats: how often the segment runs: once per value of its batch ranks. All else is of one run.
     """
 
@@ -89,7 +93,37 @@ class Segment:
     outputs: Mapping[str, tuple[str, ...]]
     waits: Mapping[str, tuple[str, ...]]
     crossings: tuple[Crossing, ...]
+    uses: tuple[tuple[str, ...], ...]
+    walks: tuple[tuple[str, ...], ...]
+    splits: tuple[Split, ...]
     repeats: int = 1
+
+    def alone(self, number: int, free: Iterable[str]) -> Segment:
+        """Return one Einsum by itself: of what it reads, only inputs of the segment are moved and take room.
+
+        Args:
+            free: inputs that are not counted.
+        """
+        name, walked = self.einsums[number], self.walks[number]
+        reads = tuple(t for t in self.reads[number] if t not in free)
+        return replace(
+            self,
+            einsums=(name,),
+            sizes={rank: self.sizes[rank] for rank in walked},
+            reads=(reads,),
+            inputs=dict.fromkeys(reads, walked),
+            outputs={name: tuple(rank for rank in walked if rank not in self.shapes[name].all_ranks)},
+            waits={},
+            crossings=(),
+            uses=(self.uses[number],),
+            walks=(walked,),
+            splits=(),
+        )
+
+    @cached_property
+    def moments(self) -> tuple[tuple[int, ...], ...]:
+        """Numbers of the Einsums whose tiles are there together."""
+        return moments_of(len(self.einsums), self.splits)
 
     @cached_property
     def compulsory(self) -> int:
@@ -157,7 +191,8 @@ class Segmenter:
             if einsum.name in waits:
                 waits[einsum.name] = tuple(dict.fromkeys([*waits[einsum.name], *self.ranks(einsum.ranks)]))
         carried = self._carried(inside)
-        crossings = tuple(self._crossings(inside, set(outputs), written))
+        schedules = self._schedules(inside, written)
+        crossings = tuple(self._crossings(inside, set(outputs), written, schedules))
         held = {
             t: tuple(r for r in ranks if r not in shapes[t].all_ranks or r in carried.get(t, ()))
             for t, ranks in waits.items()
@@ -172,6 +207,9 @@ class Segmenter:
             outputs=outputs,
             waits={t: ranks for t, ranks in held.items() if ranks},
             crossings=crossings,
+            uses=tuple(tuple(dict.fromkeys(self.plain(a.tensor) for a in (e.output, *e.inputs))) for e in inside),
+            walks=tuple(self.ranks(e.ranks) for e in inside),
+            splits=self._splits(inside, schedules),
         )
         return _without_batches(segment, [self.ranks(e.ranks) for e in inside])
 
@@ -199,7 +237,8 @@ class Segmenter:
                 found[einsum.name] = ranks
         return found
 
-    def _crossings(self, inside: tuple[Einsum, ...], outputs: set[str], written: set[str]) -> list[Crossing]:
+    def _schedules(self, inside: tuple[Einsum, ...], written: set[str]) -> list[tuple[str, int | None, Schedule]]:
+        """Return the passes over each rank, and over the tiles of a split one: (rank, values of a tile, passes)."""
         body = set(self.cascade.body)
         part = replace(
             self.cascade,
@@ -207,20 +246,43 @@ class Segmenter:
             body=tuple(e for e in inside if e in body),
             final=tuple(e for e in inside if e in self.cascade.final),
         )
-        touched = {self.plain(a.tensor) for e in inside for a in (e.output, *e.inputs)}
-        found: dict[str, Crossing] = {}
+        found = []
         for rank in dict.fromkeys(r for e in inside for r in self.ranks(e.ranks)):
             family = self.cascade.family(rank)
             for start in range(len(family)):
-                schedule = Schedule(part, Family(part, family[start:]))
                 tile = math.prod(self.given[r] for r in family[start:]) if start else None
-                for name, slots in schedule.tensor_visits().items():
-                    tensor = self.plain(name)
-                    if len(slots) > 1 and tensor in touched and tensor not in found and tile != 1:
-                        gaps = tuple((s, s + 1) for s in range(slots[0], slots[-1]))
-                        moves = len(slots) - 1 + (tensor in written and tensor not in outputs)
-                        found[tensor] = Crossing(tensor, rank, gaps, moves, tile)
+                found.append((rank, tile, Schedule(part, Family(part, family[start:]))))
+        return found
+
+    def _crossings(
+        self,
+        inside: tuple[Einsum, ...],
+        outputs: set[str],
+        written: set[str],
+        schedules: list[tuple[str, int | None, Schedule]],
+    ) -> list[Crossing]:
+        touched = {self.plain(a.tensor) for e in inside for a in (e.output, *e.inputs)}
+        found: dict[str, Crossing] = {}
+        for rank, tile, schedule in schedules:
+            for name, slots in schedule.tensor_visits().items():
+                tensor = self.plain(name)
+                if len(slots) > 1 and tensor in touched and tensor not in found and tile != 1:
+                    gaps = tuple((s, s + 1) for s in range(slots[0], slots[-1]))
+                    moves = len(slots) - 1 + (tensor in written and tensor not in outputs)
+                    found[tensor] = Crossing(tensor, rank, gaps, moves, tile)
         return list(found.values())
+
+    def _splits(
+        self, inside: tuple[Einsum, ...], schedules: list[tuple[str, int | None, Schedule]]
+    ) -> tuple[Split, ...]:
+        """Return where passes part Einsums."""
+        found = []
+        for rank, tile, schedule in schedules:
+            slot_of = dict(zip(schedule.cascade.einsums, schedule.slots, strict=True))
+            slots = tuple(slot_of[einsum] for einsum in inside)
+            if len(set(slots)) > 1 and tile != 1:
+                found.append(Split(rank, slots, tile is not None))
+        return tuple(found)
 
     def _contracts(self, einsum: Einsum) -> bool:
         """Whether it folds a rank over a product of tensors of different ranks."""
@@ -265,6 +327,7 @@ def _without_batches(segment: Segment, walked: list[tuple[str, ...]]) -> Segment
         sizes={rank: segment.sizes[rank] for rank in others(segment.sizes)},
         shapes={tensor: Shape(others(shape.ranks), shape.parts) for tensor, shape in segment.shapes.items()},
         inputs={tensor: others(ranks) for tensor, ranks in segment.inputs.items()},
+        walks=tuple(others(ranks) for ranks in segment.walks),
         repeats=math.prod(segment.sizes[rank] for rank in batches),
     )
 

@@ -6,7 +6,7 @@ they refuse, so that nothing is done that is not written down. A decision (``if`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from weakref import WeakValueDictionary
@@ -80,17 +80,22 @@ class Record:
     """What a function has done.
 
     Attributes:
+        large: whether arrays are so large that those are let go which the function has no more.
         columns: names of the arrays that it was given, which have the first places.
         steps: operations and guards, in order.
         kinds: of the numbers, by place.
     """
 
+    large: bool = False
     columns: tuple[str, ...] = ()
     steps: list[Done | Guard] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)
-    _known: dict[Any, tuple[int, ...]] = field(default_factory=dict)
-    _alive: WeakValueDictionary[int, Recorded] = field(default_factory=WeakValueDictionary)
+    _known: dict[Any, tuple[tuple[int, ...], Any]] = field(default_factory=dict)
+    _alive: MutableMapping[int, Recorded] = field(init=False)
     _decided: dict[int, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._alive = WeakValueDictionary() if self.large else {}
 
     def column(self, name: str, values: Array) -> Recorded:
         """Return the record of an array that the function is given."""
@@ -102,21 +107,22 @@ class Record:
         """Return the record of what an operation makes of numbers: one, or a tuple where it makes several."""
         operands = tuple(n.place if isinstance(n, Recorded) else Constant(type(n), n) for n in numbers)
         key = (operation, operands)
-        places = self._known.get(key)
-        if places is not None and all(place in self._alive for place in places):
-            known = tuple(self._alive[place] for place in places)
-            return known[0] if len(known) == 1 else known
-        value = operation(*(n.value if isinstance(n, Recorded) else n for n in numbers))
-        values = [np.asarray(one)[()] for one in (value if isinstance(value, tuple) else (value,))]
-        if places is None:
-            places = tuple(range(len(self.kinds), len(self.kinds) + len(values)))
-            self.kinds += [Kind.of(one) for one in values]
-            self.steps.append(Done(operation, operands, places))
-            self._known[key] = places
-        made: list[Any] = [self._number(place, one) for place, one in zip(places, values, strict=True)]
-        if not isinstance(value, tuple):
+        places, several = self._known.get(key, ((), None))
+        if not places or any(place not in self._alive for place in places):
+            value = operation(*(n.value if isinstance(n, Recorded) else n for n in numbers))
+            several = type(value) if isinstance(value, tuple) else None
+            values = [np.asarray(one)[()] for one in (value if isinstance(value, tuple) else (value,))]
+            if not places:
+                places = tuple(range(len(self.kinds), len(self.kinds) + len(values)))
+                self.kinds += [Kind.of(one) for one in values]
+                self.steps.append(Done(operation, operands, places))
+                self._known[key] = places, several
+            made: list[Any] = [self._number(place, one) for place, one in zip(places, values, strict=True)]
+        else:
+            made = [self._alive[place] for place in places]
+        if several is None:
             return made[0]
-        return type(value)(*made) if hasattr(value, "_fields") else tuple(made)
+        return several(*made) if hasattr(several, "_fields") else tuple(made)
 
     def decide(self, number: Recorded) -> bool:
         """Return a number's truth, which is a guard from here on."""

@@ -9,7 +9,7 @@ recorded too, and makes a further program. So a program's results are those of t
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from threading import local
 from typing import Any, Final, TypeAlias
@@ -28,6 +28,8 @@ MOST_PROGRAMS: Final = 64
 MOST_FUNCTIONS: Final = 64
 SHORTEST: Final = 512
 """Arrays that programs work in have this length or 2, 4, … times it; the last value fills up what a block lacks."""
+SAMPLE: Final = 1024
+"""Points with which a block is recorded, if they decide as all of it do."""
 _IN_PLACE: Final = {all_of, any_of, *CASTS.values()}
 """Operations beside ufuncs that can be told where their result goes."""
 
@@ -47,10 +49,12 @@ class Replay:
             InputError: as the function does, of the block that was recorded.
         """
         seen: list[Guard] = []
+        sample: int | None = SAMPLE  # as a rule these points decide as all of the block do
         while True:
             program = next((one for one in self.programs if one.guards[: len(seen)] == seen), None)
             if program is None:
-                program = self._recorded(columns)
+                program = self._recorded({name: values[:sample] for name, values in columns.items()})
+                sample = None
                 self.programs = [program, *self.programs[: MOST_PROGRAMS - 1]]
             passed = program.run(columns)
             if passed == len(program.guards):
@@ -65,7 +69,7 @@ class Replay:
         return program.results, program.said
 
     def _recorded(self, columns: Mapping[str, Array]) -> Program:
-        record = Record()
+        record = Record(len(next(iter(columns.values()))) > SAMPLE)
         given = {name: record.column(name, values) for name, values in columns.items()}
         try:
             results, said = self.function(given)
@@ -144,7 +148,7 @@ class Program:
         results: those of the last run.
     """
 
-    record: Record
+    record: InitVar[Record]
     made: Mapping[str, Any]
     said: Any = None
     splits: bool = False
@@ -152,9 +156,10 @@ class Program:
     results: dict[str, Any] = field(default_factory=dict)
     _bound: dict[int, _Bound] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, record: Record) -> None:
         self.made = {k: v.place if isinstance(v, Recorded) else Constant(type(v), v) for k, v in self.made.items()}
-        self.steps = self.record.needed([place for place in self.made.values() if isinstance(place, int)])
+        self.columns, self.kinds = record.columns, record.kinds
+        self.steps = record.needed([place for place in self.made.values() if isinstance(place, int)])
         self.guards = [step for step in self.steps if isinstance(step, Guard)]
 
     def run(self, columns: Mapping[str, Array]) -> int:
@@ -166,14 +171,14 @@ class Program:
         if whole not in self._bound:
             self._bound[whole] = self._bind(whole)
         arrays = self._bound[whole].arrays
-        for place, name in enumerate(self.record.columns):
+        for place, name in enumerate(self.columns):
             arrays[place][:length], arrays[place][length:] = columns[name], columns[name][-1]
         for passed, part in enumerate(self._bound[whole].parts):
             for operation, numbers, out in part.calls:
                 operation(*numbers, out=out)
             if part.flag is not None and bool(part.flag) is not part.decision:
                 return passed
-        kinds = self.record.kinds
+        kinds = self.kinds
         for name, made in self.made.items():
             if isinstance(made, int):
                 self.results[name] = arrays[made][:length] if kinds[made].many else arrays[made]
@@ -182,7 +187,7 @@ class Program:
         return len(self.guards)
 
     def _bind(self, length: int) -> _Bound:
-        kinds = self.record.kinds
+        kinds = self.kinds
         arrays = {place: _POOL.take(kinds[place], number, length) for place, number in self._places.items()}
         parts: list[_Part] = []
         calls: list[Any] = []
@@ -202,8 +207,8 @@ class Program:
         for moment, step in reversed(list(enumerate(self.steps))):
             for place in step.uses():
                 last.setdefault(place, moment)
-        rooms = _Rooms(self.record.kinds)
-        for place in range(len(self.record.columns)):
+        rooms = _Rooms(self.kinds)
+        for place in range(len(self.columns)):
             rooms.take(place)
         for moment, step in enumerate(self.steps):
             over = [place for place in dict.fromkeys(step.uses()) if last[place] == moment]

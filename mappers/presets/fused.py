@@ -17,7 +17,7 @@ Source: Nayak et al., "FuseMax", MICRO 2024, section V, whose nest for attention
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, cmp_to_key
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Access, Einsum
@@ -39,7 +39,6 @@ from einsum_cascades.loops.tree import (
 )
 from einsum_cascades.order import carried
 from hw_models.machine import Array, Memory
-from mappers.points import by_size
 from mappers.presets.binding import beside_tiles
 from mappers.presets.nest import walk
 from mappers.presets.problem import Problem, chunked, chunks, lanes, spread
@@ -185,14 +184,26 @@ class Fused:
             after: list[Einsum] = []
             if place == len(order) - 2 and order[-1] == (section[0], True):
                 last = by_section[order[-1]]
-                after = last if not any(self.roles.family & set(e.ranks) for e in last) else []
+                walks = any(self.roles.family & set(e.ranks) for e in last)
+                after = [] if walks or self._handed_back(last) else last
             found.append(self._pass(section, einsums, after))
             if after:
                 break
         return sequence(*found)
 
+    def _handed_back(self, einsums: list[Einsum]) -> bool:
+        """Whether the matrix array takes what the vector array makes among some Einsums."""
+        arrays = self.residency.arrays
+        vector = {e.name for e in einsums if arrays[e.name] == "array_1d"}
+        return any(arrays[e.name] == "array_2d" and a.tensor in vector for e in einsums for a in e.inputs)
+
     def _between_passes(self, einsums: list[Einsum]) -> Node:
         body = sequence(*(self._nest(e, frozenset()) for e in einsums))
+        read = {a.tensor for e in einsums for a in e.inputs}
+        kept = self._kept_for_groups()
+        for einsum in einsums:
+            if einsum.name in read and einsum.name not in (*self.problem.cascade.outputs, *kept):
+                body = Hold(einsum.name, self.buffer, body)
         return self._column_tiles(body)
 
     def _column_tiles(self, body: Node) -> Node:
@@ -394,7 +405,8 @@ class Fused:
             return ()
         fixed = {*self.columns, *self.roles.batches, *self.problem.cascade.iterative_ranks}
         inner = [rank for rank in einsum.ranks if rank not in fixed]
-        return tuple(sorted(by_size(inner, self.problem.size), key=lambda r: r in einsum.reduced_ranks))
+        inner.sort(key=cmp_to_key(lambda r, other: -alike(self.problem.size(r) > self.problem.size(other))))
+        return tuple(sorted(inner, key=lambda r: r in einsum.reduced_ranks))
 
     def _beside_columns(self, body: Node, einsum: Einsum, dims: list[tuple[str, Number]], columns: list[str]) -> Node:
         room = dict([*dims[1:], (dims[0][0], dims[0][1] // self._filled(columns))])

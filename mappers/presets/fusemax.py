@@ -58,8 +58,8 @@ def _trees(problem: Problem, *, interleaved: bool) -> tuple[LoopTree, ...]:
                 found.append(tree if part is None else _after(before(at, part, tree.split), tree))
             except InputError as error:
                 refused = refused or error
-        if found:
-            return tuple(found)
+    if found:
+        return tuple(found)
     raise refused or InputError(f"no fused mapping of {problem.cascade.name}")
 
 

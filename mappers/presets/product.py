@@ -251,9 +251,9 @@ class _Search:
         return _Use((home_reads, home_writes), reads, writes)
 
     def _serving(self, use: _Use) -> Any:
-        """Seconds that the buffer's ports take, one row each in a cycle."""
+        """Seconds that the buffer's ports take, one row each in a cycle; a single port is no limit."""
         width = self._buffer.width_bits
-        if width is None:
+        if width is None or self._buffer.ports == 1:
             return 0.0
         rows = self._buffer.ports * width * self.shape.buffers
         return (use.reads + use.writes) / rows / self.machine.frequency_hz

@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from einsum_cascades.loops.sites import Plan
-from einsum_cascades.loops.space import Space
+from einsum_cascades.loops.space import Space, Step
 from einsum_cascades.loops.tree import LoopTree, Node, sequence
+from hw_models.machine import Array
 from hw_models.spatial.activity import activity_of
 from hw_models.spatial.cost import latency_s
 from mappers.choose import Part, fits
@@ -35,12 +36,30 @@ def unfused(problem: Problem) -> LoopTree | tuple[Part, ...]:
 
 def _searched(problem: Problem) -> LoopTree:
     space = space_of(problem)
-    parts = [_best(problem, phase, space) for phase in phases_of(problem.cascade)]
+    phases = [part for phase in phases_of(problem.cascade) for part in _by_array(problem, phase)]
+    parts = [_best(problem, phase, space) for phase in phases]
     return LoopTree(sequence(*parts), split_of(problem))
 
 
+def _by_array(problem: Problem, phase: Phase) -> list[Phase]:
+    """Cut a run where no array does the work of all, so that one does the work of each part; recurrences stay whole."""
+    runs: list[tuple[list[Step], list[Array]]] = []
+    for step in phase.steps:
+        able = [array for array in problem.machine.arrays if problem.parts.offers(array, step.einsum)]
+        both = [array for array in runs[-1][1] if array in able] if runs else []
+        if both:
+            runs[-1] = ([*runs[-1][0], step], both)
+        else:
+            runs.append(([step], able))
+    made = {step.output.tensor: number for number, (steps, _) in enumerate(runs) for step in steps}
+    for number, (steps, _) in enumerate(runs):
+        if any(o.carried and made.get(o.tensor, number) != number for step in steps for o in step.inputs):
+            return [phase]
+    return [replace(phase, steps=tuple(steps)) for steps, _ in runs]
+
+
 def _best(problem: Problem, phase: Phase, space: Space) -> Node:
-    """Return a phase's tree with the memory that suits it best as its buffer: of equals the nearest to the arrays."""
+    """Return the tree of a phase with the memory as its buffer that suits it best: of equals the nearest."""
     found = []
     for further in range(problem.parts.buffers):
         at = replace(problem, further=further)

@@ -31,6 +31,10 @@ def _apart(a: Any, b: Any) -> Any:
     return distinct[which] // b
 
 
+def _halves(a: Any) -> Any:
+    return a // 2, a - a // 2
+
+
 def formulae(columns: Mapping[str, Any]) -> Found:
     """A function with all that formulae of sweeps do."""
     a, b = columns["a"], columns["b"]
@@ -41,6 +45,7 @@ def formulae(columns: Mapping[str, Any]) -> Found:
         found["one"] = a * 2
     found["chosen"] = chosen(a > b, a, b) * (a != b)
     found["apart"] = apart(_apart, a, b)
+    found["low"], (_, found["high"]) = apart(_halves, a)[0], apart(_halves, a)
     if everywhere(a == 50):
         raise InputError("fifty")
     return found, "said"
