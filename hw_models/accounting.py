@@ -21,7 +21,7 @@ class Accounting:
             where softmax runs as a phase (presets ``unfused`` and ``flat``); tiles always count it.
         tile_capacity_bytes: the capacity by which tiles are sized where score tiles pass through the
             buffer, if smaller than the buffer; None for the buffer itself.
-        exp_unit_energy_in_tiles: whether exponentials on a dedicated unit cost energy in tiled cascades.
+        exp_unit_energy_in_tiles: whether exponentials on a dedicated unit cost energy in tiles.
         all_register_files: whether each PE's register file is charged, or one PE's and one lane's.
         partition_size_bits: width of the integers in which the size of a tensor, for free first reads,
             is computed and wraps around; None for exact integers.

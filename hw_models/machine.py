@@ -13,16 +13,17 @@ array with a value per machine: a sweep's machines are one ``Machine``. Names an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from einsum_cascades.errors import unknown
 from einsum_cascades.loops.levels import Level, Levels
 from einsum_cascades.operators import WorkClass
 from hw_models.links import Link
 
+T = TypeVar("T")
 Number: TypeAlias = Any
 """A number, or an array with a value per machine."""
 Dimensions: TypeAlias = tuple[tuple[str, Number], ...]
@@ -209,6 +210,13 @@ class Machine:
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
+
+    def kept(self, name: str, make: Callable[[], T]) -> T:
+        """Return what was made of the machine before under a name, or make it."""
+        known: dict[str, T] = self.__dict__.setdefault("_kept", {})
+        if name not in known:
+            known[name] = make()
+        return known[name]
 
     def node(self, name: str) -> Node:
         """Return a node by name.

@@ -87,7 +87,7 @@ def node_prices(machine: Machine) -> Prices:
     try:
         hash(machine)
     except TypeError:  # its numbers are arrays
-        return _prices(machine)
+        return machine.kept("prices", lambda: _prices(machine))
     return _of_one(machine)
 
 

@@ -5,9 +5,9 @@ A preset returns a tree, or several of which the best is taken; over arrays of p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.loops.arith import steps
@@ -16,7 +16,29 @@ from einsum_cascades.loops.tree import LoopTree
 from hw_models.accounting import Accounting
 from hw_models.spatial.activity import Activity, activity_of
 from hw_models.spatial.cost import Cost, cost
+from mappers.points import apart
 from mappers.presets.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A tree for some of many points.
+
+    Attributes:
+        points: which ones.
+        problem: at these points.
+        legal: whether it is known that it can be executed.
+    """
+
+    points: Any
+    problem: Problem
+    tree: LoopTree
+    legal: bool = True
+
+
+Trees: TypeAlias = LoopTree | tuple[LoopTree, ...] | tuple[Part, ...]
+"""What a preset returns: a tree, or several of which the best is taken; over arrays also trees for some of the
+points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,25 +55,60 @@ class Outcome:
     fits: Any
 
 
-def outcome(problem: Problem, tree: LoopTree) -> Outcome:
+def outcome(problem: Problem, tree: LoopTree, *, legal: bool = False) -> Outcome:
     """Return what a tree costs.
+
+    Args:
+        legal: whether it is known that it can be executed.
 
     Raises:
         InputError: it cannot be executed.
     """
     plan = problem.plan(tree)
-    check_legal(plan)
+    if not legal:
+        check_legal(plan)
     activity = activity_of(plan, problem.machine, problem.accounting)
     return Outcome(tree, activity, cost(activity, problem.accounting), fits(activity, problem.accounting))
 
 
-def best(problem: Problem, trees: LoopTree | Iterable[LoopTree]) -> Outcome:
+def parts_of(
+    problem: Problem, preset: Callable[[Problem], Trees], count: int
+) -> tuple[list[Part], list[tuple[Any, InputError]]]:
+    """Return a preset's trees over arrays, each with the points that it is for, and the points that have none."""
+
+    def built(some: Problem, _: Any) -> Trees | InputError:
+        try:
+            return preset(some)
+        except InputError as error:
+            return error
+
+    found: list[Part] = []
+    refused: list[tuple[Any, InputError]] = []
+    for points, some, trees in apart(problem, count, built, Problem.at):
+        if isinstance(trees, InputError):
+            refused.append((points, trees))
+            continue
+        for one in (trees,) if isinstance(trees, LoopTree) else trees:
+            if isinstance(one, Part):
+                found.append(Part(points[one.points], one.problem, one.tree, one.legal))
+            else:
+                found.append(Part(points, some, one, legal=False))
+    return found, refused
+
+
+def trees_of(trees: Trees) -> list[LoopTree]:
+    """Return a preset's trees."""
+    several = (trees,) if isinstance(trees, LoopTree) else trees
+    return [one.tree if isinstance(one, Part) else one for one in several]
+
+
+def best(problem: Problem, trees: Trees) -> Outcome:
     """Return the best of a preset's trees for one problem.
 
     Raises:
         InputError: none can be executed, or none fits; it says what the smallest needs.
     """
-    found = [outcome(problem, tree) for tree in ((trees,) if isinstance(trees, LoopTree) else trees)]
+    found = [outcome(problem, tree) for tree in trees_of(trees)]
     fitting = [one for one in found if one.fits]
     if not fitting:
         raise too_large(found[0], problem.accounting)

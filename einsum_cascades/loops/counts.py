@@ -80,9 +80,13 @@ class Counts:
         return found
 
 
-def count(plan: Plan) -> Counts:
-    """Return the activity of a plan whose legality has been checked; sizes and tiles may be numbers or arrays."""
-    found = _Counting(plan)
+def count(plan: Plan, only: str | None = None) -> Counts:
+    """Return the activity of a plan whose legality has been checked; sizes and tiles may be numbers or arrays.
+
+    Args:
+        only: the one memory to and from which accesses are asked for; all by default.
+    """
+    found = _Counting(plan, only)
     rows: list[Row] = []
     points: dict[int, Number] = {}
     taken: dict[int, Number] = {}
@@ -96,8 +100,8 @@ def count(plan: Plan) -> Counts:
 
 
 class _Counting:
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, only: str | None = None) -> None:
+        self.plan, self.only = plan, only
         self.levels = plan.levels
         self.measure = Measure(plan)
         self._begun: dict[int, Number] = {}
@@ -118,7 +122,7 @@ class _Counting:
         if outer is None and tensor not in plan.at_home:
             return []
         place = _memory(outer, plan)
-        if not plan.touched(site):
+        if not plan.touched(site) or not self._asked(place):
             return []
         if not plan.writes_inside(site):
             passing = self._passing(site, operand)
@@ -134,11 +138,16 @@ class _Counting:
         for operand in step.inputs:
             chain = self.plan.chain(site, operand)
             place = _memory(chain[-1] if chain else None, self.plan)
-            passing = self._passing(site, operand, step.ranks)
-            rows += self._inward(site, operand.tensor, place, unit, passing, registers=False)
+            if self._asked(place):
+                passing = self._passing(site, operand, step.ranks)
+                rows += self._inward(site, operand.tensor, place, unit, passing, registers=False)
         chain = self.plan.chain(site, step.output)
-        rows += self._outward(site, step.output, chain[-1] if chain else None)
-        return rows
+        outer = chain[-1] if chain else None
+        return rows + self._outward(site, step.output, outer) if self._asked(_memory(outer, self.plan)) else rows
+
+    def _asked(self, memory: str) -> bool:
+        """Whether what comes from a memory and goes to it is asked for."""
+        return self.only in (None, memory)
 
     def _passing(self, site: Site, operand: Operand, walked: tuple[str, ...] | None = None) -> _Passing:
         return _Passing(self.measure, site, operand.ranks, walked, frozenset())

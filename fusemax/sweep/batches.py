@@ -13,7 +13,7 @@ import numpy.typing as npt
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.loops.arith import chosen
-from einsum_cascades.loops.tree import INSTANCES, LoopTree
+from einsum_cascades.loops.tree import INSTANCES
 from fusemax.sweep.conditions import Names
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.pointwise import Choice
@@ -23,7 +23,7 @@ from hw_models.bound import TOLERANCE
 from hw_models.prices import node_prices
 from hw_models.spatial.cost import label
 from mappers.capacity import TooSmallError
-from mappers.choose import Limit, Outcome, limits, outcome
+from mappers.choose import Limit, Outcome, limits, outcome, trees_of
 from mappers.presets.apart import apart_from_columns
 from mappers.presets.named import OVER_ARRAYS, preset_named
 from mappers.presets.problem import Problem
@@ -102,10 +102,10 @@ def evaluated(points: Points) -> Found:
             [[]],
             [lambda room, _: why.format(room)],
         )
-    taken = [outcome(problem, tree) for tree in ((trees,) if isinstance(trees, LoopTree) else trees)]
-    found = _columns(taken[0], problem) | {"fits": taken[0].fits, "tree": 0}
+    taken = [outcome(problem, tree) for tree in trees_of(trees)]
+    found = columns_of(taken[0], problem) | {"fits": taken[0].fits, "tree": 0}
     for number, one in enumerate(taken[1:], 1):
-        other = _columns(one, problem) | {"tree": number}
+        other = columns_of(one, problem) | {"tree": number}
         slower, equal = other["latency_s"] < found["latency_s"], other["latency_s"] == found["latency_s"]
         better = slower | (equal & (other["dram_bytes"] < found["dram_bytes"]))
         better = one.fits & (better | np.logical_not(found["fits"]))
@@ -139,7 +139,8 @@ def fill(found: Found, where: Array, results: Results) -> None:
         refuse(reason, (room, needed), ~fits & (short == number), where, results)
 
 
-def _columns(one: Outcome, problem: Problem) -> dict[str, Any]:
+def columns_of(one: Outcome, problem: Problem) -> dict[str, Any]:
+    """Return what a tree costs, by column; of what the latency depends on most, a bit for each resource."""
     found = one.cost
     return {
         "latency_s": found.latency_s,
@@ -185,4 +186,4 @@ def refuse(reason: Reason, said: tuple[Any, Any], refused: Array, where: Array, 
     results.columns["status"][where[refused]] = codes[which.reshape(-1)]
 
 
-__all__ = ["BLOCK", "InputError", "Points", "evaluated", "fill", "is_batched", "refuse"]
+__all__ = ["BLOCK", "InputError", "Points", "columns_of", "evaluated", "fill", "is_batched", "refuse"]

@@ -22,11 +22,14 @@ from fusemax.sweep.names import CHOICES, SPATIAL, WORKLOAD, kind_of, machine_key
 from fusemax.sweep.pointwise import Choice, evaluate_point
 from fusemax.sweep.replay import Found, Replays
 from fusemax.sweep.results import FLOATS, TEXTS, WHOLES, Results
+from fusemax.sweep.several import BLOCK as PART_BLOCK
+from fusemax.sweep.several import evaluate_several
 from fusemax.sweep.space import Sweep
 from fusemax.sweep.workloads import WorkloadGroup
 from hw_models.accounting import accounting_named
 from hw_models.load import AnyMachine, machine_of
 from hw_models.prices import node_prices
+from mappers.presets.named import IN_PARTS
 
 Array: TypeAlias = npt.NDArray[Any]
 _REPLAYS: Final = Replays()
@@ -124,6 +127,9 @@ class Group:
             points: which points of the group.
             where: where all points of the group stand in the results.
         """
+        if self.choice.mapper in IN_PARTS and self.spatial is not None and not self.choice.causal:
+            self._in_parts(points, where, results)
+            return
         if self.spatial is None or self.choice.causal or not is_batched(self.choice.mapper, self.choice.cascade):
             self._one_by_one(points, where, results)
             return
@@ -164,6 +170,19 @@ class Group:
         key = (self.sweep, *self.names.items(), *same.items())
         found = _REPLAYS.of(key, direct, many=len(points) > BLOCK) if varied else direct
         return lambda block: found({key: self.numbers[key][block] for key in varied})
+
+    def _in_parts(self, points: Array, where: Array, results: Results) -> None:
+        """Evaluate points together whose trees differ."""
+        for first in range(0, len(points), PART_BLOCK):
+            block = self._with_a_row(points[first : first + PART_BLOCK], where, results)
+            if not len(block):
+                continue
+            wide = self._points(block, floats=True).wide()
+            self._one_by_one(block[wide], where, results)
+            block = block[~wide]
+            if len(block):
+                left = evaluate_several(self._points(block), where[block], results)
+                self._one_by_one(block[left], where, results)
 
     def _with_a_row(self, points: Array, where: Array, results: Results) -> Array:
         """Leave out points whose buffer has no room for a row, and say so of them."""

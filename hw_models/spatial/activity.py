@@ -21,7 +21,7 @@ from einsum_cascades.loops.tree import Compute, LoopTree, Sequential
 from einsum_cascades.operators import WorkClass
 from hw_models.accounting import Accounting
 from hw_models.machine import Machine
-from hw_models.spatial.work import actions_of, cycles_of, work_of
+from hw_models.spatial.work import actions_of, cycles_of, in_tile, work_of
 
 WITHIN_POINT = "(within a point)"
 """Stands for the tensor in register accesses between the actions of one point."""
@@ -38,6 +38,7 @@ class Task:
         points: on which it works.
         pe_cycles: cycles of useful work, summed over PEs.
         operations: by class of work.
+        tile: of an exponential, whether it works tile by tile.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Task:
     points: Number
     pe_cycles: Number
     operations: Mapping[WorkClass, Number]
+    tile: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +139,12 @@ def _task(
 ) -> tuple[Task, list[Row]]:
     assert isinstance(site.node, Compute)
     step, array = plan.step(site), machine.array(site.node.unit)
-    cycles = cycles_of(step.einsum, array, plan.space.cascade, accounting)
+    exp = "exp" in work_of(step.einsum)
+    tile = exp and in_tile(site, plan)
+    cycles = cycles_of(step.einsum, array, accounting, tile=tile)
     actions = actions_of(step.einsum, array)
     operations = {kind: times * points for kind, times in work_of(step.einsum).items()}
-    task = Task(step.name, array.name, steps * cycles, points, points * cycles, operations)
+    task = Task(step.name, array.name, steps * cycles, points, points * cycles, operations, tile)
     more = (actions - 1) * points
     further = [
         Row(array.name, WITHIN_POINT, "read", 2 * more, site.number),

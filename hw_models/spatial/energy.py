@@ -8,7 +8,7 @@
 
 Counts are summed as exact integers before they are priced. Where the published evaluation and the hardware part ways,
 ``Accounting`` corrects after the count: one register file of an array for all, first reads of a sum that a wrapped
-product counts, accesses to a spilled part at the buffer as well, exponentials on a unit of their own in tiled cascades.
+product counts, accesses to a spilled part at the buffer as well, exponentials on a unit of their own in tiles.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from hw_models.accounting import Accounting
 from hw_models.machine import Array, Machine
 from hw_models.prices import Prices, node_prices
 from hw_models.spatial.activity import WITHIN_POINT, Activity
-from hw_models.spatial.work import tiled
 
 LEAKAGE = "leakage"
 
@@ -113,13 +112,18 @@ def _operations_j(activity: Activity, accounting: Accounting, prices: Prices, la
     """Joules by class of work, all arrays together."""
     work: dict[tuple[str, Any], Number] = {}
     for task in activity.tasks.values():
+        unit = activity.machine.array(task.array).unit_of
         for kind, number in task.operations.items():
+            if (
+                kind == "exp"
+                and task.tile
+                and unit[kind].component == "exp"
+                and not accounting.exp_unit_energy_in_tiles
+            ):
+                continue
             work[task.array, kind] = work.get((task.array, kind), 0) + number
     joules: dict[str, Number] = dict.fromkeys(WORK_CLASSES, 0.0)
-    free = tiled(activity.plan.space.cascade) and not accounting.exp_unit_energy_in_tiles
     for array, kind in sorted(work):
-        if free and kind == "exp" and activity.machine.array(array).unit_of["exp"].component == "exp":
-            continue
         joules[kind] = joules[kind] + _real(work[array, kind]) * prices.operations[array, kind] * _idle(
             array, activity, latency_s
         )

@@ -9,99 +9,118 @@ choices (``tables/flat.csv``) from the evaluation of Nayak et al., "FuseMax", MI
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.loops.tree import LoopTree
-from hw_models.spatial.activity import activity_of
-from hw_models.spatial.cost import cost, latency_s
+from hw_models.spatial.activity import Activity
 from mappers.capacity import too_small
-from mappers.choose import Outcome, fits, too_large
-from mappers.presets.flat_phases import Phases, Segment
+from mappers.choose import Part, Trees, fits, outcome, too_large
+from mappers.points import apart, same
+from mappers.presets.flat_phases import Phases
 from mappers.presets.flat_search import Search
 from mappers.presets.flat_table import tabulated
-from mappers.presets.flat_tree import Choice, SegmentTree, whole_tree
+from mappers.presets.flat_tree import Choice, whole_tree
 from mappers.presets.problem import Problem
 
-_EVALUATED = 8
-"""Choices of a segment that are evaluated in full."""
+Points = npt.NDArray[np.int64]
 
 
-def flat(problem: Problem) -> LoopTree:
+def flat(problem: Problem) -> Trees:
     """Return FLAT's tree, with the published choice where there is one that fits, else with the best found.
 
     Raises:
         InputError: the cascade has no contraction to fuse, or the buffer is too small.
     """
-    phases = Phases(problem)
-    published = _published(phases)
-    return published if published is not None else _searched(phases)
+    published = tuple(_published(problem))
+    left = np.ones(problem.count or 1, bool)
+    for part in published:
+        left[part.points] = False
+    return _trees(problem, (*published, *_searched(problem, np.flatnonzero(left))))
 
 
-def flat_searched(problem: Problem) -> LoopTree:
-    """Return FLAT's tree with the best choice found.
+def flat_searched(problem: Problem) -> Trees:
+    """Return FLAT's tree with the best choice found, and beside it the published choice where there is one that fits.
 
     Raises:
         InputError: the cascade has no contraction to fuse, or the buffer is too small.
     """
+    return _trees(problem, (*_searched(problem, np.arange(problem.count or 1)), *_published(problem)))
+
+
+def _trees(problem: Problem, parts: tuple[Part, ...]) -> Trees:
+    return parts if problem.count is not None else tuple(part.tree for part in parts)
+
+
+def _published(problem: Problem) -> Iterator[Part]:
+    """Yield the published choices as trees, where there are any that fit."""
     phases = Phases(problem)
-    published = _published(phases)
-    found = _searched(phases)
-    if published is None or _speed(problem, found)[:2] <= _speed(problem, published)[:2]:
-        return found
-    return published
+    if len(phases.segments) > 1:
+        return
+    for points, choice in tabulated(phases, problem.count or 1):
+        for fibers in (False, True):
+            some = problem.at(points)
+            tree = whole_tree(Phases(some), [replace(choice, register_fibers=fibers)])
+            fitting = np.broadcast_to(_fits(some, tree), points.shape)
+            if fitting.any():
+                yield Part(points[fitting], some.at(np.flatnonzero(fitting)), tree)
+            points = points[~fitting]
+            if not len(points):
+                break
 
 
-def _published(phases: Phases) -> LoopTree | None:
-    """The published choice as a tree, if there is one that fits."""
-    found = tabulated(phases) if len(phases.segments) == 1 else None
-    if found is None:
-        return None
-    for choice in (found, replace(found, register_fibers=True)):
-        tree = whole_tree(phases, [choice])
-        if _speed(phases.problem, tree)[2]:
-            return tree
-    return None
+def _fits(problem: Problem, tree: LoopTree) -> Any:
+    """Whether every memory has room for what a tree holds in it."""
+    accounting = problem.accounting
+    activity = Activity(problem.plan(tree), problem.machine, (), {}, accounting.pipeline_copies)
+    return np.asarray(fits(activity, accounting))
 
 
-def _searched(phases: Phases) -> LoopTree:
-    return whole_tree(phases, [_best(phases, segment) for segment in phases.segments])
+def _searched(problem: Problem, points: Points) -> Iterator[Part]:
+    """Yield trees with the best choices found at some points.
+
+    Raises:
+        InputError: the problem is of one point, and nothing fits.
+    """
+    if not len(points):
+        return
+    problem = problem.at(points)
+    phases = Phases(problem)
+    searches = [Search(phases, segment, len(points)) for segment in phases.segments]
+    found = [search.best() for search in searches]
+    fused = np.column_stack([one.fused.astype(np.int64) for one in found])
+    for there in same((column for one in found for column in one.columns), len(points)):
+        choices = [search.choice(one, int(there[0])) for search, one in zip(searches, found, strict=True)]
+
+        def build(given: tuple[Problem, Any], _: Points, choices: list[Choice] = choices) -> LoopTree:
+            some, tiles = given
+            return whole_tree(
+                Phases(some), [replace(c, fused=_number(t)) for c, t in zip(choices, tiles.T, strict=True)]
+            )
+
+        def at(given: tuple[Problem, Any], points: Points) -> tuple[Problem, Any]:
+            return given[0].at(points), given[1][points]
+
+        for places, (some, _), tree in apart(at((problem, fused), there), len(there), build, at):
+            if problem.count is None and not np.isfinite(found[0].score[0]):
+                raise _too_small(problem, tree)
+            yield Part(points[there[places]], some, tree)
 
 
-def _best(phases: Phases, segment: Segment) -> Choice:
-    best: tuple[float, int, Choice] | None = None
-    exact = not phases.problem.accounting.pipeline_ends
-    for number, (expected, bits, choice) in enumerate(Search(phases, segment).choices()):
-        if best is not None and (number >= _EVALUATED or (exact and (expected, bits) >= (best[0], 8 * best[1]))):
-            break
-        tree = LoopTree(SegmentTree(phases, segment, choice).node(), phases.split)
-        latency, traffic, fitting = _speed(phases.problem, tree)
-        if fitting and (best is None or (latency, traffic) < best[:2]):
-            best = (latency, traffic, choice)
-    if best is not None:
-        return best[2]
-    smallest = _smallest(phases, segment)
-    if _speed(phases.problem, LoopTree(SegmentTree(phases, segment, smallest).node(), phases.split))[2]:
-        return smallest
-    raise _too_small(phases, segment, smallest)
+def _number(tiles: npt.NDArray[np.int64]) -> Any:
+    """A number that all points share, if they do."""
+    return int(tiles[0]) if (tiles == tiles[0]).all() else tiles
 
 
-def _smallest(phases: Phases, segment: Segment) -> Choice:
-    """The choice that keeps least on chip."""
-    return replace(Search(phases, segment).registers, fibers=False, overlap=False)
-
-
-def _speed(problem: Problem, tree: LoopTree) -> tuple[float, int, bool]:
-    activity = activity_of(problem.plan(tree), problem.machine, problem.accounting)
-    return latency_s(activity, problem.accounting), activity.dram_bytes, bool(fits(activity, problem.accounting))
-
-
-def _too_small(phases: Phases, segment: Segment, smallest: Choice) -> InputError:
-    problem, buffer = phases.problem, phases.problem.parts.buffer
-    tree = LoopTree(SegmentTree(phases, segment, smallest).node(), phases.split)
-    activity = activity_of(problem.plan(tree), problem.machine, problem.accounting)
-    needed = -(-activity.peak_bits.get(buffer.name, 0) // 8)
+def _too_small(problem: Problem, smallest: LoopTree) -> InputError:
+    buffer = problem.parts.buffer
+    found = outcome(problem, smallest)
+    needed = -(-found.activity.peak_bits.get(buffer.name, 0) // 8)
     if needed > (buffer.bytes or 0):
-        return too_small("FLAT", needed, buffer.bytes or 0)
-    found = Outcome(tree, activity, cost(activity, problem.accounting), False)
+        return too_small("FLAT", needed, buffer.bytes or 0, buffer.name)
     return too_large(found, problem.accounting)

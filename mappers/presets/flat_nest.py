@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, steps
+from einsum_cascades.loops.arith import Number, alike, anywhere, everywhere, least, steps
 from einsum_cascades.loops.space import Operand, Space, Step
 from einsum_cascades.loops.tree import Hold, Loop, Node
 
@@ -37,11 +38,12 @@ class Atom:
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """A loop of a nest; ``over`` is None for one in time."""
+    """A loop of a nest; ``over`` is None for one in time, ``several`` says where that has more than one iteration."""
 
     atom: Atom
     tile: Number
     over: str | None = None
+    several: Any = True
 
 
 def operands_of(run: Iterable[Step]) -> dict[str, list[Operand]]:
@@ -91,24 +93,24 @@ def lay(atoms: Sequence[Atom], dimensions: Dimensions) -> tuple[list[Turn], list
     free = list(dimensions)
     for atom in atoms:
         tile: Number = 1
-        while free and anywhere(atom.extent > tile):
-            name, left = free[0]
+        for place, (name, left) in enumerate(free):
+            if not anywhere(atom.extent > tile):
+                break
             taken = least(steps(atom.extent, tile), left)
-            if not _one(taken):
+            if anywhere(taken > 1):
                 spatial.insert(0, Turn(atom, atom.unit * tile, name))
                 tile = tile * taken
-                free[0] = (name, left // taken)
-            if not everywhere(free[0][1] <= 1):
-                break
+                free[place] = (name, left // taken)
+        while free and everywhere(free[0][1] <= 1):
             free.pop(0)
         if anywhere(atom.extent > tile):
-            time.append(Turn(atom, atom.unit * tile))
+            time.append(Turn(atom, atom.unit * tile, None, atom.extent > tile))
     return time, spatial
 
 
 def walked(atoms: Iterable[Atom]) -> list[Turn]:
     """Return loops in time, one iteration a turn; what has one iteration needs none."""
-    return [Turn(atom, atom.unit) for atom in atoms if not _one(atom.extent)]
+    return [Turn(atom, atom.unit, None, atom.extent > 1) for atom in atoms if anywhere(atom.extent > 1)]
 
 
 def nested(turns: Sequence[Turn], body: Node, tensors: Iterable[str], array: str, *, lean: bool = False) -> Node:
@@ -118,13 +120,11 @@ def nested(turns: Sequence[Turn], body: Node, tensors: Iterable[str], array: str
         lean: no register for tensors that change in the innermost loop in time.
     """
     names = list(tensors)
-    depth = {
-        name: max((i + 1 for i, turn in enumerate(turns) if turn.over is None and name in turn.atom.members), default=0)
-        for name in names
-    }
-    deepest = max((i + 1 for i, turn in enumerate(turns) if turn.over is None), default=0)
     if lean:
-        names = [name for name in names if depth[name] < deepest]
+        turns = [turn for turn in turns if turn.over is not None or alike(turn.several)]
+        deepest = max((i + 1 for i, turn in enumerate(turns) if turn.over is None), default=0)
+        names = [name for name in names if _depth(name, turns) < deepest]
+    depth = {name: _depth(name, turns) for name in names}
     for place in range(len(turns), -1, -1):
         for name in reversed(names):
             if depth[name] == place:
@@ -135,5 +135,13 @@ def nested(turns: Sequence[Turn], body: Node, tensors: Iterable[str], array: str
     return body
 
 
-def _one(number: Number) -> bool:
-    return everywhere(number == 1)
+def _depth(name: str, turns: Sequence[Turn]) -> int:
+    """How many loops a tensor's register stands inside: up to the innermost one in time, of several iterations, that it
+    has. Of how many is of no account if the tensor lacks none between that and the next one further out."""
+    time = [i for i, turn in enumerate(turns) if turn.over is None]
+    own = [i for i in time if name in turns[i].atom.members]
+    for place in reversed(own):
+        outer = max((i for i in own if i < place), default=-1)
+        if all(i in own for i in time if outer < i < place) or alike(turns[place].several):
+            return place + 1
+    return 0

@@ -20,6 +20,7 @@ from einsum_cascades.loops.space import Space, Step
 from einsum_cascades.loops.tree import INSTANCES
 from einsum_cascades.operations import work_classes
 from hw_models.machine import Array
+from mappers.points import by_size
 from mappers.presets.problem import Problem, lanes
 from mappers.roles import Roles, find_roles
 
@@ -193,7 +194,7 @@ class Phases:
         """The longest rank that an Einsum keeps."""
         step = self.steps[name]
         kept = [rank for rank in self.wholes(step.output.ranks) if rank not in self.wholes(step.reduced)]
-        return max(kept, key=lambda rank: int(self.space.sizes[rank]), default=None)
+        return next(iter(by_size(kept, lambda rank: self.space.sizes[rank])), None)
 
     def made_in(self, segment: Segment) -> dict[str, int]:
         """Return the tensors that a segment makes, with the number of the phase; do not mutate it."""

@@ -7,9 +7,14 @@ Source: the evaluation of Nayak et al., "FuseMax", MICRO 2024 (``tables/flat.csv
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from einsum_cascades.loops.space import Step
 from einsum_cascades.loops.tree import INSTANCES
@@ -32,19 +37,25 @@ def rows() -> dict[_Key, dict[str, str]]:
         return {(int(r["array_side"]), int(r["buffer_bytes"]), int(r["head_dim"]), int(r["seq_len"])): r for r in table}
 
 
-def tabulated(phases: Phases) -> Choice | None:
-    """Return the published choice for the same cascade, machine and shape, if there is one."""
+def tabulated(phases: Phases, count: int = 1) -> Iterator[tuple[npt.NDArray[np.int64], Choice]]:
+    """Yield the published choices for the same cascade, machine and shape, each with the points that it is for."""
     if not _attention(phases):
-        return None
+        return
     parts, sizes = phases.problem.parts, phases.space.sizes
-    numbers = {r: sizes[r] for r in ("E", "F", "M", "P")}
     sides = [length for _, length in parts.matrix.dimensions]
-    if not all(isinstance(n, int) for n in (*numbers.values(), *sides, parts.buffer.bytes)) or len(sides) != 2:
-        return None
-    if sides[0] != sides[1] or numbers["E"] != numbers["F"] or numbers["M"] != numbers["P"]:
-        return None
-    row = rows().get((sides[0], parts.buffer.bytes or 0, numbers["E"], numbers["P"]))
-    return None if row is None else _choice(phases, row)
+    if len(sides) != 2:
+        return
+    same: Any = (sides[0] == sides[1]) & (sizes["E"] == sizes["F"]) & (sizes["M"] == sizes["P"])
+    if not np.any(same):
+        return
+    shape = (sides[0], parts.buffer.bytes, sizes["E"], sizes["P"])
+    one = all(isinstance(number, int) for number in shape)
+    for key in (shape,) if one and shape in rows() else () if one else rows():
+        row, there = rows()[key], same
+        for number, wanted in zip(shape, key, strict=True):
+            there = there & (number == wanted)
+        if np.any(there):
+            yield np.flatnonzero(np.broadcast_to(there, (count,))), _choice(phases, row)
 
 
 def _attention(phases: Phases) -> bool:

@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
-from einsum_cascades.loops.arith import Number, anywhere, everywhere, least
+from einsum_cascades.loops.arith import Number, alike, anywhere, least, most
 from einsum_cascades.loops.tree import (
     INSTANCES,
     Compute,
@@ -31,6 +32,7 @@ from einsum_cascades.loops.tree import (
     Sequential,
     sequence,
 )
+from mappers.points import by_size
 from mappers.presets.flat_nest import Atom, atoms_of, lay, nested, operands_of, walked
 from mappers.presets.flat_phases import Phase, Phases, Segment
 from mappers.presets.problem import lanes, spread
@@ -69,6 +71,7 @@ class Choice:
         share: whether Einsums of one pass hand on values in registers.
         lean: whether operands that change at every point take no register.
         register_fibers: whether fibers stay in the array's registers, not the buffer.
+        bare: whether loops and registers of products are left out, for what takes room in the buffer alone.
     """
 
     fused: Number
@@ -81,6 +84,7 @@ class Choice:
     share: bool = True
     lean: bool = False
     register_fibers: bool = False
+    bare: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,13 +126,18 @@ class SegmentTree:
         body = self._keep(TILE, touched, body)
         column = self.segment.column
         size = self.phases.space.sizes[column] if column is not None else 1
-        if column is not None and anywhere(size > self.choice.fused):
+        if column is not None and self._turns(size > self.choice.fused):
             body = Loop(column, self.choice.fused, body)
         body = self._keep(OUTSIDE, touched, body)
         for rank in reversed(self.phases.batches):
             if rank != column:
                 body = Loop(rank, 1, body)
         return self._over_instances(body)
+
+    def _turns(self, several: Any) -> bool:
+        """Whether there is a loop over tiles: where a pipeline's ends take time, they come with its iterations."""
+        ends = self.phases.problem.accounting.pipeline_ends and self.choice.overlap and len(self.segment.phases) > 1
+        return alike(several) if ends else anywhere(several)
 
     def _over_instances(self, body: Node) -> Node:
         problem = self.phases.problem
@@ -146,7 +155,8 @@ class SegmentTree:
             root = self._root(tensor)
             root = root if root in names else None
             scores = tensor in between and self.phases.row in self.phases.ranks_of(tensor)
-            body = Hold(tensor, self.buffer, body, double=not scores, part=1 - self.choice.spilled, place=root)
+            double = where == TILE and not scores
+            body = Hold(tensor, self.buffer, body, double=double, part=1 - self.choice.spilled, place=root)
         return body
 
     def _phase(self, number: int) -> Node:
@@ -175,6 +185,8 @@ class SegmentTree:
 
     def _product(self, name: str) -> Node:
         array = self.phases.array(name)
+        if self.choice.bare:
+            return Compute(name, array.name)
         dims = self.phases.problem.parts.dimensions(array)
         others, groups = self.groups(name)
         layout = self.choice.layouts.get(name) or Layout((0, 1), tuple(range(2, len(groups))))
@@ -192,7 +204,7 @@ class SegmentTree:
         tiles = dict(self.tiles)
         column = self.segment.column
         way = self.choice.lanes.get(number, "row")
-        width = self._width(phase, way)
+        width = self.width(phase, way)
         if column is not None:
             tiles[column] = least(tiles[column], width)
         runs = self._runs(phase)
@@ -209,15 +221,16 @@ class SegmentTree:
             return self.phases.array(phase.names[0]).name
         return self.buffer
 
-    def _width(self, phase: Phase, way: str) -> Number:
+    def width(self, phase: Phase, way: str) -> Number:
         """How many columns a vector phase works on at a time."""
         every = lanes(self.phases.problem.parts.dimensions(self.phases.array(phase.names[0])))
         if way == "column":
             return every
         if way == "both":
-            longest = max((self._across(name) for name in phase.names), key=lambda n: int(n), default=1)
-            left = every // least(longest, every)
-            return left if everywhere(left >= 1) else 1
+            longest: Number = 1
+            for name in phase.names:
+                longest = most(longest, self._across(name))
+            return every // least(longest, every)
         return 1
 
     def _across(self, name: str) -> Number:
@@ -251,10 +264,8 @@ class SegmentTree:
         first = [self.segment.column, self.phases.row] if way == "column" else [self.phases.row, None]
         last = [] if way == "column" else [self.segment.column]
         atoms = atoms_of(self.phases.space, steps, tiles)
-        order = sorted(
-            range(len(atoms)),
-            key=lambda i: (atoms[i].rank in last, _weight(atoms[i].rank, first), -_size(atoms[i].extent)),
-        )
+        longest = by_size(range(len(atoms)), lambda i: atoms[i].extent)
+        order = sorted(longest, key=lambda i: (atoms[i].rank in last, _weight(atoms[i].rank, first)))
         nestable = _innermost(atoms)
         time, over = lay([atoms[i] for i in order if i in nestable], self.phases.problem.parts.dimensions(array))
         outer = walked(atom for i, atom in enumerate(atoms) if i not in nestable)
@@ -326,10 +337,6 @@ def _innermost(atoms: list[Atom]) -> set[int]:
 
 def _weight(rank: str, order: list[str | None]) -> int:
     return order.index(rank) if rank in order else len(order)
-
-
-def _size(number: Number) -> int:
-    return number if isinstance(number, int) else int(number.max())
 
 
 def whole_tree(phases: Phases, choices: list[Choice]) -> LoopTree:

@@ -12,14 +12,13 @@ from importlib.metadata import entry_points
 from typing import Final, TypeAlias
 
 from einsum_cascades.errors import InputError, unknown
-from einsum_cascades.loops.tree import LoopTree
+from mappers.choose import Trees
 from mappers.presets.flat import flat, flat_searched
 from mappers.presets.fusemax import fusemax_interleaved, fusemax_serial
 from mappers.presets.problem import Problem
 from mappers.presets.unfused import unfused
 
-Preset: TypeAlias = Callable[[Problem], LoopTree | tuple[LoopTree, ...]]
-"""Returns a tree, or several of which the best is taken."""
+Preset: TypeAlias = Callable[[Problem], Trees]
 GROUP: Final = "fusemax.mappers"
 PRESETS: Final[dict[str, Preset]] = {
     "unfused": unfused,
@@ -30,7 +29,9 @@ PRESETS: Final[dict[str, Preset]] = {
 }
 
 OVER_ARRAYS: Final = frozenset({"fusemax-serial", "fusemax-interleaved"})
-"""Those that take problems over arrays, as sweeps have them."""
+"""Those that take problems over arrays, as sweeps have them, and return trees for all points."""
+IN_PARTS: Final = {"unfused": "unfused", "flat": "FLAT", "flat-searched": "FLAT"}
+"""Those that return trees for some of the points each, and what errors call their mappings."""
 
 
 @cache

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade, Einsum
-from einsum_cascades.loops.arith import Number, alike, anywhere, least, steps
+from einsum_cascades.loops.arith import Number, anywhere, least, steps
 from einsum_cascades.loops.sites import Plan
 from einsum_cascades.loops.space import Space
 from einsum_cascades.loops.tree import INSTANCES, Loop, LoopTree, Node
 from einsum_cascades.operations import work_classes
 from hw_models.accounting import Accounting
 from hw_models.machine import Array, Machine, Memory
+from hw_models.prices import node_prices
 from hw_models.spatial.activity import value_bits
+from mappers.points import arrays_in, by_size, pick, single
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,33 @@ class Problem:
 
     def plan(self, tree: LoopTree) -> Plan:
         """Return a tree resolved for this problem."""
-        return Plan(tree, Space.of(self.cascade, self.sizes, tree.split), self.machine.levels)
+        if not self._plans or self._plans[-1].tree is not tree:
+            space = Space.of(self.cascade, self.sizes, tree.split)
+            self._plans[:] = [Plan(tree, space, self.machine.levels)]
+        return self._plans[-1]
+
+    @cached_property
+    def _plans(self) -> list[Plan]:
+        """The plan that was asked for last."""
+        return []
+
+    def at(self, points: Any) -> Problem:
+        """Return the problem at some of the points that its arrays are over."""
+        if self.count is None:
+            return self
+        machine = pick(self.machine, points)
+        if machine is not self.machine:
+            machine.kept("prices", lambda: pick(node_prices(self.machine), points))
+        return replace(self, sizes=pick(dict(self.sizes), points), machine=machine)
+
+    def single(self, point: int) -> Problem:
+        """Return the problem at one of the points that its arrays are over, of plain numbers."""
+        return replace(self, sizes=single(dict(self.sizes), point), machine=single(self.machine, point))
+
+    @cached_property
+    def count(self) -> int | None:
+        """How many points its arrays are over; None if it has none."""
+        return next((len(array) for array in arrays_in((dict(self.sizes), self.machine))), None)
 
     @cached_property
     def parts(self) -> Parts:
@@ -65,7 +94,7 @@ class Parts:
     """The parts of a machine that presets name.
 
     Attributes:
-        matrix: the array with the most multiply-accumulators, for products.
+        matrix: of the arrays of most dimensions the one with the most multiply-accumulators, for products.
         vector: the array for all else; the same one if there is only one.
         buffer: a memory of stated size that both take values from: what tiles are cut for.
         buffers: how many there are.
@@ -94,16 +123,11 @@ class Parts:
         if not machine.arrays:
             raise InputError(f"{machine.name} has no array", hint="give it a node of the kind array")
         able = [array for array in machine.arrays if array.offers(("mac",))] or list(machine.arrays)
-        matrix = able[0]
-        for array in able[1:]:
-            if alike(machine.instances(array.name) > machine.instances(matrix.name)):
-                matrix = array
-        vector, *others = [array for array in machine.arrays if array is not matrix] or [matrix]
-        for array in others:
-            smaller = machine.instances(array.name) < machine.instances(vector.name)
-            more = len(array.units) - len(vector.units)
-            if more > 0 or (more == 0 and alike(smaller)):
-                vector = array
+        largest = by_size(machine.arrays, lambda a: machine.instances(a.name))
+        largest = by_size(largest, lambda a: sum((length > 1) * 1 for _, length in a.dimensions))
+        matrix = next(a for a in largest if a in able)
+        others = [array for array in reversed(largest) if array is not matrix] or [matrix]
+        vector = max(others, key=lambda a: len(a.units))
         shared = [n for n in machine.path(matrix.name) if n in machine.path(vector.name) and isinstance(n, Memory)]
         on_chip = [node for node in shared[1:] if node.bytes is not None]
         if not on_chip:

@@ -60,7 +60,7 @@ def shape_of(problem: Problem, step: Step, space: Space) -> Shape:
         bits=tuple(problem.bits(o.tensor) for o in operands),
         batch=-(-instances // lanes(parts.outside)) * further,
         copies=instances * further,
-        cycles=cycles_of(step.einsum, array, problem.cascade, problem.accounting),
+        cycles=cycles_of(step.einsum, array, problem.accounting),
         lengths=tuple(length for _, length in dimensions_of(problem, array)),
         buffer=parts.buffer.name,
         array=array.name,

@@ -16,20 +16,25 @@ from einsum_cascades.loops.tree import LoopTree, Node, sequence
 from hw_models.machine import Array
 from hw_models.spatial.activity import activity_of
 from hw_models.spatial.cost import latency_s
-from mappers.choose import fits
+from mappers.choose import Part, fits
 from mappers.presets.axes import space_of, split_of
 from mappers.presets.phases import Phase, phases_of
 from mappers.presets.problem import Problem
 from mappers.presets.product_tree import product_tree
+from mappers.presets.ratios import over_points
 from mappers.presets.vector_tree import vector_tree
 
 
-def unfused(problem: Problem) -> LoopTree:
-    """Return a tree with every phase of a cascade by itself.
+def unfused(problem: Problem) -> LoopTree | tuple[Part, ...]:
+    """Return a tree with every phase of a cascade by itself; over arrays, trees for some of the points each.
 
     Raises:
         InputError: a rank has no size, or no array offers an Einsum's operators.
     """
+    return _searched(problem) if problem.count is None else over_points(problem, _searched)
+
+
+def _searched(problem: Problem) -> LoopTree:
     space = space_of(problem)
     phases = [part for phase in phases_of(problem.cascade) for part in _by_array(problem, phase)]
     parts = [_best(problem, phase, space) for phase in phases]

@@ -222,6 +222,28 @@ def test_what_is_evaluated_point_by_point(text: str, costs: int) -> None:
     assert check(sweep, evaluate_points(sweep, 0, sweep.points)) == costs
 
 
+@pytest.mark.parametrize("accounting", ["published", "physical"])
+def test_many_points_of_flat(accounting: str) -> None:
+    """So many that bounds leave points out of the search."""
+    text = f"""axes:
+  cascade: attention-3-pass
+  arch: flat-cloud
+  mapper: flat-searched
+  accounting: {accounting}
+  model: BERT
+  seq_len: {{log_range: [16, 2**20]}}
+  array_2d.rows: {{range: [16, 512]}}
+  array_2d.columns: {{range: [16, 512]}}
+  array_1d.columns: {{range: [16, 512]}}
+  global_buffer.bytes: {{log_range: [256KiB, 64MiB]}}
+  dram.bandwidth_bytes_per_s: {{log_range: [1e10, 2e12]}}
+samples: {{random: 4097, seed: 7}}
+"""
+    sweep = parse_sweep(text)
+    table = evaluate_points(sweep, 0, sweep.points)
+    check(sweep, table.take(list(range(0, sweep.points, 600))))
+
+
 def test_a_published_choice_for_a_cascade_with_more_tensors_than_it_names() -> None:
     sweep = parse_sweep(
         "axes: {cascade: attention-soft-cap, arch: flat-cloud, mapper: flat, model: BERT, seq_len: [1024, 1000]}"

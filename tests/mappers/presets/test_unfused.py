@@ -19,6 +19,7 @@ from hw_models.machine import Machine
 from hw_models.spatial.activity import Activity, activity_of
 from hw_models.spatial.cost import Cost, cost
 from hw_models.spatial_machines import spatial_machine
+from mappers.choose import best
 from mappers.presets.axes import space_of
 from mappers.presets.named import preset_named
 from mappers.presets.phases import phases_of
@@ -356,3 +357,16 @@ def test_the_search_counts_what_the_engine_counts(sizes: tuple[int, int, int], b
 
 def test_it_has_its_name() -> None:
     assert preset_named("unfused") is unfused
+
+
+@pytest.mark.parametrize(("preset", "cycles"), [("unfused", 1), ("flat", 1), ("fusemax-serial", 2)])
+@pytest.mark.parametrize("name", ["attention-2-pass", "attention-3-pass-deferred"])
+def test_the_subtraction_in_an_exponential_is_free_in_phases_and_not_in_tiles(
+    preset: str, cycles: int, name: str
+) -> None:
+    """Published: whatever the cascade. A tile is what a product's loop over keys goes around too."""
+    machine = spatial_machine("flat-cloud", ())
+    problem = Problem(load_cascade(name), {"instances": 4, "E": 64, "F": 64, "M": 2048, "P": 1024}, machine, PUBLISHED)
+    found = best(problem, preset_named(preset)(problem))
+    (task,) = [t for t in found.activity.tasks.values() if t.name in ("SLN", "SN") and "exp" in t.operations]
+    assert task.pe_cycles == cycles * task.points
