@@ -276,6 +276,7 @@ class Fused:
             return {}
         found: dict[str, str] = {}
         names = {e.name for e in einsums}
+        place = {e.name: number for number, e in enumerate(einsums)}
         for einsum in einsums:
             for access in einsum.inputs:
                 tensor = access.tensor
@@ -283,7 +284,8 @@ class Fused:
                     continue
                 crosses = residency.arrays[tensor] == "matrix" and residency.arrays[einsum.name] == "vector"
                 if crosses and residency.reads(einsum, access)[0] not in (BUFFER, DRAM, STAGING):
-                    found[einsum.name] = tensor
+                    last = found.get(einsum.name, tensor)  # of several the one that is made last
+                    found[einsum.name] = max(last, tensor, key=place.__getitem__)
         return found
 
     def _registers(self, einsums: list[Einsum]) -> list[tuple[str, str]]:
