@@ -181,7 +181,7 @@ def test_more_buffer_and_bandwidth_never_hurt(shape, buffer, accounting):
     assert max(own.utilization.values()) <= 1 + 1e-12
     for spatial in (larger, faster):
         found = cost_of(problem_of(shape, spatial, accounting=accounting))
-        assert score(found, spatial) <= score(own, before) * 1.001  # more of a tensor on chip has to be worth a hair
+        assert score(found, spatial) <= score(own, before) * 1.0005  # the ends of pipelines are scored so roughly
 
 
 def score(found, spatial):
