@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.loops.arith import steps
@@ -36,6 +36,8 @@ class Part:
     legal: bool = True
 
 
+ROUNDING: Final = 1e-12
+"""Latencies that differ less, relatively, are equal."""
 Trees: TypeAlias = LoopTree | tuple[LoopTree, ...] | tuple[Part, ...]
 """What a preset returns: a tree, or several of which the best is taken; over arrays also trees for some of the
 points."""
@@ -102,6 +104,13 @@ def trees_of(trees: Trees) -> list[LoopTree]:
     return [one.tree if isinstance(one, Part) else one for one in several]
 
 
+def better(seconds: Any, moved: Any, other_seconds: Any, other_moved: Any) -> Any:
+    """Return whether what takes so many seconds and moves so many bytes is better than another."""
+    faster = seconds < (1 - ROUNDING) * other_seconds
+    as_fast = seconds <= (1 + ROUNDING) * other_seconds
+    return faster | (as_fast & (moved < other_moved))
+
+
 def best(problem: Problem, trees: Trees) -> Outcome:
     """Return the best of a preset's trees for one problem.
 
@@ -112,7 +121,11 @@ def best(problem: Problem, trees: Trees) -> Outcome:
     fitting = [one for one in found if one.fits]
     if not fitting:
         raise too_large(found[0], problem.accounting)
-    return min(fitting, key=lambda one: (one.cost.latency_s, one.cost.dram_bytes))
+    taken = fitting[0]
+    for one in fitting[1:]:
+        if better(one.cost.latency_s, one.cost.dram_bytes, taken.cost.latency_s, taken.cost.dram_bytes):
+            taken = one
+    return taken
 
 
 def fits(activity: Activity, accounting: Accounting) -> Any:

@@ -23,7 +23,7 @@ from hw_models.bound import TOLERANCE
 from hw_models.prices import node_prices
 from hw_models.spatial.cost import label
 from mappers.capacity import TooSmallError
-from mappers.choose import Limit, Outcome, limits, outcome, trees_of
+from mappers.choose import Limit, Outcome, better, limits, outcome, trees_of
 from mappers.presets.apart import apart_from_columns
 from mappers.presets.named import OVER_ARRAYS, preset_named
 from mappers.presets.problem import Problem
@@ -106,10 +106,10 @@ def evaluated(points: Points) -> Found:
     found = columns_of(taken[0], problem) | {"fits": taken[0].fits, "tree": 0}
     for number, one in enumerate(taken[1:], 1):
         other = columns_of(one, problem) | {"tree": number}
-        slower, equal = other["latency_s"] < found["latency_s"], other["latency_s"] == found["latency_s"]
-        better = slower | (equal & (other["dram_bytes"] < found["dram_bytes"]))
-        better = one.fits & (better | np.logical_not(found["fits"]))
-        found |= {name: chosen(better, value, found[name]) for name, value in other.items()}
+        key = ("latency_s", "dram_bytes")
+        ahead = better(*(other[name] for name in key), *(found[name] for name in key))
+        ahead = one.fits & (ahead | np.logical_not(found["fits"]))
+        found |= {name: chosen(ahead, value, found[name]) for name, value in other.items()}
         found["fits"] = found["fits"] | one.fits
     short: dict[str, Any] = {"short": -1, "room": 0, "needed": 0}
     lacking = limits(taken[0].activity, problem.accounting)

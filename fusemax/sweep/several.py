@@ -12,7 +12,7 @@ from fusemax.sweep.batches import Points, columns_of, fill, refuse
 from fusemax.sweep.results import Results
 from hw_models.spatial.cost import label
 from mappers.capacity import too_small
-from mappers.choose import Outcome, outcome, parts_of
+from mappers.choose import Outcome, better, outcome, parts_of
 from mappers.presets.named import IN_PARTS, preset_named
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -76,7 +76,7 @@ class _Best:
             np.broadcast_to(np.asarray(x), points.shape) for x in (one.cost.latency_s, one.cost.dram_bytes)
         )
         seconds, moved = self.seconds[points], self.moved[points]
-        better = able & (~self.fits[points] | (latency < seconds) | ((latency == seconds) & (traffic < moved)))
-        at = points[better]
+        ahead = able & (~self.fits[points] | better(latency, traffic, seconds, moved))
+        at = points[ahead]
         self.number[at], self.fits[at] = number, True
-        self.seconds[at], self.moved[at] = latency[better], traffic[better]
+        self.seconds[at], self.moved[at] = latency[ahead], traffic[ahead]

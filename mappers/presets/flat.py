@@ -1,7 +1,8 @@
 """FLAT: the phases of a cascade fused on a tile of queries, with the score tile on chip if it fits.
 
 ``flat`` takes the published choice for the machine and shape where there is one, else what ``flat-searched`` finds,
-which always chooses itself and is never worse than the published choice that fits.
+which always chooses itself and is never worse than the published choice that fits. Iterations of a cascade that carries
+values follow one another inside the tile, Einsum after Einsum.
 
 Sources: Kao et al., "FLAT: An Optimized Dataflow for Mitigating Attention Bottlenecks", ASPLOS 2023; the published
 choices (``tables/flat.csv``) from the evaluation of Nayak et al., "FuseMax", MICRO 2024.
@@ -26,17 +27,20 @@ from mappers.presets.flat_phases import Phases
 from mappers.presets.flat_search import Search
 from mappers.presets.flat_table import tabulated
 from mappers.presets.flat_tree import Choice, whole_tree
+from mappers.presets.fusemax import fused_trees
 from mappers.presets.problem import Problem
 
 Points = npt.NDArray[np.int64]
 
 
 def flat(problem: Problem) -> Trees:
-    """Return FLAT's tree, with the published choice where there is one that fits, else with the best found.
+    """Phases one after another on a tile of queries: the published choice where one fits, else the best found.
 
     Raises:
         InputError: the cascade has no contraction to fuse, or the buffer is too small.
     """
+    if problem.cascade.iterative_ranks:
+        return fused_trees(problem, "none")
     published = tuple(_published(problem))
     left = np.ones(problem.count or 1, bool)
     for part in published:
@@ -45,11 +49,13 @@ def flat(problem: Problem) -> Trees:
 
 
 def flat_searched(problem: Problem) -> Trees:
-    """Return FLAT's tree with the best choice found, and beside it the published choice where there is one that fits.
+    """Phases one after another on a tile of queries, with the best choice found.
 
     Raises:
         InputError: the cascade has no contraction to fuse, or the buffer is too small.
     """
+    if problem.cascade.iterative_ranks:
+        return fused_trees(problem, "none")
     return _trees(problem, (*_searched(problem, np.arange(problem.count or 1)), *_published(problem)))
 
 

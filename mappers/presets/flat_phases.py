@@ -139,18 +139,11 @@ class Phases:
         """The segments in order.
 
         Raises:
-            InputError: the cascade has no product, or iterations that run one after another.
+            InputError: the cascade has no product.
         """
-        cascade = self.problem.cascade
-        if cascade.iterative_ranks:
-            raise InputError(
-                f"{cascade.name} iterates over {', '.join(cascade.iterative_ranks)}: its phases follow one another "
-                "tile by tile, and flat runs each for a whole fiber",
-                hint="try the mapper fusemax-interleaved",
-            )
         if not self._products:
             raise InputError(
-                f"{cascade.name} on {self.problem.machine.name} has no contraction for "
+                f"{self.problem.cascade.name} on {self.problem.machine.name} has no contraction for "
                 f"{self.problem.parts.matrix.name}",
                 hint="FLAT fuses matrix products with what lies between them; try the mapper unfused",
             )

@@ -42,7 +42,7 @@ from hw_models.machine import Array, Memory
 from mappers.presets.binding import beside_tiles
 from mappers.presets.nest import walk
 from mappers.presets.problem import Problem, chunked, chunks, lanes, spread
-from mappers.presets.slots import Slot, slots_of
+from mappers.presets.slots import Overlap, Slot, slots_of
 from mappers.residency import BUFFER, DRAM, STAGING, Residency
 from mappers.roles import Roles
 from mappers.sections import Section
@@ -53,7 +53,7 @@ class Fused:
     """One way to fuse a cascade: where its tensors stay is settled, the group of columns is not.
 
     Attributes:
-        interleaved: whether neighbouring tiles overlap.
+        overlap: what runs side by side.
         whole: inputs with a value per row that are kept for a whole group, over all passes.
         widest: how many positions along the columns the rows may take, where columns leave some; None is all of them.
     """
@@ -61,7 +61,7 @@ class Fused:
     problem: Problem
     roles: Roles
     residency: Residency
-    interleaved: bool
+    overlap: Overlap
     whole: frozenset[str] = frozenset()
     widest: Number | None = None
 
@@ -237,7 +237,7 @@ class Fused:
         held = self._registers(einsums)
         streams = self._streams(einsums)
         found: list[Node] = []
-        for slot in slots_of(residency, einsums, after, interleaved=self.interleaved):
+        for slot in slots_of(residency, einsums, after, self.overlap):
             found.append(self._slot(slot, held, streams, {e.name for e in after}))
         body: Node = found[0] if len(found) == 1 and not isinstance(found[0], Parallel) else Pipeline(tuple(found))
         for tensor, memory in held:

@@ -24,35 +24,41 @@ from mappers.presets.apart import apart_from_columns, before
 from mappers.presets.binding import bind
 from mappers.presets.fused import Fused
 from mappers.presets.problem import Problem
+from mappers.presets.slots import Overlap
 from mappers.residency import Residency
 from mappers.roles import Roles
 
 
 def fusemax_serial(problem: Problem) -> tuple[LoopTree, ...]:
-    """Return trees with tiles one after another.
+    """One nest for all Einsums, tile after tile: no overlap of tiles.
 
     Raises:
         InputError: the cascade cannot be fused on this machine, or one tile does not fit its buffer.
     """
-    return _trees(problem, interleaved=False)
+    return fused_trees(problem, "arrays")
 
 
 def fusemax_interleaved(problem: Problem) -> tuple[LoopTree, ...]:
-    """Return trees with the two arrays working on neighbouring tiles.
+    """One nest for all Einsums, the two arrays at work on neighbouring tiles.
 
     Raises:
         InputError: the cascade cannot be fused on this machine, or one tile does not fit its buffer.
     """
-    return _trees(problem, interleaved=True)
+    return fused_trees(problem, "tiles")
 
 
-def _trees(problem: Problem, *, interleaved: bool) -> tuple[LoopTree, ...]:
+def fused_trees(problem: Problem, overlap: Overlap) -> tuple[LoopTree, ...]:
+    """Return the nests of a cascade that are worth trying.
+
+    Raises:
+        InputError: the cascade cannot be fused on this machine, or one tile does not fit its buffer.
+    """
     found: list[LoopTree] = []
     refused: InputError | None = None
     part, rest, roles = apart_from_columns(problem.cascade)
     for further in range(problem.parts.buffers):
         at = replace(problem, further=further)
-        for fused in _variants(replace(at, cascade=rest, whole=problem.cascade), roles, interleaved):
+        for fused in _variants(replace(at, cascade=rest, whole=problem.cascade), roles, overlap):
             try:
                 tree = sized(fused)
                 found.append(tree if part is None else _after(before(at, part, tree.split), tree))
@@ -67,7 +73,7 @@ def _after(nodes: tuple[Node, ...], tree: LoopTree) -> LoopTree:
     return LoopTree(sequence(*nodes, tree.body), tree.split)
 
 
-def _variants(problem: Problem, roles: Roles, interleaved: bool) -> Iterator[Fused]:
+def _variants(problem: Problem, roles: Roles, overlap: Overlap) -> Iterator[Fused]:
     """Yield what is worth trying: row inputs read in several passes kept or not, crossing tensors kept or spilled."""
     arrays = bind(problem, roles)
     kept = Residency(problem.cascade, roles, arrays, problem.parts.between is not None)
@@ -82,9 +88,9 @@ def _variants(problem: Problem, roles: Roles, interleaved: bool) -> Iterator[Fus
         t for t, where in passes.items() if len(where) > 1 and roles.family & set(problem.cascade.ranks_of[t])
     )
     for way in ways:
-        yield Fused(problem, roles, way, interleaved)
+        yield Fused(problem, roles, way, overlap)
         if again:
-            yield Fused(problem, roles, way, interleaved, again)
+            yield Fused(problem, roles, way, overlap, again)
 
 
 def sized(fused: Fused) -> LoopTree:

@@ -14,23 +14,28 @@ Source: Nayak et al., "FuseMax", MICRO 2024, section V (binding), of which this 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from einsum_cascades.ir import Einsum
 from einsum_cascades.order import carried
 from mappers.residency import Residency
 
+Overlap: TypeAlias = Literal["none", "arrays", "tiles"]
+"""What runs side by side: nothing; what the two arrays do in one tile; and in neighbouring tiles."""
 Slot: TypeAlias = list[tuple[int, list[Einsum]]]
 """Parts that run side by side: by how many iterations each is late, and its Einsums in order."""
 
 
-def slots_of(residency: Residency, einsums: list[Einsum], after: list[Einsum], *, interleaved: bool) -> list[Slot]:
+def slots_of(residency: Residency, einsums: list[Einsum], after: list[Einsum], overlap: Overlap) -> list[Slot]:
     """Return the slots of one visit.
 
     Args:
         einsums: of the tile.
         after: those that run once, after the last row tile.
     """
+    if overlap == "none":
+        return [[(0, [einsum])] for einsum in (*einsums, *after)]
+    interleaved = overlap == "tiles"
     stage = _stages(einsums, residency)
     if residency.decoupled:
         last = max(stage.values(), default=0)

@@ -255,7 +255,7 @@ def test_a_published_choice_for_a_cascade_with_more_tensors_than_it_names() -> N
 @pytest.mark.parametrize("axis", ["global_buffer.ports: [1, 2, 7]", "technology_nm: [22, 45, 60]"])
 def test_one_number_of_a_memory_varies(table: str, axis: str) -> None:
     sweep = parse_sweep(
-        "axes:\n  cascade: attention-3-pass\n  arch: fusemax-cloud\n  mapper: [unfused, flat, fusemax-serial]\n"
+        "axes:\n  cascade: attention-1-pass\n  arch: fusemax-cloud\n  mapper: [unfused, flat, fusemax-serial]\n"
         f"  model: BERT\n  seq_len: 1024\n  global_buffer.table: {table}\n  {axis}\n"
     )
     assert check(sweep, evaluate_points(sweep, 0, 9)) == 9
