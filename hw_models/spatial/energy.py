@@ -58,36 +58,56 @@ def energy(activity: Activity, accounting: Accounting, latency_s: Number) -> Ene
 
 
 def _moved_j(activity: Activity, accounting: Accounting, prices: Prices) -> dict[str, Number]:
-    reads: dict[str, Number] = dict.fromkeys((node.name for node in activity.machine.nodes), 0)
-    writes = dict(reads)
+    reads: dict[str, _Widths] = {node.name: _Widths() for node in activity.machine.nodes}
+    writes = {node.name: _Widths() for node in activity.machine.nodes}
     hops: dict[str, Number] = {}
     sent: dict[tuple[str, str, int], Number] = {}
     for row in activity.rows:
-        bits = row.count * _width(row, activity)
+        width = _width(row, activity)
         if row.action == "sent":
-            sent[row.node, row.tensor, row.site] = bits
+            sent[row.node, row.tensor, row.site] = row.count
         elif row.action == "delivered":
             link = activity.machine.node(row.node).link
             if link.mesh:
-                joules = link.energy_j(_real(bits) / 8, _real(sent[row.node, row.tensor, row.site]) / 8)
+                value_bytes = _real(width) / 8
+                entered = _real(sent[row.node, row.tensor, row.site]) * value_bytes
+                joules = link.energy_j(_real(row.count) * value_bytes, entered)
                 hops[row.node] = hops.get(row.node, 0.0) + joules
         elif row.action == "read" or (row.action == "drain" and accounting.drain_reads):
-            reads[row.node] = reads[row.node] + bits
+            reads[row.node].add(width, row.count)
         elif row.action in ("fill", "update"):
-            writes[row.node] = writes[row.node] + bits
+            writes[row.node].add(width, row.count)
             if row.action == "update":
-                reads[row.node] = reads[row.node] + _wrapped(row, activity, accounting)
+                reads[row.node].add(width, _wrapped(row, activity, accounting))
         elif row.action.startswith("spilled") and accounting.spilled_accesses_in_buffer:
-            table = reads if row.action == "spilled read" else writes
-            table[row.node] = table[row.node] + bits
+            (reads if row.action == "spilled read" else writes)[row.node].add(width, row.count)
     found: dict[str, Number] = {}
     for node in activity.machine.nodes:
         price = prices.nodes[node.name]
-        joules = _real(reads[node.name]) * price.read_j_per_bit + _real(writes[node.name]) * price.write_j_per_bit
+        joules = reads[node.name].bits * price.read_j_per_bit + writes[node.name].bits * price.write_j_per_bit
         if isinstance(node, Array) and not accounting.all_register_files:
             joules = joules / _real(activity.machine.instances(node.name))
         found[node.name] = joules + hops.get(node.name, 0.0)
     return found
+
+
+class _Widths:
+    """Values that are moved, by their width: exact, and no larger than need be."""
+
+    def __init__(self) -> None:
+        self._found: dict[Any, tuple[Number, Number]] = {}
+
+    def add(self, width: Number, count: Number) -> None:
+        key = width if isinstance(width, int) else id(width)
+        self._found[key] = (width, self._found[key][1] + count if key in self._found else count)
+
+    @property
+    def bits(self) -> Number:
+        """All of them in bits, as a float."""
+        found: Number = 0.0
+        for width, count in self._found.values():
+            found = found + _real(count) * width
+        return found
 
 
 def _width(row: Row, activity: Activity) -> Number:
@@ -97,7 +117,7 @@ def _width(row: Row, activity: Activity) -> Number:
 
 
 def _wrapped(row: Row, activity: Activity, accounting: Accounting) -> Number:
-    """Bits of first reads of a sum in the buffer that the published evaluation charges although nothing is there."""
+    """First reads of a sum in the buffer that the published evaluation charges although nothing is there."""
     root = activity.machine.root.name
     if accounting.partition_size_bits is None or row.hold < 0 or activity.machine.node(row.node).parent != root:
         return 0
@@ -105,7 +125,7 @@ def _wrapped(row: Row, activity: Activity, accounting: Accounting) -> Number:
     around = activity.plan.sites[row.site].holds
     near = next(h for h in reversed(around) if h.unit == hold.unit)  # its tile is the one that the evaluation takes
     tile = activity.measure.region(near, activity.plan.operand_of(hold).ranks)
-    return (row.begun - accounting.free_first_reads(row.begun, tile)) * activity.bits(row.tensor)
+    return row.begun - accounting.free_first_reads(row.begun, tile)
 
 
 def _operations_j(activity: Activity, accounting: Accounting, prices: Prices, latency_s: Number) -> dict[str, Number]:
