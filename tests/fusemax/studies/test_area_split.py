@@ -149,14 +149,15 @@ def test_what_the_study_concludes() -> None:
     points = evaluated(read_sweep(study_path("area-split")))
     splits = best_splits(points)
     assert len(splits) == 2 * 3 * 6
-    assert splits["gain"].between(1, 1.08).all(), "a few per cent are all that any split gains"
+    assert splits["gain"].between(1, 1.06).all(), "a few per cent are all that any split gains"
     computing = splits[splits["bound"] != "memory"]
     assert (computing["lanes"] == computing["columns"]).all(), "one lane per column"
-    assert computing["half_lanes"].min() > 1.9
+    assert computing["half_lanes"].between(1.8, 2).all()
     assert (splits[splits["bound"] == "memory"]["seq_len"] == 4096).all()
     long = splits[splits["seq_len"] > 4096]
     heads = long["model"].map({"BERT": 1, "XLM": 2})
-    needed = heads * 100 * GIB * 2**20 / long["bandwidth_bytes_per_s"]
-    assert (long["least_buffer_bytes"] == needed).all(), "a buffer in proportion to head size / bandwidth"
-    assert ((long["columns"] == 128) | (long["gain"] < 1.005)).all(), "an array four times as high as wide"
-    assert splits["most_columns"].eq(512).sum() > 30, "and any shape is about as good"
+    needed = heads * 2**20 * (50 * GIB / long["bandwidth_bytes_per_s"]).clip(lower=1)
+    assert (long["least_buffer_bytes"] == needed).all(), "a buffer in proportion to head size / bandwidth, at first"
+    assert long["columns"].isin([64, 128]).all(), "an array several times as high as wide"
+    assert splits["most_columns"].ge(256).all(), "and any shape is about as good"
+    assert splits["least_columns"].eq(64).all()
