@@ -17,13 +17,12 @@ Source: Nayak et al., "FuseMax", MICRO 2024, section V, whose nest for attention
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, cmp_to_key
+from functools import cached_property
 
-from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Access, Einsum
-from einsum_cascades.loops.arith import Number, alike, anywhere, least, steps
+from einsum_cascades.loops.arith import Number, least
 from einsum_cascades.loops.sites import Plan
-from einsum_cascades.loops.space import PRIME, Step, steps_of
+from einsum_cascades.loops.space import PRIME
 from einsum_cascades.loops.tree import (
     INSTANCES,
     Hold,
@@ -34,14 +33,12 @@ from einsum_cascades.loops.tree import (
     Node,
     Parallel,
     Pipeline,
-    Sequential,
     sequence,
 )
 from einsum_cascades.order import carried
 from hw_models.machine import Array, Memory
-from mappers.presets.binding import beside_tiles
-from mappers.presets.nest import walk
-from mappers.presets.problem import Problem, chunked, chunks, lanes, spread
+from mappers.presets.laid import Laid
+from mappers.presets.problem import Problem, lanes, spread
 from mappers.presets.slots import Overlap, Slot, slots_of
 from mappers.residency import BUFFER, DRAM, STAGING, Residency
 from mappers.roles import Roles
@@ -64,11 +61,6 @@ class Fused:
     overlap: Overlap
     whole: frozenset[str] = frozenset()
     widest: Number | None = None
-
-    @cached_property
-    def steps(self) -> dict[str, Step]:
-        """The Einsums by name."""
-        return dict(steps_of(self.problem.cascade))
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -97,6 +89,11 @@ class Fused:
             length = least(length, self.widest)
         found[self.roles.source] = rows * length
         return found
+
+    @cached_property
+    def laid(self) -> Laid:
+        """How Einsums lie over their arrays."""
+        return Laid(self.problem, self.roles, self.residency.arrays, self.columns, self.tile)
 
     def tree(self, group: dict[str, Number]) -> LoopTree:
         """Return the tree for a group of columns.
@@ -198,7 +195,7 @@ class Fused:
         return any(arrays[e.name] == "matrix" and a.tensor in vector for e in einsums for a in e.inputs)
 
     def _between_passes(self, einsums: list[Einsum]) -> Node:
-        body = sequence(*(self._nest(e, frozenset()) for e in einsums))
+        body = sequence(*(self.laid.nest(e, frozenset()) for e in einsums))
         read = {a.tensor for e in einsums for a in e.inputs}
         kept = self._kept_for_groups()
         for einsum in einsums:
@@ -247,15 +244,14 @@ class Fused:
     def _slot(self, slot: Slot, held: list[tuple[str, str]], streams: dict[str, str], after: set[str]) -> Node:
         parts: list[Node] = []
         for late, einsums in slot:
-            names = [e.name for e in einsums]
             nodes = []
             for einsum in einsums:
                 if einsum.name in streams:
                     continue  # it stands beside what it takes values from
-                node = self._nest(einsum, frozenset(t for t, m in held if m == self._array(einsum).name))
+                node = self._laid_over(einsum, held)
                 readers = [e for e in self.residency.einsums if streams.get(e.name) == einsum.name]
                 if readers:
-                    beside = [self._nest(e, frozenset(t for t, m in held if m == self._array(e).name)) for e in readers]
+                    beside = [self._laid_over(reader, held) for reader in readers]
                     fabric = self.problem.parts.between
                     node = Parallel((node, *beside))
                     if fabric is not None:
@@ -266,8 +262,11 @@ class Fused:
             if nodes:
                 body = sequence(*nodes)
                 parts.append(Late(late, body) if late else body)
-            del names
         return parts[0] if len(parts) == 1 else Parallel(tuple(parts))
+
+    def _laid_over(self, einsum: Einsum, held: list[tuple[str, str]]) -> Node:
+        array = self.laid.array(einsum).name
+        return self.laid.nest(einsum, frozenset(tensor for tensor, memory in held if memory == array))
 
     def _streams(self, einsums: list[Einsum]) -> dict[str, str]:
         """Einsums of the vector array that take a tile's values as the matrix array makes them: reader to made."""
@@ -295,7 +294,7 @@ class Fused:
         streams = self._streams(einsums)
         found: dict[tuple[str, str], None] = {}
         for einsum in einsums:
-            array = self._array(einsum).name
+            array = self.laid.array(einsum).name
             for access in einsum.inputs:
                 tensor, chain = access.tensor, residency.reads(einsum, access)
                 if carried(access, self.problem.cascade):
@@ -303,7 +302,7 @@ class Fused:
                         found[tensor + PRIME, array] = None
                 elif tensor in names and len(chain) == 1 and streams.get(einsum.name) != tensor:
                     maker = self._maker(tensor)
-                    own = self._array(maker).name == array and not self._fiber(tensor, array)
+                    own = self.laid.array(maker).name == array and not self._fiber(tensor, array)
                     own = own and self._stays(tensor, maker, einsums)
                     found[tensor, array if own else self._room()] = None
                 elif tensor in names and chain[0] == STAGING:
@@ -327,40 +326,14 @@ class Fused:
     def _stays(self, tensor: str, maker: Einsum, einsums: list[Einsum]) -> bool:
         """Whether all that read a tensor on the array where it is made lie over that as its making does."""
         readers = [e for e in einsums if any(a.tensor == tensor for a in e.inputs)]
-        own = self._array(maker)
-        return all(self._layout(e) == self._layout(maker) for e in readers if self._array(e) is own)
-
-    def _layout(self, einsum: Einsum) -> tuple[str, ...]:
-        """By which ranks an Einsum lies over its array: values in registers stay where they are."""
-        laid = [rank for rank in self.columns if rank in einsum.ranks]
-        rows = self.roles.row in einsum.ranks
-        if self._array(einsum) is self.problem.parts.matrix:
-            return (*laid, *[self.roles.row] * rows, *self._along_rows(einsum))
-        return (*laid, *[self.roles.row] * (rows and self._rows_on_lanes(laid)))
-
-    def _rows_on_lanes(self, columns: list[str]) -> bool:
-        """Whether columns leave lanes of the vector array's first dimension to the rows."""
-        dims = self.problem.parts.dimensions(self.problem.parts.vector)
-        if not dims:
-            return False
-        filled, length = self._filled(columns), dims[0][1]
-        return alike(2 * filled <= length)
-
-    def _filled(self, ranks: list[str]) -> Number:
-        found: Number = 1
-        for rank in ranks:
-            found = found * self.tile[rank]
-        return found
+        own = self.laid.array(maker)
+        return all(self.laid.layout(e) == self.laid.layout(maker) for e in readers if self.laid.array(e) is own)
 
     def _room(self) -> str:
         """Where fibers wait for the next Einsum: between the arrays, if more than wires are there."""
         between = self.problem.parts.between
         wires = between is None or between.pricing.stated.read_j is not None
         return self.buffer if wires or between is None else between.name
-
-    @property
-    def _arrays(self) -> tuple[str, ...]:
-        return (self.problem.parts.matrix.name, self.problem.parts.vector.name)
 
     def _middle(self) -> str:
         between = self.problem.parts.between
@@ -377,92 +350,3 @@ class Fused:
         arrays = self.residency.arrays
         readers = [e for e in self.residency.einsums if access in e.inputs and arrays[e.name] == arrays[einsum.name]]
         return len(readers) > 1
-
-    def _array(self, einsum: Einsum) -> Array:
-        parts = self.problem.parts
-        return parts.matrix if self.residency.arrays[einsum.name] == "matrix" else parts.vector
-
-    def _nest(self, einsum: Einsum, kept: frozenset[str]) -> Node:
-        """One Einsum in one tile, laid over its array."""
-        parts, roles, array = self.problem.parts, self.roles, self._array(einsum)
-        step = self.steps[einsum.name]
-        dims = parts.dimensions(array)
-        columns = [rank for rank in self.columns if rank in einsum.ranks]
-        rows = roles.row in einsum.ranks
-        fixed = {*roles.family, *self.columns, *roles.batches}
-        inner = [(r, r) for r in einsum.ranks if r not in fixed]
-        on_matrix = array is parts.matrix
-        if rows and not (on_matrix and len(dims) > 1):
-            inner = [(roles.row, roles.source), *inner]
-        body = walk(step, array.name, inner, kept)
-        if on_matrix and len(dims) > 1:
-            return self._over_matrix(self._beside_columns(body, einsum, dims, columns), dims, columns, rows)
-        return self._over_lanes(body, dims, columns, rows, inner, einsum)
-
-    def _along_rows(self, einsum: Einsum) -> tuple[str, ...]:
-        """Ranks of a product without rows that lie where rows do, and beside the columns where these leave positions:
-        those of the result first, of these the longest."""
-        step = self.steps[einsum.name]
-        if self._array(einsum) is not self.problem.parts.matrix or not beside_tiles(step, self.roles):
-            return ()
-        fixed = {*self.columns, *self.roles.batches, *self.problem.cascade.iterative_ranks}
-        inner = [rank for rank in einsum.ranks if rank not in fixed]
-
-        def longer_first(one: str, other: str) -> int:
-            return -alike(self.problem.size(one) > self.problem.size(other))
-
-        inner.sort(key=cmp_to_key(longer_first))
-        return tuple(sorted(inner, key=lambda r: r in einsum.reduced_ranks))
-
-    def _beside_columns(self, body: Node, einsum: Einsum, dims: list[tuple[str, Number]], columns: list[str]) -> Node:
-        room = dict([*dims[1:], (dims[0][0], dims[0][1] // self._filled(columns))])
-        for rank in self._along_rows(einsum):
-            left, taken = self.problem.size(rank), []
-            for name in room:
-                count = least(left, room[name])
-                if anywhere(count > 1):
-                    taken.append((name, count))
-                    left, room[name] = steps(left, count), room[name] // count
-            body = chunked(rank, self.problem.size(rank), taken, body)
-        return body
-
-    def _over_matrix(self, body: Node, dims: list[tuple[str, Number]], columns: list[str], rows: bool) -> Node:
-        source, tile = self.roles.source, self.tile
-        if rows:
-            height = lanes(dims[1:])
-            body = spread(source, least(tile[source], height), dims[1:], body)
-            if anywhere(tile[source] > height):
-                body = Loop(source, height, body, dims[0][0])
-        for rank in reversed(columns):
-            body = Loop(rank, 1, body, dims[0][0])
-        return body
-
-    def _over_lanes(
-        self,
-        body: Node,
-        dims: list[tuple[str, Number]],
-        columns: list[str],
-        rows: bool,
-        inner: list[tuple[str, str]],
-        einsum: Einsum,
-    ) -> Node:
-        """Columns first, rows on the lanes that these leave, else the longest other rank that is not iterative."""
-        tile, source = self.tile, self.roles.source
-        if rows and self._rows_on_lanes(columns):
-            body = chunks(source, tile[source], dims[0][1] // self._filled(columns), dims[0][0], body)
-        elif not columns and not rows and inner and dims:
-            rank = inner[0][1]
-            for _, other in inner[1:]:
-                if alike(self.problem.size(other) > self.problem.size(rank)):
-                    rank = other
-            body = chunks(rank, self.problem.size(rank), dims[0][1], dims[0][0], body)
-        if len(columns) > 1:
-            for rank in reversed(columns):
-                body = Loop(rank, 1, body, dims[0][0])
-            return body
-        for rank in columns:
-            body = spread(rank, tile[rank], dims, body)
-        return body
-
-
-__all__ = ["Fused", "InputError", "Sequential", "steps"]
