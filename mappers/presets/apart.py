@@ -14,6 +14,7 @@ from einsum_cascades.ir import Cascade
 from einsum_cascades.loops.arith import Number
 from einsum_cascades.loops.space import Space
 from einsum_cascades.loops.tree import Node
+from mappers.presets.order import ordered
 from mappers.presets.phases import phases_of
 from mappers.presets.problem import Problem
 from mappers.presets.product_tree import product_tree
@@ -61,7 +62,7 @@ def before(problem: Problem, part: Cascade, split: tuple[tuple[str, Number], ...
     """
     space = Space.of(problem.cascade, problem.sizes, split)
     found: list[Node] = []
-    for phase in phases_of(part):
+    for phase in phases_of(ordered(part)):
         steps = tuple(space.steps[step.name] for step in phase.steps)
         found.append(product_tree(problem, steps[0], space) if phase.product else vector_tree(problem, steps, space))
     return tuple(found)

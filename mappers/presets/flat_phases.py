@@ -16,11 +16,12 @@ from functools import cached_property
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.loops.arith import Number, least
-from einsum_cascades.loops.space import Space, Step
+from einsum_cascades.loops.space import Space, Step, steps_of
 from einsum_cascades.loops.tree import INSTANCES
 from einsum_cascades.operations import work_classes
 from hw_models.machine import Array
 from mappers.points import by_size
+from mappers.presets.order import ordered
 from mappers.presets.problem import Problem, lanes
 from mappers.roles import Roles, find_roles
 
@@ -88,8 +89,8 @@ class Phases:
 
     @cached_property
     def steps(self) -> Mapping[str, Step]:
-        """The Einsums that run."""
-        return self.space.steps
+        """The Einsums that run, in an order that does not depend on how the cascade is written."""
+        return steps_of(ordered(self.problem.cascade))
 
     @cached_property
     def column(self) -> str:

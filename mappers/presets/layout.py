@@ -30,6 +30,18 @@ class Way:
         """Return the steps in time that each axis takes."""
         return tuple(-(-size // count) for size, count in zip(sizes, self.spread, strict=True))
 
+    def left(self, lengths: Sequence[int]) -> list[int]:
+        """Return the positions of each dimension that it leaves."""
+        room = list(lengths)
+        for _, dim, count in self.placed:
+            room[dim] //= count
+        return room
+
+    def within(self, there: Sequence[bool]) -> Way:
+        """Return it without the axes that are not there."""
+        spread = tuple(count if own else 1 for count, own in zip(self.spread, there, strict=True))
+        return Way(tuple(place for place in self.placed if there[place[0]]), spread)
+
 
 def dimensions_of(problem: Problem, array: Array) -> list[tuple[str, int]]:
     """Return the dimensions inside the buffer over which PEs lie: full name and length, the array's last one first."""

@@ -53,7 +53,7 @@ def phases_of(cascade: Cascade) -> tuple[Phase, ...]:
     done: set[tuple[str, ...]] = set()
     while len(done) < len(units):
         run = _ready(units, waits, done, products)
-        for part in _connected(run, steps):
+        for part in _connected(run, steps, waits):
             names = _sorted([name for unit in part for name in unit], needs, steps)
             found.append(Phase(tuple(steps[name] for name in names), product=False))
         done |= set(run)
@@ -101,8 +101,13 @@ def _ready(
     return list(found)
 
 
-def _connected(run: list[tuple[str, ...]], steps: Mapping[str, Step]) -> list[list[tuple[str, ...]]]:
-    """Return a run's parts that share no tensor."""
+def _connected(
+    run: list[tuple[str, ...]], steps: Mapping[str, Step], waits: Mapping[tuple[str, ...], set[tuple[str, ...]]]
+) -> list[list[tuple[str, ...]]]:
+    """Return a run's parts that share no tensor, in an order that can run.
+
+    A single value does not join them: it is handed on. Parts that hand single values to each other are one.
+    """
     parts: list[tuple[set[str], list[tuple[str, ...]]]] = []
     for unit in run:
         tensors = {o.tensor for name in unit for o in (*steps[name].inputs, steps[name].output) if o.ranks}
@@ -114,7 +119,12 @@ def _connected(run: list[tuple[str, ...]], steps: Mapping[str, Step]) -> list[li
             else:
                 apart.append((own, others))
         parts = [*apart, (tensors, members)]
-    return [members for _, members in parts]
+    part_of = {unit: number for number, (_, members) in enumerate(parts) for unit in members}
+    needs = {
+        number: {part_of[need] for unit in members for need in waits[unit] if need in part_of}
+        for number, (_, members) in enumerate(parts)
+    }
+    return [[unit for number in group for unit in parts[number][1]] for group in components(needs)]
 
 
 def _sorted(names: list[str], needs: dict[str, set[str]], steps: Mapping[str, Step]) -> list[str]:

@@ -18,6 +18,7 @@ from hw_models.spatial.activity import activity_of
 from hw_models.spatial.cost import latency_s
 from mappers.choose import Part, fits
 from mappers.presets.axes import space_of, split_of
+from mappers.presets.order import in_order
 from mappers.presets.phases import Phase, phases_of
 from mappers.presets.problem import Problem
 from mappers.presets.product_tree import product_tree
@@ -35,6 +36,7 @@ def unfused(problem: Problem) -> LoopTree | tuple[Part, ...]:
 
 
 def _searched(problem: Problem) -> LoopTree:
+    problem = in_order(problem)
     space = space_of(problem)
     phases = [part for phase in phases_of(problem.cascade) for part in _by_array(problem, phase)]
     parts = [_best(problem, phase, space) for phase in phases]

@@ -63,14 +63,15 @@ class Layout:
 
     Attributes:
         array: where it runs.
-        shared: how the axes of groups with parts lie over its dimensions, and of which groups they are.
+        common: the axes of groups with parts.
+        shared: of each group that works point by point, how those of the groups around it lie over the dimensions.
         leaves: of each group that works point by point, how its own axes lie.
         loops: of each group, its loops, the outermost first.
     """
 
     array: Array
     common: tuple[Axis, ...]
-    shared: Way
+    shared: dict[Group, Way]
     leaves: dict[Group, Way]
     loops: dict[Group, tuple[Cut, ...]]
 
@@ -134,45 +135,39 @@ class VectorPhase:
         """Yield the ways to lay the phase over an array and to order its loops."""
         lengths = [length for _, length in dimensions_of(self.problem, array)]
         groups = list(_groups(self.root))
-        common = [axis for group in groups if group.parts for axis in group.axes]
+        common = [(group, axis) for group in groups if group.parts for axis in group.axes]
         orders = [self._orders(group) for group in groups]
         seen: set[tuple[object, ...]] = set()
         for shared in self._shared(common, lengths):
-            room = list(lengths)
-            for _, dim, count in shared.placed:
-                room[dim] //= count
-            leaves = {g: self._fastest(g, room) for g in groups if not g.parts}
+            around = {way[-1]: shared.within([group in way for group, _ in common]) for way in self.root.leaves()}
+            leaves = {leaf: self._fastest(leaf, own.left(lengths)) for leaf, own in around.items()}
             key = (shared.placed, tuple(way.placed for way in leaves.values()))
             if key in seen:
                 continue
             seen.add(key)
-            spread = dict(zip(common, shared.spread, strict=True))
+            spread = {
+                group: [n for (g, _), n in zip(common, shared.spread, strict=True) if g is group] for group in groups
+            }
+            spread |= {leaf: list(way.spread) for leaf, way in leaves.items()}
             for order in islice(product(*orders), _ORDERS):
                 loops = {}
                 for group, axes in zip(groups, order, strict=True):
-                    own = spread if group.parts else dict(zip(group.axes, leaves[group].spread, strict=True))
+                    own = dict(zip(group.axes, spread[group], strict=True))
                     loops[group] = tuple(Cut(axis, own[axis]) for axis in axes)
-                yield Layout(array, tuple(common), shared, leaves, loops)
+                yield Layout(array, tuple(axis for _, axis in common), around, leaves, loops)
 
-    def _shared(self, common: Sequence[Axis], lengths: Sequence[int]) -> Iterator[Way]:
-        """Yield how one shared axis lies over all lanes, or over those that the passes leave; none first."""
-        sizes = [axis.size for axis in common]
-        able = self._able(common)
-        none = Way((), (1,) * len(common))
-        yield none
+    def _shared(self, common: Sequence[tuple[Group, Axis]], lengths: Sequence[int]) -> Iterator[Way]:
+        """Yield how one shared axis lies over all lanes, or over those that the passes inside leave; none first."""
+        axes = [axis for _, axis in common]
+        sizes = [axis.size for axis in axes]
+        yield Way((), (1,) * len(common))
         if not lengths:
             return
-        taken = [
-            [
-                math.prod(c for _, dim, c in self._fastest(way[-1], lengths).placed if dim == d)
-                for d in range(len(lengths))
-            ]
-            for way in self.root.leaves()
-        ]
-        left = [length // max(own[d] for own in taken) for d, length in enumerate(lengths)]
-        for room in (left, list(lengths)):
-            for axis in able:
-                yield _along(axis, sizes, room)
+        left = {way: self._fastest(way[-1], lengths).left(lengths) for way in self.root.leaves()}
+        for every in (False, True):
+            for axis in self._able(axes):
+                inside = [room for way, room in left.items() if common[axis][0] in way]
+                yield _along(axis, sizes, lengths if every else [min(own) for own in zip(*inside, strict=True)])
 
     def _fastest(self, group: Group, lengths: Sequence[int]) -> Way:
         """The way to lay a group's axes that takes the fewest steps."""

@@ -62,7 +62,7 @@ class _Tree:
     def _points(self, group: Group) -> Node:
         body = sequence(*(Compute(step.name, self.layout.array.name) for step in group.steps))
         body = laid(body, self.layout.leaves[group], group.axes, self.names)
-        return laid(body, self.layout.shared, self.layout.common, self.names)
+        return laid(body, self.layout.shared[group], self.layout.common, self.names)
 
     def _registers(self, group: Group) -> dict[str, int]:
         """Operands in registers: outside how many of the group's loops each stands."""

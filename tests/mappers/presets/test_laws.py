@@ -143,6 +143,21 @@ def test_the_order_of_independent_einsums_changes_nothing(seed: int) -> None:
     assert_same(outcome, replace(asked, text=reordered(asked.text, random.Random(f"order {seed}"))).run())
 
 
+@pytest.mark.parametrize("seed", [10223, 10728, 10970])
+def test_orders_that_once_mattered(seed: int) -> None:
+    """Of vector Einsums between products; of phases that hand on a single value."""
+    found = drawn(seed)
+    assert found is not None
+    asked, outcome = found
+    assert_same(outcome, replace(asked, text=reordered(asked.text, random.Random(f"order {seed}"))).run())
+
+
+def test_a_pass_without_the_axis_that_others_share_lies_along_its_own() -> None:
+    found = case(305, tuple(PRESETS))
+    assert found is not None
+    assert replace(found, preset="unfused").run() is not None
+
+
 def assert_same(outcome: Outcome, other: Outcome | None) -> None:
     assert other is not None
     assert other.cost.dram_bytes == outcome.cost.dram_bytes
