@@ -11,6 +11,8 @@ in all
     values that the array asks for     = values of the tensor · Π (N outside its registers, else trips) of these axes
     partial sums that come back        = values sent - values of the result
 
+A link carries what passes it, by itself for each place that it does not multicast to; results enter it unsummed.
+
 The least latency wins, in which the buffer's ports serve a row each in a cycle; then the least latency without them,
 the least off-chip traffic, the fewest cycles, the least energy. A larger buffer allows all that a smaller one does.
 """
@@ -63,6 +65,27 @@ class Shape:
     buffer: str
     array: str
     buffers: int = 1
+    links: tuple[Linked, ...] = ()
+
+
+class Linked(NamedTuple):
+    """A link of limited bandwidth on the way from the off-chip memory to the array.
+
+    Attributes:
+        rate: bytes per second.
+        inside: whether it is between the buffer and the array.
+        copies: over how many instances of it the copies are spread.
+        apart: numbers of the array's dimensions over which it has instances.
+        alone: those beyond it where it does not multicast.
+        unsummed: those over which results enter it by themselves.
+    """
+
+    rate: float
+    inside: bool
+    copies: int
+    apart: tuple[int, ...] = ()
+    alone: tuple[int, ...] = ()
+    unsummed: tuple[int, ...] = ()
 
 
 class Nest(NamedTuple):
@@ -211,6 +234,8 @@ class _Search:
         latency = np.maximum(cycles / self.machine.frequency_hz, self._seconds(self.machine.root, *use.home))
         each = (use.reads / self.shape.buffers, use.writes / self.shape.buffers)
         latency = np.maximum(latency, self._seconds(self._buffer, *each))
+        for link in self.shape.links:
+            latency = np.maximum(latency, self._carrying(link, way, use, wanted))
         traffic = use.home[0] + use.home[1]
         shape = (len(offs), len(ons), tiles[0].size)
         best: Any = np.arange(math.prod(shape))
@@ -249,6 +274,20 @@ class _Search:
                 writes = writes + (asked + into - values) * bits
                 reads = reads + (asked - values + into * self.accounting.drain_reads) * bits
         return _Use((home_reads, home_writes), reads, writes)
+
+    def _carrying(self, link: Linked, way: Way, use: _Use, wanted: list[Any]) -> Any:
+        """Seconds that a link takes for what passes it."""
+        if not link.inside:
+            return (use.home[0] + use.home[1]) / 8 / link.rate / link.copies
+        bits: Any = 0.0
+        for number, (asked, has) in enumerate(zip(wanted, self.shape.has, strict=True)):
+            result = number == len(wanted) - 1
+            among = link.unsummed if result else (*link.apart, *link.alone)
+            lying = asked * math.prod(count for axis, dim, count in way.placed if dim in among and not has[axis])
+            back = asked - self.values[number] if result else 0.0
+            bits = bits + (lying + back) * self.shape.bits[number]
+        used = link.copies * math.prod(count for _, dim, count in way.placed if dim in link.apart)
+        return bits / 8 / link.rate / used
 
     def _serving(self, use: _Use) -> Any:
         """Seconds that the buffer's ports take, one row each in a cycle; a single port is no limit."""
