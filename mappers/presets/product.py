@@ -32,8 +32,9 @@ from einsum_cascades.loops.arith import least
 from hw_models.accounting import Accounting
 from hw_models.machine import Machine, Memory
 from hw_models.prices import NodePrice, node_prices
-from mappers.capacity import tile_counts
+from mappers.divisors import divisors_tried
 from mappers.presets.layout import Way, ways_of
+from mappers.presets.linked import Linked
 
 _TILES = 1536
 """About so many tiles are tried for each nest."""
@@ -68,26 +69,6 @@ class Shape:
     links: tuple[Linked, ...] = ()
 
 
-class Linked(NamedTuple):
-    """A link of limited bandwidth on the way from the off-chip memory to the array.
-
-    Attributes:
-        rate: bytes per second.
-        inside: whether it is between the buffer and the array.
-        copies: over how many instances of it the copies are spread.
-        apart: numbers of the array's dimensions over which it has instances.
-        alone: those beyond it where it does not multicast.
-        unsummed: those over which results enter it by themselves.
-    """
-
-    rate: float
-    inside: bool
-    copies: int
-    apart: tuple[int, ...] = ()
-    alone: tuple[int, ...] = ()
-    unsummed: tuple[int, ...] = ()
-
-
 class Nest(NamedTuple):
     """One way to do a product.
 
@@ -116,9 +97,8 @@ def best_nest(shape: Shape, machine: Machine, accounting: Accounting) -> Nest:
     search = _Search(shape, machine, accounting)
     best: _Found | None = None
     for way, cycles in search.ways():
-        if best is not None and search.floor(cycles) > best.key[:4]:
-            continue
-        best = search.of(way, cycles, best)
+        if best is None or search.floor(cycles) <= best.key[:4]:
+            best = search.of(way, cycles, best)
     assert best is not None
     return best.nest
 
@@ -232,11 +212,12 @@ class _Search:
         wanted = [asked[None, :, :] for asked in wanted]
         use = self._use(held, [into[:, None, :] for into in moved], wanted)
         latency = np.maximum(cycles / self.machine.frequency_hz, self._seconds(self.machine.root, *use.home))
+        traffic = use.home[0] + use.home[1]
         each = (use.reads / self.shape.buffers, use.writes / self.shape.buffers)
         latency = np.maximum(latency, self._seconds(self._buffer, *each))
         for link in self.shape.links:
-            latency = np.maximum(latency, self._carrying(link, way, use, wanted))
-        traffic = use.home[0] + use.home[1]
+            inside = link.passing(self.shape.has, self.shape.bits, way, wanted, self.values[-1])
+            latency = np.maximum(latency, link.seconds(inside if link.inside else traffic, way))
         shape = (len(offs), len(ons), tiles[0].size)
         best: Any = np.arange(math.prod(shape))
         key: list[float] = []
@@ -274,20 +255,6 @@ class _Search:
                 writes = writes + (asked + into - values) * bits
                 reads = reads + (asked - values + into * self.accounting.drain_reads) * bits
         return _Use((home_reads, home_writes), reads, writes)
-
-    def _carrying(self, link: Linked, way: Way, use: _Use, wanted: list[Any]) -> Any:
-        """Seconds that a link takes for what passes it."""
-        if not link.inside:
-            return (use.home[0] + use.home[1]) / 8 / link.rate / link.copies
-        bits: Any = 0.0
-        for number, (asked, has) in enumerate(zip(wanted, self.shape.has, strict=True)):
-            result = number == len(wanted) - 1
-            among = link.unsummed if result else (*link.apart, *link.alone)
-            lying = asked * math.prod(count for axis, dim, count in way.placed if dim in among and not has[axis])
-            back = asked - self.values[number] if result else 0.0
-            bits = bits + (lying + back) * self.shape.bits[number]
-        used = link.copies * math.prod(count for _, dim, count in way.placed if dim in link.apart)
-        return bits / 8 / link.rate / used
 
     def _serving(self, use: _Use) -> Any:
         """Seconds that the buffer's ports take, one row each in a cycle; a single port is no limit."""
@@ -354,7 +321,7 @@ class _Search:
         """Tiles that divide the steps are tried, where the accounting says so and they are half as large or more."""
         if not self.accounting.groups_divide or self.shape.sizes[axis] % way.spread[axis]:
             return counts
-        divisors = _divisors(steps)
+        divisors = divisors_tried(steps)
         even = divisors[np.maximum(np.searchsorted(divisors, counts, side="right") - 1, 0)]
         return np.where((2 * even >= counts) & (even <= counts), even, counts)
 
@@ -422,12 +389,6 @@ def _around(order: tuple[int, ...], has: tuple[bool, ...]) -> tuple[int, ...]:
     """The axes that a tensor lacks whose loops stand outside its hold."""
     depth = max((i + 1 for i, axis in enumerate(order) if has[axis]), default=0)
     return tuple(axis for axis in order[:depth] if not has[axis])
-
-
-@lru_cache(maxsize=4096)
-def _divisors(number: int) -> Any:
-    """Rising divisors, those that the published evaluation's mapper tries: of more than 16 an even selection."""
-    return np.array(sorted(tile_counts(number)))
 
 
 @lru_cache(maxsize=4096)

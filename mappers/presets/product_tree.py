@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from einsum_cascades.loops.arith import Number, anywhere, everywhere, least
+from einsum_cascades.loops.arith import Number, anywhere, everywhere
 from einsum_cascades.loops.sites import Plan
 from einsum_cascades.loops.space import Operand, Space, Step
 from einsum_cascades.loops.tree import INSTANCES, Compute, Hold, Loop, LoopTree, Node
-from hw_models.machine import Array
 from hw_models.spatial.activity import activity_of
 from hw_models.spatial.cost import latency_s
 from hw_models.spatial.work import cycles_of
 from mappers.presets.axes import Axis, axes_of, batches_of, has
 from mappers.presets.layout import dimensions_of, laid, laid_in_chunks
+from mappers.presets.linked import links_to
 from mappers.presets.problem import Problem, lanes, over_instances
-from mappers.presets.product import Linked, Nest, Shape, best_nest
+from mappers.presets.product import Nest, Shape, best_nest
 
 
 def product_tree(problem: Problem, step: Step, space: Space) -> Node:
@@ -66,29 +66,8 @@ def shape_of(problem: Problem, step: Step, space: Space) -> Shape:
         buffer=parts.buffer.name,
         array=array.name,
         buffers=min(instances, lanes(parts.outside)),
-        links=tuple(_links(problem, array, instances)),
+        links=tuple(links_to(problem, array, instances)),
     )
-
-
-def _links(problem: Problem, array: Array, instances: Number) -> Iterator[Linked]:
-    """Yield the links of limited bandwidth on the way to an array."""
-    path, numbers = problem.machine.path(array.name), range(len(dimensions_of(problem, array)))
-    place_of = {node.name: place for place, node in enumerate(path)}
-    buffer = place_of[problem.parts.buffer.name]
-    places = [place_of[name.split(".")[0]] for name, _ in dimensions_of(problem, array)]
-    for place, node in enumerate(path):
-        rate = node.link.bandwidth_bytes_per_s
-        if rate is None:
-            continue
-        above = [d for n in path[: min(place, buffer + 1)] for d in n.dimensions]
-        yield Linked(
-            rate,
-            place > buffer,
-            least(instances, lanes(above)),
-            apart=tuple(n for n in numbers if places[n] < place),
-            alone=tuple(n for n in numbers if places[n] >= place and not path[places[n]].link.multicast),
-            unsummed=tuple(n for n in numbers if places[n] <= place or not path[places[n]].link.reduction),
-        )
 
 
 def nest_tree(problem: Problem, step: Step, space: Space, nest: Nest, *, streaming: bool = False) -> Node:
