@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from mappers.capacity import largest_divisor
+from mappers.capacity import largest_divisor, tile_counts
 
 Array = npt.NDArray[Any]
 
@@ -55,3 +56,9 @@ def _dividing(numbers: Array, bounds: Array) -> Array:
         trial, left = trial + step * _TOGETHER, left - _TOGETHER
         numbers, places, trial, step, left = (x[going] for x in (numbers, places, trial, step, left))
     return found
+
+
+@lru_cache(maxsize=4096)
+def divisors_tried(number: int) -> Array:
+    """Return rising divisors, those that the published evaluation's mapper tries: of more than 16 an even selection."""
+    return np.array(sorted(tile_counts(number)))

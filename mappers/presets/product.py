@@ -11,6 +11,8 @@ in all
     values that the array asks for     = values of the tensor · Π (N outside its registers, else trips) of these axes
     partial sums that come back        = values sent - values of the result
 
+A link carries what passes it, by itself for each place that it does not multicast to; results enter it unsummed.
+
 The least latency wins, in which the buffer's ports serve a row each in a cycle; then the least latency without them,
 the least off-chip traffic, the fewest cycles, the least energy. A larger buffer allows all that a smaller one does.
 """
@@ -30,8 +32,9 @@ from einsum_cascades.loops.arith import least
 from hw_models.accounting import Accounting
 from hw_models.machine import Machine, Memory
 from hw_models.prices import NodePrice, node_prices
-from mappers.capacity import tile_counts
+from mappers.divisors import divisors_tried
 from mappers.presets.layout import Way, ways_of
+from mappers.presets.linked import Linked
 
 _TILES = 1536
 """About so many tiles are tried for each nest."""
@@ -63,6 +66,7 @@ class Shape:
     buffer: str
     array: str
     buffers: int = 1
+    links: tuple[Linked, ...] = ()
 
 
 class Nest(NamedTuple):
@@ -93,9 +97,8 @@ def best_nest(shape: Shape, machine: Machine, accounting: Accounting) -> Nest:
     search = _Search(shape, machine, accounting)
     best: _Found | None = None
     for way, cycles in search.ways():
-        if best is not None and search.floor(cycles) > best.key[:4]:
-            continue
-        best = search.of(way, cycles, best)
+        if best is None or search.floor(cycles) <= best.key[:4]:
+            best = search.of(way, cycles, best)
     assert best is not None
     return best.nest
 
@@ -209,9 +212,12 @@ class _Search:
         wanted = [asked[None, :, :] for asked in wanted]
         use = self._use(held, [into[:, None, :] for into in moved], wanted)
         latency = np.maximum(cycles / self.machine.frequency_hz, self._seconds(self.machine.root, *use.home))
+        traffic = use.home[0] + use.home[1]
         each = (use.reads / self.shape.buffers, use.writes / self.shape.buffers)
         latency = np.maximum(latency, self._seconds(self._buffer, *each))
-        traffic = use.home[0] + use.home[1]
+        for link in self.shape.links:
+            inside = link.passing(self.shape.has, self.shape.bits, way, wanted, self.values[-1])
+            latency = np.maximum(latency, link.seconds(inside if link.inside else traffic, way))
         shape = (len(offs), len(ons), tiles[0].size)
         best: Any = np.arange(math.prod(shape))
         key: list[float] = []
@@ -315,7 +321,7 @@ class _Search:
         """Tiles that divide the steps are tried, where the accounting says so and they are half as large or more."""
         if not self.accounting.groups_divide or self.shape.sizes[axis] % way.spread[axis]:
             return counts
-        divisors = _divisors(steps)
+        divisors = divisors_tried(steps)
         even = divisors[np.maximum(np.searchsorted(divisors, counts, side="right") - 1, 0)]
         return np.where((2 * even >= counts) & (even <= counts), even, counts)
 
@@ -383,12 +389,6 @@ def _around(order: tuple[int, ...], has: tuple[bool, ...]) -> tuple[int, ...]:
     """The axes that a tensor lacks whose loops stand outside its hold."""
     depth = max((i + 1 for i, axis in enumerate(order) if has[axis]), default=0)
     return tuple(axis for axis in order[:depth] if not has[axis])
-
-
-@lru_cache(maxsize=4096)
-def _divisors(number: int) -> Any:
-    """Rising divisors, those that the published evaluation's mapper tries: of more than 16 an even selection."""
-    return np.array(sorted(tile_counts(number)))
 
 
 @lru_cache(maxsize=4096)

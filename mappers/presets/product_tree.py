@@ -13,6 +13,7 @@ from hw_models.spatial.cost import latency_s
 from hw_models.spatial.work import cycles_of
 from mappers.presets.axes import Axis, axes_of, batches_of, has
 from mappers.presets.layout import dimensions_of, laid, laid_in_chunks
+from mappers.presets.linked import links_to
 from mappers.presets.problem import Problem, lanes, over_instances
 from mappers.presets.product import Nest, Shape, best_nest
 
@@ -65,6 +66,7 @@ def shape_of(problem: Problem, step: Step, space: Space) -> Shape:
         buffer=parts.buffer.name,
         array=array.name,
         buffers=min(instances, lanes(parts.outside)),
+        links=tuple(links_to(problem, array, instances)),
     )
 
 

@@ -37,7 +37,8 @@ def over_points(problem: Problem, search: Callable[[Problem], LoopTree]) -> tupl
         InputError: it finds none.
     """
     machine, count = problem.machine, problem.count or 1
-    others = [rate for memory in machine.memories[1:] for rate in memory.rates if rate is not None]
+    inner = [rate for memory in machine.memories[1:] for rate in memory.rates]
+    others = [rate for rate in (*inner, *(n.link.bandwidth_bytes_per_s for n in machine.nodes)) if rate is not None]
     rates = [machine.frequency_hz, *(rate for rate in machine.root.rates if rate is not None)]
     if others or len(rates) != 2:
         rates = []

@@ -191,11 +191,11 @@ class VectorPhase:
         return found
 
     def _cycles(self, layout: Layout) -> int:
-        accounting = self.problem.accounting
+        accounting, fill = self.problem.accounting, layout.array.fill_cycles
         total = 0
         for way in self.root.leaves():
             trips = math.prod(cut.trips for group in way for cut in layout.loops[group])
-            total += trips * sum(cycles_of(step.einsum, layout.array, accounting) for step in way[-1].steps)
+            total += trips * sum(cycles_of(step.einsum, layout.array, accounting) + fill for step in way[-1].steps)
         return int(total * -(-self.problem.sizes.get(INSTANCES, 1) // lanes(self.problem.parts.outside)))
 
     def _seconds(self, cycles: int, bits: float) -> float:
