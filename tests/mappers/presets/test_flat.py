@@ -181,7 +181,8 @@ def test_more_buffer_and_bandwidth_never_hurt(shape, buffer, accounting):
     assert max(own.utilization.values()) <= 1 + 1e-12
     for spatial in (larger, faster):
         found = cost_of(problem_of(shape, spatial, accounting=accounting))
-        assert score(found, spatial) <= score(own, before) * 1.0005  # the ends of pipelines are scored so roughly
+        # where a pipeline's ends take time, few numbers of tiles are tried
+        assert score(found, spatial) <= score(own, before) * (1.005 if accounting.pipeline_ends else 1 + 1e-9)
 
 
 def score(found, spatial):

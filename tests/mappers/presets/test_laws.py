@@ -25,7 +25,7 @@ SEEDS = st.integers(0, 10**6)
 
 
 def of_seeds(few: int, many: int) -> Callable[[Callable[[int], None]], Callable[[int], None]]:
-    """Run a law on few seeds, always the same, by default; on many random ones where slow tests run."""
+    """Run a law on few seeds, and on many where slow tests run: always the same ones."""
 
     def decorate(law: Callable[[int], None]) -> Callable[[int], None]:
         def test(seed: int, number: int) -> None:
@@ -34,7 +34,7 @@ def of_seeds(few: int, many: int) -> Callable[[Callable[[int], None]], Callable[
 
         drawn = given(seed=SEEDS)
         quick = settings(max_examples=few, derandomize=True, database=None)(drawn(test))
-        thorough = settings(max_examples=many)(drawn(test))
+        thorough = settings(max_examples=many, derandomize=True, database=None)(drawn(test))
 
         def run(number: int) -> None:
             (quick if number == few else thorough)(number=number)
