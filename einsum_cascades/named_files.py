@@ -13,7 +13,7 @@ from einsum_cascades.yaml_source import Node, parse_yaml
 
 KEYS: Final = {
     "cascade": ("declaration", "expressions", "einsum"),
-    "architecture": ("array_2d", "array_1d", "dram", "frequency_hz", "kind"),
+    "architecture": ("nodes", "frequency_hz", "kind"),
     "model": ("heads", "head_dim", "model_dim"),
 }
 """Keys by which files of each kind are told apart."""

@@ -7,7 +7,7 @@ are checked, so defaults that are derived from other values follow them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 
@@ -75,6 +75,8 @@ class Section(BaseModel):
 
 S = TypeVar("S", bound=Section)
 Overrides: TypeAlias = Mapping[str, str] | Sequence[str]
+Fault: TypeAlias = tuple[str, str, str]
+"""A dotted key, what is wrong with its value, and what would be right."""
 
 
 def unknown_name(kind: str, known: Sequence[str]) -> PydanticCustomError:
@@ -87,13 +89,20 @@ def fault_at(key: str, message: str, hint: str) -> PydanticCustomError:
     return PydanticCustomError("at", "at", {"key": key, "message": message, "hint": hint})
 
 
-def check(schema: type[S], node: Node, overrides: Overrides = ()) -> S:
+def check(
+    schema: type[S],
+    node: Node,
+    overrides: Overrides = (),
+    further: Callable[[Mapping[str, Any], S | None], Iterable[Fault]] = lambda tree, found: (),
+) -> S:
     """Return a YAML tree as an instance of ``schema``.
 
     Args:
         schema: the sections and values expected.
         node: the tree.
         overrides: values to lay over the tree's, as ``{"a.b": "1"}`` or ``["a.b=1"]``.
+        further: finds what else is wrong with the values as plain dicts; None in place of the instance where the schema
+            found faults.
 
     Raises:
         InputError: values are missing, unknown, or not what the schema expects; it tells of all.
@@ -115,6 +124,8 @@ def check(schema: type[S], node: Node, overrides: Overrides = ()) -> S:
     except ValidationError as error:
         told = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
         faults += [_input_error(schema, fault, node, places) for fault in told]
+    for key, message, hint in further(tree if isinstance(tree, dict) else {}, None if faults else found):
+        faults.append(InputError(message, location=_place(key.split("."), node, places, "at"), hint=hint))
     if found is None or faults:
         raise all_of(faults)
     return found
@@ -237,11 +248,14 @@ def _expected(schema: type[BaseModel], path: Sequence[str]) -> str:
     plain = plain_type(section.model_fields[last].annotation) if last else section
     if issubclass(plain, BaseModel):
         return "a mapping with the keys " + ", ".join(plain.model_fields) + " is expected"
+    low, high = _limits(section.model_fields[last]) if plain in (int, float) else (1, 1)
+    if plain is int and (low != 1 or high < LARGEST):
+        return f"a whole number from {low} to {high if high < LARGEST else '2^50'} is expected"
     if plain is int and "bytes" in last:
         return EXPECTED["bytes"]
     if plain is float:
-        low, high = (f"{limit:g}".replace("e+", "e") for limit in _limits(section.model_fields[last]))
-        return _EXPECTED[float].format(low=low, high=high)
+        low_text, high_text = (f"{limit:g}".replace("e+", "e") for limit in (low, high))
+        return _EXPECTED[float].format(low=low_text, high=high_text)
     return _EXPECTED.get(plain, "")
 
 

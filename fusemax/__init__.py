@@ -13,7 +13,8 @@ Analysis and rewriting
 Machines, models, costs
     ``evaluate`` gives an ``Evaluation``: one cascade on one machine. ``load_machine``, ``load_architecture`` and
     ``load_model`` read what it takes, ``Workload`` holds sizes; ``architecture_names``, ``model_names`` and
-    ``mapper_names`` list what there is. ``memory_cost`` prices a memory by size, width, ports and node.
+    ``mapper_names`` list what there is. ``memory_cost`` prices a memory by size, width, ports and node. The module
+    ``fusemax.loops`` has what mappings and mappers of one's own are made of.
 Kernels
     ``attention`` runs on this CPU; ``compile_cascade`` compiles any cascade, to a ``CompiledCascade``. The module
     ``fusemax.gpu`` has ``attention`` for GPUs, and ``fusemax.gpu.compiled`` makes any cascade like attention a kernel.
@@ -114,7 +115,7 @@ _HOMES = {
     "study_path": "fusemax.studies",
 }
 """Where each public name lives: a module, and the name there if it is another."""
-_MODULES = ("gpu", "sweep")
+_MODULES = ("gpu", "loops", "sweep")
 """Public modules that are read when they are first named."""
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -12,38 +12,35 @@ from pydantic import BaseModel
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.models import Model, ModelSpec, load_model
 from einsum_cascades.schema import Section, check, plain_type
-from fusemax.sweep.names import DESCRIPTIONS, schema_of
-from hw_models.architecture import Architecture
-from hw_models.area import area
-from hw_models.components import LEAK_CLOCK_HZ
+from einsum_cascades.yaml_source import Node
 from hw_models.cpu.machine import Cpu
-from hw_models.energy import prices
-from hw_models.load import Machine, machine_of, read_machine_file
-from mappers.strategies import CPU_STRATEGIES, GPU_STRATEGIES, STRATEGIES, mapper_names
+from hw_models.load import AnyMachine, kind_of, machine_of, read_machine_file
+from hw_models.machine import Machine, Memory
+from hw_models.machine import Node as MachineNode
+from hw_models.machine_file import read_spatial
+from hw_models.prices import node_prices
+from mappers.presets.named import preset_named
+from mappers.strategies import mapper_names, tables
 
-_STRATEGIES: Final[dict[str, Mapping[str, Any]]] = {
-    "spatial-array": STRATEGIES,
-    "cpu": CPU_STRATEGIES,
-    "gpu": GPU_STRATEGIES,
-}
+DESCRIPTIONS: Final = ("kind", "name", "title", "device", "measured", "citation", "products", "value_bits")
+"""Keys that describe a machine, and are no values of it."""
 
 
 def machine_facts(name_or_path: str) -> dict[str, Any]:
     """Return what a machine is.
 
     Returns:
-        ``machine``, ``kind``, ``title``, ``measured``, ``citation``, ``values`` by dotted key, ``about`` each key, and
-        ``costs``: of a spatial array energies in J, areas in mm² and leakage in W, as its tables price it; else empty.
+        ``machine``, ``kind``, ``title``, ``measured``, ``citation``, ``values`` by dotted key, ``about`` each key; of a
+        spatial array its ``nodes``, parents first, and ``costs``: energies in J (of a value of an input, or in a
+        register file), areas in mm² and leakage in W, as its file and the tables price it; both are empty for others.
 
     Raises:
         InputError: no such name or file, or a key or value that a machine cannot have.
     """
     file = read_machine_file(name_or_path)
     machine = machine_of(file)
-    spec: Section = check(schema_of(file), file)
-    about = _about(type(spec)) | {"products.best_flops_per_s": "Of one thread, at the size that is fastest, flop/s."}
-    stated = dict(_flat(spec)) | _derived(machine)
-    values = {key: stated[key] for key in about if stated.get(key) is not None and key not in DESCRIPTIONS}
+    spatial = isinstance(machine, Machine)
+    values, about = _spatial_values(file) if spatial else _plain_values(file, machine)
     return {
         "machine": machine.name,
         "kind": machine.kind,
@@ -52,7 +49,8 @@ def machine_facts(name_or_path: str) -> dict[str, Any]:
         "citation": getattr(machine, "citation", ""),
         "values": values,
         "about": {key: about[key] for key in values},
-        "costs": _costs(machine) if isinstance(machine, Architecture) else {},
+        "nodes": [_node(node, machine) for node in machine.nodes] if isinstance(machine, Machine) else [],
+        "costs": _costs(machine) if isinstance(machine, Machine) else {},
     }
 
 
@@ -109,14 +107,23 @@ def mapper_facts(name: str) -> dict[str, Any]:
     Raises:
         InputError: no mapper has that name.
     """
-    kinds = [kind for kind, table in _STRATEGIES.items() if name in table]
+    known = tables()
+    kinds = [kind for kind, table in known.items() if name in table]
     if not kinds:
         raise unknown("mapper", name, mapper_names())
-    strategy = _STRATEGIES[kinds[0]][name]
+    strategy: Any = known[kinds[0]][name]
+    if isinstance(strategy, str):
+        try:
+            strategy = preset_named(name)
+        except InputError as error:
+            return {"mapper": name, "machines": kinds, "summary": error.message, "about": error.message}
     about = inspect.cleandoc(sys.modules[strategy.__module__].__doc__ or "").replace("``", "")
-    shared = sum(s.__module__ == strategy.__module__ for table in _STRATEGIES.values() for s in table.values()) > 1
+    shared = sum(
+        getattr(s, "__module__", "") == strategy.__module__ for table in known.values() for s in table.values()
+    )
     own = (inspect.getdoc(strategy) or "").partition("\n")[0]
-    return {"mapper": name, "machines": kinds, "summary": own if shared else about.partition("\n")[0], "about": about}
+    first = own if shared > 1 or not about else about.partition("\n")[0]
+    return {"mapper": name, "machines": kinds, "summary": first, "about": about or own}
 
 
 def _flat(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -141,30 +148,71 @@ def _about(schema: type[BaseModel], prefix: str = "") -> dict[str, str]:
     return found
 
 
-def _derived(machine: Machine) -> dict[str, Any]:
-    """Return values that a file may leave out, as the machine has them."""
-    if isinstance(machine, Architecture):
-        return {
-            "global_buffer.row_values": machine.global_buffer.row_values,
-            "array_1d.columns": machine.array_1d.columns,
-        }
+def _plain_values(file: Node, machine: AnyMachine) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values of a CPU or a GPU by dotted key, and what each is."""
+    spec: Section = check(kind_of(file).schema(), file)
+    about = _about(type(spec))
+    stated = dict(_flat(spec))
     if isinstance(machine, Cpu):
-        return {"products.best_flops_per_s": max(machine.products.flops_per_s)}
-    return {}
+        about["products.best_flops_per_s"] = "Of one thread, at the size that is fastest, flop/s."
+        stated["products.best_flops_per_s"] = max(machine.products.flops_per_s)
+    return {k: stated[k] for k in about if stated.get(k) is not None and k not in DESCRIPTIONS}, about
 
 
-def _costs(machine: Architecture) -> dict[str, float]:
-    """Return what the component tables say: energy of a value moved and of an operation, area, leakage."""
+def _spatial_values(file: Node) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what a spatial array's file states and what is derived from it by dotted key, and what each is."""
+    read = read_spatial(file)
+    stated = {key.removeprefix("nodes.").replace(".dimensions.", ".") for key in _stated(file)}
+    values = {
+        key: value
+        for key, value in read.numbers().items()
+        if value is not None
+        and (key in stated or key.startswith("bits.") or key.endswith(".cycles"))
+        and not key.endswith(".in")
+        and key not in DESCRIPTIONS
+    }
+    return values, dict(read.about)
+
+
+def _stated(node: Node, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of a file's values."""
+    for name, part in node.value.items() if isinstance(node.value, dict) else ():
+        if isinstance(part.value, dict):
+            yield from _stated(part, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _node(node: MachineNode, machine: Machine) -> dict[str, Any]:
+    """Return what a node of a machine is; None is without limit, or not priced."""
+    memory = isinstance(node, Memory)
+    found: dict[str, Any] = {
+        "node": node.name,
+        "kind": "memory" if memory else "array",
+        "in": node.parent,
+        "depth": len(machine.path(node.name)) - 1,
+        "dimensions": dict(node.dimensions),
+        "instances": machine.instances(node.name),
+    }
+    if isinstance(node, Memory):
+        shared, reads, writes = node.rates
+        return found | {"bytes": node.bytes, "bytes_per_s": shared or reads or writes}
+    return found | {"registers": node.registers, "units": [work for work, _ in node.units]}
+
+
+def _costs(machine: Machine) -> dict[str, float]:
+    """Return what is paid: energy of a value moved and of an operation, area, leakage."""
     try:
-        found, parts = prices(machine), area(machine)
+        found = node_prices(machine)
     except InputError:
         return {}
-    memories = {"dram": "dram", "global_buffer": "global_buffer"}
-    memories |= {name: f"{name}.register_file" for name in ("array_2d", "array_1d")}
-    costs = {}
-    for memory, label in memories.items():
-        costs[f"{label}.read_j"], costs[f"{label}.write_j"] = (1e-12 * pj for pj in found.memories[memory])
-    costs |= {f"{array}.{work}_j": 1e-12 * pj for (array, work), pj in found.operations.items()}
-    costs |= {f"{name}.area_mm2": 1e-6 * getattr(parts, f"{name}_um2") for name in ("array_2d", "array_1d")}
-    costs |= {"global_buffer.area_mm2": 1e-6 * parts.global_buffer_um2, "chip.area_mm2": parts.chip_mm2}
-    return costs | {"chip.leak_w": 1e-12 * found.leak_pj * LEAK_CLOCK_HZ}
+    costs: dict[str, float] = {}
+    for node in machine.nodes:
+        price, registers = found.nodes[node.name], not isinstance(node, Memory)
+        bits = machine.role_bits["accumulators" if registers else "inputs"]
+        label = f"{node.name}.register_file" if registers else node.name
+        costs |= {f"{label}.read_j": price.read_j_per_bit * bits, f"{label}.write_j": price.write_j_per_bit * bits}
+    costs |= {f"{array}.{work}_j": joules for (array, work), joules in found.operations.items()}
+    costs |= {f"{node.name}.area_mm2": found.nodes[node.name].area_mm2 for node in machine.nodes[1:]}
+    costs |= {"chip.area_mm2": found.area_mm2, "chip.leak_w": found.leak_w}
+    return {key: float(value) for key, value in costs.items()}

@@ -6,21 +6,23 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from einsum_cascades.graph import node_names
 from einsum_cascades.ir import Cascade
+from einsum_cascades.loops.tree import LoopTree
 from einsum_cascades.shown import Facts, Shown
 from einsum_cascades.workload import Workload
 from fusemax.units import quantity
 from hw_models.accounting import Accounting
-from hw_models.architecture import Architecture
-from hw_models.components import extrapolated
-from hw_models.cost import Cost
 from hw_models.cpu.cost import CpuCost
 from hw_models.cpu.machine import Cpu
 from hw_models.gpu.cost import GpuCost
 from hw_models.gpu.machine import Gpu
+from hw_models.machine import Machine
+from hw_models.prices import node_prices
+from hw_models.spatial.activity import Activity
+from hw_models.spatial.cost import Cost, TaskCost
 from mappers.cpu_mapping import CpuMapping
 from mappers.gpu_mapping import GpuMapping
-from mappers.mapping import Mapping
 
 
 class AnyCost(Protocol):
@@ -36,20 +38,10 @@ class AnyCost(Protocol):
     def energy_j(self) -> float | None: ...
 
     @property
-    def passes(self) -> int: ...
-
-    @property
     def bound(self) -> str: ...
 
 
-class AnyMapping(Protocol):
-    """What the mappings for all machines tell."""
-
-    @property
-    def tiles(self) -> tuple[tuple[str, int], ...]: ...
-
-
-class AnyMachine(Protocol):
+class NamedMachine(Protocol):
     """What all machines tell."""
 
     @property
@@ -64,15 +56,16 @@ class Evaluation(Shown):
     """The outcome of an evaluation, with what it was computed from.
 
     Attributes:
-        mapping: what the mapper chose.
+        mapper: who made the mapping: a mapper's name, or the user's file.
+        mapping: what the mapper chose; for a spatial array a loop tree.
         cost: latency, traffic and, where the machine's model knows them, energy, utilisation and area.
     """
 
     cascade: Cascade
-    architecture: AnyMachine
+    architecture: NamedMachine
     mapper: str
     workload: Workload
-    mapping: AnyMapping
+    mapping: object
     cost: AnyCost
 
     def shown(self) -> tuple[str, Facts]:
@@ -105,9 +98,11 @@ class Evaluation(Shown):
             "heads": self.workload.heads,
             "sizes": dict(self.workload.sizes),
             "value_bytes": self.workload.value_bytes,
-            "tiles": dict(self.mapping.tiles),
+            "bits": None,
+            "tiles": {},
             "dram_bytes": self.cost.dram_bytes,
             "buffer_bytes": None,
+            "peak_bytes": None,
             "latency_s": self.cost.latency_s,
             "energy_j": self.cost.energy_j,
             "energy_parts_j": None,
@@ -117,8 +112,10 @@ class Evaluation(Shown):
             "energy_technology_nm": None,
             "util_2d": None,
             "util_1d": None,
-            "passes": self.cost.passes,
+            "utilization": None,
+            "passes": None,
             "bound": self.cost.bound,
+            "accesses": None,
         } | self._own()
 
     @abstractmethod
@@ -128,28 +125,69 @@ class Evaluation(Shown):
 
 @dataclass(frozen=True, repr=False)
 class SpatialEvaluation(Evaluation):
-    """An evaluation on a spatial array."""
+    """An evaluation on a spatial array.
 
-    architecture: Architecture
-    mapping: Mapping
+    Attributes:
+        mapping: the loop tree.
+        activity: what the tree makes the machine do.
+        tiles: of each rank the tile that the mapping chooses, for people.
+        passes: passes that the cascade makes over its rows.
+        buffer: the memory that tiles are cut for; empty if there is none.
+    """
+
+    architecture: Machine
+    mapping: LoopTree
     cost: Cost
     accounting: Accounting
+    activity: Activity
+    tiles: tuple[tuple[str, int], ...]
+    passes: int
+    buffer: str
+
+    @property
+    def per_einsum(self) -> tuple[TaskCost, ...]:
+        """Each Einsum's part on each array, in the cascade's order; one that is computed again has one part."""
+        found: dict[tuple[str, str], TaskCost] = {}
+        for task in self.cost.tasks:
+            seen = found.get((task.name, task.array), TaskCost(task.name, task.array, 0, 0.0))
+            summed = TaskCost(task.name, task.array, seen.cycles + task.cycles, seen.share + task.share)
+            found[task.name, task.array] = summed
+        order = {name: place for place, name in enumerate(node_names(self.cascade))}
+        return tuple(sorted(found.values(), key=lambda task: order[task.name]))
+
+    def accesses(self) -> list[dict[str, Any]]:
+        """Return the values that leave and enter each memory and array's registers, by tensor."""
+        found: dict[tuple[str, str], dict[str, int]] = {}
+        for row in self.activity.rows:
+            if row.action in ("read", "drain", "fill", "update") and row.count:
+                counts = found.setdefault((row.node, row.tensor), {"reads": 0, "writes": 0})
+                counts["reads" if row.action in ("read", "drain") else "writes"] += row.count
+        order = {node.name: place for place, node in enumerate(self.architecture.nodes)}
+        names = sorted(found, key=lambda key: order[key[0]])
+        return [{"memory": memory, "tensor": tensor, **found[memory, tensor]} for memory, tensor in names]
 
     def _own(self) -> dict[str, Any]:
-        found = self.cost
+        found, machine = self.cost, self.architecture
+        prices = node_prices(machine)
         return {
             "accounting": self.accounting.name,
-            "buffer_bytes": found.buffer_bytes,
-            "energy_parts_j": found.energy_parts.by_part(),
-            "area_mm2": found.area_mm2,
-            "extrapolated": list(extrapolated(self.architecture)),
-            "latency_technology_nm": self.accounting.clock_technology_nm or self.architecture.technology_nm,
-            "energy_technology_nm": self.architecture.technology_nm,
-            "util_2d": found.util_2d,
-            "util_1d": found.util_1d,
+            "bits": dict(machine.bits),
+            "tiles": dict(self.tiles),
+            "buffer_bytes": found.peak_bytes.get(self.buffer, 0) if self.buffer else None,
+            "peak_bytes": dict(found.peak_bytes),
+            "energy_parts_j": dict(found.energy.parts_j),
+            "area_mm2": float(prices.area_mm2),
+            "extrapolated": list(prices.extrapolated),
+            "latency_technology_nm": self.accounting.clock_technology_nm or machine.technology_nm,
+            "energy_technology_nm": machine.technology_nm,
+            "util_2d": found.utilization.get("array_2d"),
+            "util_1d": found.utilization.get("array_1d"),
+            "utilization": dict(found.utilization),
+            "passes": self.passes,
             "per_einsum": [
-                {"einsum": e.name, "array": e.array, "cycles": e.cycles, "share": e.share} for e in found.per_einsum
+                {"einsum": e.name, "array": e.array, "cycles": e.cycles, "share": e.share} for e in self.per_einsum
             ],
+            "accesses": self.accesses(),
         }
 
 
@@ -172,7 +210,9 @@ class CpuEvaluation(Evaluation):
             "causal": self.causal,
             "dtype": "float32",
             "threads": self.mapping.activity.threads,
+            "tiles": dict(self.mapping.tiles),
             "buffer_bytes": found.live_bytes,
+            "passes": found.passes,
             "parts_s": dict(found.parts_s),
             "per_einsum": [
                 {"einsum": e.name, "array": e.unit, "cycles": None, "share": e.share} for e in found.per_einsum
@@ -204,7 +244,9 @@ class GpuEvaluation(Evaluation):
             "dtype": self.dtype,
             "scalars": dict(self.scalars),
             "kernel": self.mapping.kernel,
+            "tiles": dict(self.mapping.tiles),
             "buffer_bytes": found.live_bytes,
+            "passes": found.passes,
             "parts_s": dict(found.parts_s),
             "per_einsum": [
                 {"einsum": e.name, "array": e.unit, "cycles": None, "share": e.share} for e in found.per_einsum

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Table
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
+from pathlib import Path
 from typing import Any, Final
 
-from einsum_cascades.errors import InputError, check_name, quoted
+from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.load import load_cascade
+from einsum_cascades.loops.tree import INSTANCES, LoopTree
 from einsum_cascades.not_a_rank import scalar_inputs
 from einsum_cascades.numbers import LARGEST
 from einsum_cascades.sizes import as_size
 from einsum_cascades.workload import Workload
+from fusemax.backends import (
+    BACKENDS,
+    DTYPE_BITS,
+    Backend,
+    Request,
+    check_dtype,
+    evaluate_on_cpu,
+    evaluate_on_gpu,
+)
 from fusemax.evaluated import CpuEvaluation, Evaluation, GpuEvaluation, SpatialEvaluation
-from fusemax.workloads import Count, workload_of
+from fusemax.mapping_files import MappingFile, beside, mapping_text, read_mapping, stated
+from fusemax.spatial import Mapper, evaluate_on, evaluate_tree, problem_of
+from fusemax.workload_spec import Count, Name, WorkloadSpec
+from fusemax.workloads import workload_from
 from hw_models.accounting import Accounting, accounting_named
-from hw_models.architecture import Architecture
-from hw_models.cost import cost
-from hw_models.cpu.cost import cpu_cost
-from hw_models.cpu.machine import Cpu
-from hw_models.gpu.cost import gpu_cost
-from hw_models.gpu.machine import Gpu
-from hw_models.load import Machine, load_machine
-from mappers.activity import activity_of
-from mappers.strategies import cpu_strategy_named, gpu_strategy_named, strategy_named
+from hw_models.load import KINDS, AnyMachine, load_machine
 
 __all__ = [
     "DTYPE_BITS",
@@ -34,108 +41,172 @@ __all__ = [
     "Evaluation",
     "GpuEvaluation",
     "SpatialEvaluation",
+    "check_dtype",
     "evaluate",
     "evaluate_on",
     "evaluate_on_cpu",
     "evaluate_on_gpu",
+    "evaluate_tree",
+    "problem_of",
 ]
 
-Name = str | PathLike[str]
-
-DTYPE_BITS: Final = {
-    "bfloat16": 16,
-    "float16": 16,
-    "int16": 16,
-    "float8": 8,
-    "int8": 8,
-    "float32": 32,
-    "float64": 64,
-}
-"""Types of values by name, and their width."""
-GPU_DTYPES: Final = ("bfloat16", "float16")
-"""Types that the tensor units of the GPU model multiply."""
+_UNTOLD: Final = MappingFile("", LoopTree(None))  # type: ignore[arg-type]
+"""What a mapping's file would say if there is none."""
 
 
-def evaluate_on(
-    cascade: Cascade, architecture: Architecture, mapper: str, workload: Workload, accounting: Accounting
-) -> SpatialEvaluation:
-    """Map a cascade onto a spatial array and return what it costs: the one path from a cascade to a cost.
+@dataclass(frozen=True)
+class Asked:
+    """All that an evaluation is asked for, by name or as values.
 
-    Raises:
-        InputError: no such mapper, or no mapping for this cascade, machine and workload.
+    Attributes:
+        mapper: a mapper's name, or a function of one's own from a ``Problem`` to a ``LoopTree``.
+        mapping: a loop tree, or a file that holds one, in place of a mapper; what a file says besides stands where
+            nothing else is given.
+        workload: a ready one, or what describes it.
+        set_arch: what-ifs such as ``array_2d.rows=128``.
     """
-    _check_width(workload, architecture)
-    mapping = strategy_named(mapper)(cascade, workload, architecture, accounting)
-    found = cost(activity_of(mapping, accounting), architecture, accounting)
-    return SpatialEvaluation(cascade, architecture, mapper, workload, mapping, found, accounting)
 
+    cascade: Name | Cascade | None
+    arch: Name | AnyMachine | None
+    mapper: Mapper | None
+    mapping: Name | LoopTree | None
+    workload: Workload | WorkloadSpec
+    accounting: str | Accounting | None = None
+    set_arch: Sequence[str] = ()
+    causal: bool = False
+    dtype: str | None = None
 
-def evaluate_on_cpu(
-    cascade: Cascade, cpu: Cpu, mapper: str, workload: Workload, *, causal: bool = False
-) -> CpuEvaluation:
-    """Map a cascade onto a CPU and return what it costs.
+    def request(self) -> Request:
+        """Return it with everything read.
 
-    Raises:
-        InputError: no such mapper, or no mapping for this cascade and workload.
-    """
-    _check_width(workload, cpu)
-    mapping = cpu_strategy_named(mapper)(cascade, workload, cpu, causal=causal)
-    return CpuEvaluation(cascade, cpu, mapper, workload, mapping, cpu_cost(mapping.activity, cpu), causal)
+        Raises:
+            InputError: anything unusable, with what would be right.
+        """
+        cascade = self._cascade()
+        mapper, tree = self._mapped()
+        machine = self._machine()
+        stated = self.file.accounting or "published"
+        accounting = stated if self.accounting is None else self.accounting
+        workload, scalars = self._workload(cascade, machine, BACKENDS[machine.kind])
+        return Request(
+            cascade,
+            machine,
+            mapper,
+            workload,
+            accounting if isinstance(accounting, Accounting) else accounting_named(accounting),
+            tree,
+            self.causal,
+            self.dtype,
+            scalars,
+        )
 
+    @cached_property
+    def file(self) -> MappingFile:
+        """What the mapping's file says; nothing if there is none."""
+        if self.mapping is None or isinstance(self.mapping, LoopTree):
+            return _UNTOLD
+        return read_mapping(self.mapping)
 
-def evaluate_on_gpu(
-    cascade: Cascade,
-    gpu: Gpu,
-    mapper: str,
-    workload: Workload,
-    *,
-    causal: bool = False,
-    dtype: str = "bfloat16",
-    scalars: Table[str, int] | None = None,
-) -> GpuEvaluation:
-    """Map a cascade onto a GPU and return what it costs.
+    def _mapped(self) -> tuple[Mapper, LoopTree | None]:
+        if (self.mapper is None) == (self.mapping is None):
+            given = "neither a mapper nor a mapping is" if self.mapper is None else "a mapper and a mapping are"
+            raise InputError(f"{given} given", hint="give --mapper NAME, or --mapping FILE")
+        if self.mapper is not None:
+            return self.mapper, None
+        if isinstance(self.mapping, LoopTree):
+            return "mapping", self.mapping
+        return self.file.name, self.file.tree
 
-    Args:
-        scalars: values of scalar inputs that masks depend on, such as the width of a window, where they are known.
+    def _cascade(self) -> Cascade:
+        return self.cascade if isinstance(self.cascade, Cascade) else load_cascade(self._cascade_name)
 
-    Raises:
-        InputError: no such mapper, or no mapping for this cascade and workload.
-    """
-    _check_width(workload, gpu)
-    known = dict(scalars or {})
-    mapping = gpu_strategy_named(mapper)(cascade, workload, gpu, causal=causal, scalars=known)
-    found = gpu_cost(mapping.activity, gpu)
-    return GpuEvaluation(cascade, gpu, mapper, workload, mapping, found, causal, dtype, tuple(known.items()))
+    @property
+    def _cascade_name(self) -> str:
+        return _name(self.cascade) or stated(self.file, "cascade", "--cascade")
 
+    @property
+    def _machine_name(self) -> str:
+        return _name(self.arch) or stated(self.file, "machine", "--arch")
 
-def _check_width(workload: Workload, architecture: Machine) -> None:
-    if workload.value_bytes != architecture.value_bytes:
-        raise InputError(
-            f"the workload has {workload.value_bytes}-byte values, {architecture.name} works on "
-            f"{architecture.value_bytes}-byte values",
-            hint="give both the same width",
+    @property
+    def _overrides(self) -> Sequence[str]:
+        own = () if self.arch else self.file.set_arch
+        return [*own, *self.set_arch] if own else self.set_arch
+
+    def _machine(self) -> AnyMachine:
+        if self.arch is None or isinstance(self.arch, str | PathLike):
+            return load_machine(self._machine_name, self._overrides)
+        if not isinstance(self.arch, tuple(backend.machine for backend in BACKENDS.values())):
+            return load_machine(str(self.arch), self.set_arch)
+        if self.set_arch:
+            raise InputError(f"set_arch changes an architecture file, not a {type(self.arch).__name__} object")
+        return self.arch
+
+    def _workload(
+        self, cascade: Cascade, machine: AnyMachine, backend: Backend
+    ) -> tuple[Workload, tuple[tuple[str, int], ...]]:
+        """Return the workload, and values of scalar inputs that stand among its sizes."""
+        if isinstance(self.workload, Workload):
+            return self.workload, ()
+        spec, scalars = self.workload, {}
+        if backend.scalars and spec.sizes:
+            known = scalar_inputs(cascade)
+            scalars = {n: as_size(v, n, minimum=-LARGEST) for n, v in spec.sizes.items() if n in known}
+            spec = replace(spec, sizes={r: s for r, s in spec.sizes.items() if r not in scalars} or None)
+        found = _with_file(spec, self.file, cascade)
+        return replace(found, value_bytes=backend.value_bytes(machine)), tuple(scalars.items())
+
+    def mapping_file(self, found: Evaluation, path: Path | None = None) -> str:
+        """Return the text of a file that holds the mapping that was found, and all that was asked for.
+
+        Args:
+            path: where it is to lie; the current folder if not given.
+
+        Raises:
+            InputError: the mapping is no loop tree.
+        """
+        if not isinstance(found.mapping, LoopTree):
+            kind = KINDS[found.architecture.kind].title
+            raise InputError(
+                f"the mapper '{found.mapper}' maps onto a {kind}", hint="only spatial arrays have loop trees"
+            )
+        accounting: str = found.as_dict()["accounting"]
+        return mapping_text(
+            found.mapping,
+            cascade=beside(self._cascade_name, path),
+            machine=beside(self._machine_name, path),
+            accounting=accounting,
+            set_arch=tuple(self._overrides),
+            sizes={**found.workload.as_dict(), INSTANCES: found.workload.instances},
         )
 
 
+def _name(given: object) -> str:
+    """The name or path given, or that of a thing itself."""
+    return str(given) if isinstance(given, str | PathLike) else str(getattr(given, "name", ""))
+
+
+def _with_file(spec: WorkloadSpec, file: MappingFile, cascade: Cascade) -> Workload:
+    """Return the workload: sizes of single ranks replace those of a mapping's file, other descriptions all of them."""
+    own = file.workload
+    if own is None or not spec.given.keys() <= {"sizes", "batch", "heads"}:
+        return workload_from(spec, cascade)
+    single = workload_from(replace(spec, sizes={**own.as_dict(), **(spec.sizes or {})}), cascade)
+    return single if spec.batch or spec.heads else replace(single, batch=own.batch, heads=own.heads)
+
+
 def evaluate(
-    cascade: Name | Cascade,
-    arch: Name | Machine,
-    mapper: str,
+    cascade: Name | Cascade | None = None,
+    arch: Name | AnyMachine | None = None,
+    mapper: Mapper | None = None,
     *,
-    model: Name | None = None,
-    hf_config: Name | None = None,
-    seq_len: Count | None = None,
-    kv_len: Count | None = None,
-    batch: Count | None = None,
-    heads: Count | None = None,
-    head_dim: Count | None = None,
-    value_dim: Count | None = None,
-    sizes: Table[str, Count] | None = None,
-    workload: Workload | None = None,
-    accounting: str | Accounting = "published",
+    mapping: Name | LoopTree | None = None,
+    workload: Workload | WorkloadSpec | None = None,
+    accounting: str | Accounting | None = None,
     set_arch: Sequence[str] = (),
     causal: bool = False,
     dtype: str | None = None,
+    **described: Name | Count | Table[str, Count] | None,
 ) -> Evaluation:
     """Evaluate any cascade on any machine.
 
@@ -146,87 +217,34 @@ def evaluate(
     Args:
         cascade: library name, file, or a cascade.
         arch: architecture name, file, or an architecture: a spatial array, a CPU or a GPU.
-        mapper: name of a strategy.
-        seq_len, kv_len: queries P and keys M; keys default to queries.
-        batch, heads, head_dim, value_dim: B, H, E and F; F defaults to E. Any size may be text, such as ``64K``.
-        sizes: further rank sizes, which also replace a model's; on a GPU also values of scalar inputs that masks
-            depend on, such as the width of a window, which otherwise bounds nothing.
-        accounting: ``published`` or ``physical``; for spatial arrays.
+        mapper: name of a mapper; for a spatial array also any function from a ``Problem`` to a ``LoopTree``.
+        mapping: in place of a mapper a loop tree, or a file of one, which may also say the cascade, the machine, the
+            accounting and the sizes.
+        accounting: ``published`` (if nothing is said) or ``physical``; for spatial arrays.
         set_arch: what-ifs such as ``array_2d.rows=128``.
         causal: whether queries see only the keys up to their own; for attention on a CPU or a GPU.
         dtype: type of the values, whose width must be the machine's.
+        described: the fields of a ``WorkloadSpec``: ``model``, ``hf_config``, ``seq_len``, ``kv_len``, ``batch``,
+            ``heads``, ``head_dim``, ``value_dim`` and ``sizes``; on a GPU sizes may also be values of scalar inputs
+            that masks depend on, such as the width of a window, which otherwise bounds nothing.
 
     Raises:
         InputError: anything unusable, with what would be right.
     """
-    found_cascade = cascade if isinstance(cascade, Cascade) else load_cascade(str(cascade))
-    machine = _machine(arch, set_arch)
-    counted = accounting if isinstance(accounting, Accounting) else accounting_named(accounting)
-    if causal and isinstance(machine, Architecture):
-        raise InputError(
-            f"cascade '{found_cascade.name}' has no causal mask on {machine.name}",
-            hint="leave --causal out: every key counts",
-        )
-    if dtype is not None:
-        check_dtype(dtype, machine)
-    if sizes is not None and not isinstance(sizes, Table):
-        raise InputError(f"sizes is {quoted(sizes)}", hint="a mapping such as {'M': 4096} is expected")
-    scalars = _scalars(found_cascade, sizes) if isinstance(machine, Gpu) else {}
-    if sizes is not None and scalars:
-        sizes = {rank: size for rank, size in sizes.items() if rank not in scalars} or None
-    described: dict[str, Any] = {
-        "model": model,
-        "hf_config": hf_config,
-        "seq_len": seq_len,
-        "kv_len": kv_len,
-        "batch": batch,
-        "heads": heads,
-        "head_dim": head_dim,
-        "value_dim": value_dim,
-        "sizes": sizes,
-    }
-    if workload is None:
-        workload = replace(workload_of(found_cascade, **described), value_bytes=machine.value_bytes)
-    elif beside := [key for key, value in described.items() if value is not None]:
+    plain: dict[str, Any] = described
+    spec = WorkloadSpec(**plain)
+    if workload is not None and (beside := list(spec.given)):
         raise InputError(f"{beside[0]} is given beside a ready workload", hint="give one of them")
-    if isinstance(machine, Cpu):
-        return evaluate_on_cpu(found_cascade, machine, mapper, workload, causal=causal)
-    if isinstance(machine, Gpu):
-        kind = dtype or GPU_DTYPES[0]
-        return evaluate_on_gpu(found_cascade, machine, mapper, workload, causal=causal, dtype=kind, scalars=scalars)
-    return evaluate_on(found_cascade, machine, mapper, workload, counted)
+    asked = Asked(cascade, arch, mapper, mapping, workload or spec, accounting, set_arch, causal, dtype)
+    return evaluate_request(asked.request())
 
 
-def _scalars(cascade: Cascade, sizes: Table[str, Count] | None) -> dict[str, int]:
-    """Those of some sizes that are values of scalar inputs."""
-    scalars = scalar_inputs(cascade)
-    return {n: as_size(v, n, minimum=-LARGEST) for n, v in (sizes or {}).items() if n in scalars}
-
-
-def _machine(arch: Name | Machine, set_arch: Sequence[str]) -> Machine:
-    if not isinstance(arch, Architecture | Cpu | Gpu):
-        return load_machine(str(arch), set_arch)
-    if set_arch:
-        kind = "an Architecture" if isinstance(arch, Architecture) else f"a {type(arch).__name__}"
-        raise InputError(f"set_arch changes an architecture file, not {kind} object")
-    return arch
-
-
-def check_dtype(dtype: str, machine: Machine) -> None:
-    """Check that a type's values are as wide as those that a machine works on.
+def evaluate_request(request: Request) -> Evaluation:
+    """Evaluate what has been read.
 
     Raises:
-        InputError: they are not, or no type has that name.
+        InputError: the machine cannot do what is asked.
     """
-    check_name("dtype", dtype, DTYPE_BITS)
-    if isinstance(machine, Gpu) and dtype not in GPU_DTYPES:
-        raise InputError(
-            f"the model of {machine.name} knows no '{dtype}'", hint="it has rates for " + " and ".join(GPU_DTYPES)
-        )
-    bits = 8 * machine.value_bytes
-    if DTYPE_BITS[dtype] != bits:
-        fitting = ", ".join(name for name, width in DTYPE_BITS.items() if width == bits)
-        raise InputError(
-            f"'{dtype}' has {DTYPE_BITS[dtype]} bits, {machine.name} works on {bits}-bit values",
-            hint=f"of {bits} bits: {fitting}",
-        )
+    backend = BACKENDS[request.machine.kind]
+    backend.check(request)
+    return backend.evaluate(request)

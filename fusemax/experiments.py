@@ -7,7 +7,7 @@ lengths for attention, the same with linear layers end to end, and the area-late
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from einsum_cascades.load import load_cascade
@@ -15,8 +15,9 @@ from einsum_cascades.models import Model, load_model
 from einsum_cascades.workload import Workload
 from fusemax.evaluation import SpatialEvaluation, evaluate_on
 from hw_models.accounting import Accounting, accounting_named
-from hw_models.architecture import Architecture
 from hw_models.load import load_architecture
+from hw_models.machine import Machine
+from hw_models.prices import node_prices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,13 +118,13 @@ def _linear(
                 yield (name, model.name, seq_len), found
 
 
-def pareto_machine(dim: int) -> Architecture:
+def pareto_machine(dim: int) -> Machine:
     """Return FuseMax with a ``dim`` by ``dim`` array and a buffer that keeps the 1D array busy.
 
     The buffer starts at ``N·max(1, t/(L/N))·E·8·2`` bytes for N = dim, L = PARETO_SEQ_LEN and t = 2·max(1, N/E), and
     doubles until the traffic takes no longer than the 1D array's work (Nayak et al., MICRO 2024, section VI).
     """
-    base = load_architecture(PARETO_CONFIGURATION.architecture, [f"array_2d.rows={dim}", f"array_2d.columns={dim}"])
+    sides = {"array_2d.rows": str(dim), "array_2d.columns": str(dim)}
     model = load_model(PARETO_MODEL)
     head = model.head_dim
     tiles = 2 * max(1, dim // head)
@@ -131,35 +132,34 @@ def pareto_machine(dim: int) -> Architecture:
     cascade = load_cascade(PARETO_CONFIGURATION.cascade)
     workload = model.attention(PARETO_SEQ_LEN)
     while True:
-        machine = replace(base, global_buffer=replace(base.global_buffer, bytes=size))
+        machine = load_architecture(PARETO_CONFIGURATION.architecture, sides | {"global_buffer.bytes": str(size)})
         if _memory_hides(cascade, machine, workload):
             return machine
         size *= 2
 
 
-def _memory_hides(cascade: Any, machine: Architecture, workload: Workload) -> bool:
+def _memory_hides(cascade: Any, machine: Machine, workload: Workload) -> bool:
     found = evaluate_on(cascade, machine, PARETO_CONFIGURATION.mapper, workload, accounting_named("published"))
-    busy_1d = sum(e.cycles for e in found.cost.per_einsum if e.array == "array_1d") / machine.frequency_hz
-    return found.cost.dram_bytes / machine.bandwidth_bytes_per_s <= busy_1d
+    busy_1d: float = sum(e.cycles for e in found.cost.tasks if e.array == "array_1d") / machine.frequency_hz
+    return bool(found.cost.dram_bytes / machine.root.shared_bytes_per_s <= busy_1d)
 
 
 def _pareto(accounting: Accounting, report: Progress) -> Iterator[Mapping[str, Any]]:
-    from hw_models.area import area
-
     cascade = load_cascade(PARETO_CONFIGURATION.cascade)
     workload = load_model(PARETO_MODEL).attention(PARETO_SEQ_LEN)
     for dim in PARETO_DIMS:
         machine = pareto_machine(dim)
         found = evaluate_on(cascade, machine, PARETO_CONFIGURATION.mapper, workload, accounting)
         report(f"array {dim}x{dim}")
+        prices = node_prices(machine)
         yield {
             "model": PARETO_MODEL,
             "pe_dim": dim,
-            "buffer_bytes": machine.global_buffer.bytes,
+            "buffer_bytes": machine.memory("global_buffer").bytes,
             "dram_bytes": found.cost.dram_bytes,
             "latency_s": found.cost.latency_s,
-            "array_2d_area_mm2": area(machine).array_2d_um2 / 1e6,
-            "area_mm2": found.cost.area_mm2,
+            "array_2d_area_mm2": prices.nodes["array_2d"].area_mm2,
+            "area_mm2": prices.area_mm2,
         }
 
 
@@ -172,15 +172,15 @@ def _attention_row(configuration: Configuration, model: str, seq_len: int, found
         "dram_bytes": cost.dram_bytes,
         "latency_s": cost.latency_s,
         "energy_j": cost.energy_j,
-        "util_2d": cost.util_2d,
-        "util_1d": cost.util_1d,
+        "util_2d": cost.utilization["array_2d"],
+        "util_1d": cost.utilization["array_1d"],
     }
 
 
 def _einsum_rows(
     configuration: Configuration, model: str, seq_len: int, found: SpatialEvaluation
 ) -> Iterator[dict[str, Any]]:
-    for einsum in found.cost.per_einsum:
+    for einsum in found.per_einsum:
         if einsum.array == "array_2d":
             yield {
                 "config": configuration.name,

@@ -6,8 +6,7 @@ Sizes go up to 2^50, so that every count stays exact and every figure in SI unit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from os import PathLike
-from typing import Final
+from typing import Any, Final
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
@@ -15,56 +14,54 @@ from einsum_cascades.models import Model, load_model, model_from_hf_config
 from einsum_cascades.not_a_rank import not_a_rank
 from einsum_cascades.sizes import as_size, as_sizes
 from einsum_cascades.workload import Workload
+from fusemax.workload_spec import WorkloadSpec
 
 RANK_OF: Final = {"head_dim": "E", "value_dim": "F", "kv_len": "M", "seq_len": "P"}
 """The rank of an attention cascade that each argument sizes."""
 
-Name = str | PathLike[str]
-Count = int | str
-"""A whole number, or the text of one, such as ``64K``."""
+_SIZES: Final = ("batch", "heads", "head_dim", "value_dim", "seq_len", "kv_len")
 
 
-def workload_of(
-    cascade: Cascade,
-    *,
-    model: Name | Model | None = None,
-    hf_config: Name | None = None,
-    seq_len: Count | None = None,
-    kv_len: Count | None = None,
-    batch: Count | None = None,
-    heads: Count | None = None,
-    head_dim: Count | None = None,
-    value_dim: Count | None = None,
-    sizes: Mapping[str, Count] | None = None,
-) -> Workload:
-    """Return the workload that the arguments of ``evaluate`` describe; a model may be loaded already.
+def workload_from(spec: WorkloadSpec, cascade: Cascade) -> Workload:
+    """Return the workload that a user describes, for a cascade.
 
     Raises:
         InputError: sizes are missing, contradict each other, or are not whole numbers from 1 to 2^50.
     """
-    dims = {"heads": heads, "head_dim": head_dim, "value_dim": value_dim}
-    stated = {"batch": batch, **dims, "seq_len": seq_len, "kv_len": kv_len}
-    given = {k: as_size(v, f"the size {_flag(k)}") for k, v in stated.items() if v is not None}
-    extra = _checked_sizes(given, sizes, cascade)
-    if model is not None and hf_config is not None:
+    stated = {key: value for key, value in spec.given.items() if key in _SIZES}
+    given = {k: as_size(v, f"the size {_flag(k)}") for k, v in stated.items()}
+    extra = _checked_sizes(given, spec.sizes, cascade)
+    if spec.model is not None and spec.hf_config is not None:
         raise InputError("both a model and a Hugging Face config are given", hint="give one of them")
-    if model is not None or hf_config is not None:
-        for key in (k for k in dims if k in given):
-            raise InputError(
-                f"{_flag(key)} is given beside a model, which has its own",
-                hint=f"leave it out, or leave the model out{_set_hint(key)}",
-            )
-        if seq_len is None:
-            raise InputError("the sequence length is missing", hint=f"give {_flag('seq_len')} N")
-        if model is None:
-            model = model_from_hf_config(str(hf_config))
-        found = model if isinstance(model, Model) else load_model(str(model))
-        base = _layer(found, cascade, given["seq_len"], given.get("kv_len"), given.get("batch"))
+    if spec.model is not None or spec.hf_config is not None:
+        base = _of_model(spec, given, cascade)
     elif extra and not given.keys() & RANK_OF.keys():
         base = Workload((), given.get("batch", 1), given.get("heads", 1))
     else:
         base = _attention(given)
     return Workload(tuple({**base.as_dict(), **extra}.items()), base.batch, base.heads, base.value_bytes, base.name)
+
+
+def _of_model(spec: WorkloadSpec, given: Mapping[str, int], cascade: Cascade) -> Workload:
+    for key in (k for k in ("heads", "head_dim", "value_dim") if k in given):
+        raise InputError(
+            f"{_flag(key)} is given beside a model, which has its own",
+            hint=f"leave it out, or leave the model out{_set_hint(key)}",
+        )
+    if spec.seq_len is None:
+        raise InputError("the sequence length is missing", hint=f"give {_flag('seq_len')} N")
+    model = model_from_hf_config(str(spec.hf_config)) if spec.model is None else spec.model
+    found = model if isinstance(model, Model) else load_model(str(model))
+    return _layer(found, cascade, given["seq_len"], given.get("kv_len"), given.get("batch"))
+
+
+def workload_of(cascade: Cascade, **described: Any) -> Workload:
+    """Return the workload that the fields of a ``WorkloadSpec`` describe.
+
+    Raises:
+        InputError: as ``workload_from``.
+    """
+    return workload_from(WorkloadSpec(**described), cascade)
 
 
 def settable_ranks(cascade: Cascade) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from einsum_cascades.errors import check_name
+from einsum_cascades.loops.arith import Number
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Accounting:
             charged at the buffer as well.
         drain_reads: whether a result that leaves a memory for the next one out is read from it.
         leakage: whether memories leak while the chip runs.
+        pipeline_ends: whether the first and last epochs of a pipeline, which lack parts, take time.
+        fibers_in_registers: whether a lane's registers hold a fiber of values whatever their number.
+        groups_divide: whether tiles that divide a size evenly are grouped evenly too, where half as many as fit or more
+            do so.
+        pipeline_copies: whether what crosses the stages of a pipeline takes room for each iteration that is under way.
         clock_technology_nm: process node of the design whose clock gives the latency; None for the node of the
             component tables, so that latency and energy describe one chip (the clock itself is the architecture's).
     """
@@ -42,8 +48,12 @@ class Accounting:
     drain_reads: bool
     leakage: bool
     clock_technology_nm: int | None
+    pipeline_ends: bool
+    fibers_in_registers: bool
+    groups_divide: bool
+    pipeline_copies: bool
 
-    def free_first_reads(self, size: int, tile: int) -> int:
+    def free_first_reads(self, size: Number, tile: Number) -> Number:
         """Return how many first reads of an output are free: nothing is there to read yet.
 
         The published evaluation computes this number from the product of the tensor's size and the tile that the
@@ -53,10 +63,17 @@ class Accounting:
             size: values of the tensor.
             tile: values of the tensor that the memory holds at a time.
         """
-        if self.partition_size_bits is None:
+        bits = self.partition_size_bits
+        if bits is None:
             return size
-        wrap: int = 1 << self.partition_size_bits
-        return (size * tile % wrap) // tile
+        if isinstance(size, int) and isinstance(tile, int):
+            return (size * tile % (1 << bits)) // tile
+        import numpy as np
+
+        if np.max(size).astype(float) * np.max(tile).astype(float) < 2.0 ** min(bits - 1, 62):
+            return size
+        exact = np.asarray(size, object) * tile % (1 << bits) // tile
+        return exact.astype(np.int64) if getattr(size, "dtype", None) == np.int64 else exact
 
 
 PUBLISHED = Accounting(
@@ -70,6 +87,10 @@ PUBLISHED = Accounting(
     drain_reads=False,
     leakage=False,
     clock_technology_nm=16,
+    pipeline_ends=False,
+    fibers_in_registers=True,
+    groups_divide=True,
+    pipeline_copies=False,
 )
 
 PHYSICAL = Accounting(
@@ -83,6 +104,10 @@ PHYSICAL = Accounting(
     drain_reads=True,
     leakage=True,
     clock_technology_nm=None,
+    pipeline_ends=True,
+    fibers_in_registers=False,
+    groups_divide=False,
+    pipeline_copies=True,
 )
 
 ACCOUNTINGS: dict[str, Accounting] = {a.name: a for a in (PUBLISHED, PHYSICAL)}

@@ -41,11 +41,11 @@ def fits(live: int, capacity_bytes: int) -> bool:
     return live <= capacity_bytes
 
 
-def too_small(what: str, least_bytes: int, capacity_bytes: int) -> InputError:
+def too_small(what: str, least_bytes: int, capacity_bytes: int, buffer: str = "global_buffer") -> InputError:
     """Return the error for a buffer in which no mapping fits."""
     return InputError(
-        f"the global buffer of {capacity_bytes} bytes is too small for any {what} mapping",
-        hint=f"the smallest tile needs {least_bytes} bytes: raise global_buffer.bytes, or narrow the arrays",
+        f"the {buffer.replace('_', ' ')} of {capacity_bytes} bytes is too small for any {what} mapping",
+        hint=f"the smallest tile needs {least_bytes} bytes: raise {buffer}.bytes, or narrow the arrays",
     )
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from einsum_cascades.ir import Access, Cascade, Einsum
-from hw_models.activity import ArrayName
 from mappers.roles import Roles
 from mappers.sections import Section, carried, sections
 
+ArrayName = Literal["array_2d", "array_1d"]
+"""Which of the two arrays of ``mappers.presets.problem.Parts``: the one for products, or the one for all else."""
 DRAM = "dram"
 BUFFER = "global_buffer"
 STAGING = "staging"

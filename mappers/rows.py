@@ -35,3 +35,8 @@ def row_sections(cascade: Cascade) -> tuple[tuple[str, ...], dict[str, Section]]
     row = row_rank(cascade)
     family = cascade.family(row) if row else ()
     return family, sections(cascade, frozenset(family))
+
+
+def passes_of(cascade: Cascade) -> int:
+    """Return how many passes over its row family a cascade makes when every Einsum runs as soon as its operands are there."""
+    return max(number for number, _ in row_sections(cascade)[1].values())

@@ -1,6 +1,7 @@
-"""The tables of mapping strategies, one per kind of machine.
+"""The tables of mappers, one per kind of machine.
 
-A strategy is one function from a cascade on a machine to a mapping.
+For a spatial array a mapper is a preset (``mappers.presets.named``): a function from a ``Problem`` to a ``LoopTree``.
+For CPUs and GPUs it is a function from a cascade on a machine to a mapping.
 """
 
 from __future__ import annotations
@@ -11,29 +12,13 @@ from typing import Final, Protocol, TypeVar
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.ir import Cascade
 from einsum_cascades.workload import Workload
-from hw_models.accounting import Accounting
-from hw_models.architecture import Architecture
 from hw_models.cpu.machine import Cpu
 from hw_models.gpu.machine import Gpu
 from mappers.cpu_mapping import CpuMapping
 from mappers.cpu_tiles import cpu_tiles
-from mappers.flat import flat, flat_searched
-from mappers.fusemax_interleaved import fusemax_interleaved
-from mappers.fusemax_serial import fusemax_serial
 from mappers.gpu_mapping import GpuMapping
 from mappers.gpu_tiles import gpu_tiles
-from mappers.mapping import Mapping
-from mappers.unfused import unfused
-
-
-class Strategy(Protocol):
-    """What the file of a strategy for spatial arrays offers."""
-
-    def __call__(
-        self, cascade: Cascade, workload: Workload, architecture: Architecture, accounting: Accounting
-    ) -> Mapping:
-        """Return the mapping, or raise InputError if there is none."""
-        ...
+from mappers.presets.named import PRESETS, offered
 
 
 class CpuStrategy(Protocol):
@@ -60,36 +45,32 @@ class GpuStrategy(Protocol):
         ...
 
 
-STRATEGIES: dict[str, Strategy] = {
-    "unfused": unfused,
-    "flat": flat,
-    "flat-searched": flat_searched,
-    "fusemax-serial": fusemax_serial,
-    "fusemax-interleaved": fusemax_interleaved,
-}
 CPU_STRATEGIES: dict[str, CpuStrategy] = {"cpu-tiles": cpu_tiles}
 GPU_STRATEGIES: dict[str, GpuStrategy] = {"gpu-tiles": gpu_tiles}
 
-_FITTING: Final[dict[str, Table[str, object]]] = {
-    "spatial array": STRATEGIES,
-    "CPU": CPU_STRATEGIES,
-    "GPU": GPU_STRATEGIES,
-}
 _S = TypeVar("_S")
+
+
+_TITLES: Final = {"spatial-array": "spatial array", "cpu": "CPU", "gpu": "GPU"}
+
+
+def tables() -> dict[str, Table[str, object]]:
+    """Return the mappers by kind of machine and name; of those of other packages, where they come from."""
+    return {"spatial-array": {**PRESETS, **offered()}, "cpu": CPU_STRATEGIES, "gpu": GPU_STRATEGIES}
 
 
 def mapper_names() -> tuple[str, ...]:
     """Return the names of all strategies, for machines of any kind."""
-    return tuple(name for strategies in _FITTING.values() for name in strategies)
+    return tuple(name for strategies in tables().values() for name in strategies)
 
 
-def strategy_named(name: str) -> Strategy:
-    """Return a strategy for spatial arrays by name.
+def check_spatial(name: str) -> None:
+    """Check that a mapper for spatial arrays has a name.
 
     Raises:
-        InputError: no strategy has that name, or it maps onto another kind of machine.
+        InputError: none has, or it maps onto another kind of machine.
     """
-    return _named(name, STRATEGIES, "spatial array")
+    _named(name, tables()["spatial-array"], "spatial-array")
 
 
 def cpu_strategy_named(name: str) -> CpuStrategy:
@@ -98,7 +79,7 @@ def cpu_strategy_named(name: str) -> CpuStrategy:
     Raises:
         InputError: no strategy has that name, or it maps onto another kind of machine.
     """
-    return _named(name, CPU_STRATEGIES, "CPU")
+    return _named(name, CPU_STRATEGIES, "cpu")
 
 
 def gpu_strategy_named(name: str) -> GpuStrategy:
@@ -107,7 +88,7 @@ def gpu_strategy_named(name: str) -> GpuStrategy:
     Raises:
         InputError: no strategy has that name, or it maps onto another kind of machine.
     """
-    return _named(name, GPU_STRATEGIES, "GPU")
+    return _named(name, GPU_STRATEGIES, "gpu")
 
 
 def _named(name: str, table: Table[str, _S], kind: str) -> _S:
@@ -115,10 +96,10 @@ def _named(name: str, table: Table[str, _S], kind: str) -> _S:
         raise unknown("mapper", name, mapper_names())
     if name in table:
         return table[name]
-    for other, strategies in _FITTING.items():
+    for other, strategies in tables().items():
         if name in strategies:
             raise InputError(
-                f"mapper '{name}' maps onto a {other}, and the machine is a {kind}",
-                hint=f"mappers that fit a {kind}: " + ", ".join(table),
+                f"mapper '{name}' maps onto a {_TITLES[other]}, and the machine is a {_TITLES[kind]}",
+                hint=f"mappers that fit a {_TITLES[kind]}: " + ", ".join(table),
             )
     raise unknown("mapper", name, mapper_names())

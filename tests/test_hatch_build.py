@@ -17,8 +17,8 @@ MOVED = Moved(ROOT)
     ("source", "expected"),
     [
         ("from kernels import attention", "from fusemax.kernels import attention"),
-        ("from mappers.flat import (\n    flat,\n)", "from fusemax.mappers.flat import (\n    flat,\n)"),
-        ("import mappers.flat as f", "import fusemax.mappers.flat as f"),
+        ("from mappers.rows import (\n    flat,\n)", "from fusemax.mappers.rows import (\n    flat,\n)"),
+        ("import mappers.rows as f", "import fusemax.mappers.rows as f"),
         ("import kernels", "from fusemax import kernels"),
         ("import hw_models.load", "import fusemax.hw_models.load; from fusemax import hw_models"),
         ("import sys, kernels, os as o", "import sys; from fusemax import kernels; import os as o"),
@@ -27,7 +27,7 @@ MOVED = Moved(ROOT)
         ("x = 'einsum_cascades.interpreter:run'", "x = 'fusemax.einsum_cascades.interpreter:run'"),
         ("x = '''\nfrom kernels import y\n'''", "x = '''\nfrom fusemax.kernels import y\n'''"),
         ("x = 1  # `kernels.compile_cascade`", "x = 1  # `fusemax.kernels.compile_cascade`"),
-        ("x = rb'python -m mappers.flat'", "x = rb'python -m fusemax.mappers.flat'"),
+        ("x = rb'python -m mappers.rows'", "x = rb'python -m fusemax.mappers.rows'"),
         ("x = f'kernels.gpu.{kernels.gpu:>{kernels.n}}'", "x = f'fusemax.kernels.gpu.{kernels.gpu:>{kernels.n}}'"),
         ("x = f'{{kernels.gpu}}'", "x = f'{{fusemax.kernels.gpu}}'"),
         ("x = f'''{\nkernels.gpu\n} kernels.gpu'''", "x = f'''{\nkernels.gpu\n} fusemax.kernels.gpu'''"),
@@ -45,7 +45,7 @@ def test_what_names_a_room_is_rewritten(source: str, expected: str) -> None:
         "from torch.kernels import x\nimport torch.kernels",
         "kernels = [1]\nprint(kernels.count(1), kernels.cpu)",
         "x = 'activity.kernels.gpu', 'fusemax.kernels.cpu', 'the kernels. And', '/kernels.cpu'",
-        "x = 'kernels', 'kernels.py', 'hw_models/architectures', 'mappers.of_another_kind'",
+        "x = 'kernels', 'kernels.py', 'hw_models/machines', 'mappers.of_another_kind'",
     ],
 )
 def test_what_does_not_is_left(source: str) -> None:

@@ -24,7 +24,7 @@ _OPAQUE = frozenset({"max", "min", "sigmoid", "abs", "mod", "floor", "where", *C
 _LARGEST_POWER = 8
 
 
-class NotExpressible(Exception):  # noqa: N818 - a signal between these files, never shown to a user
+class NotExpressible(Exception):
     """An expression that one of the two languages cannot say."""
 
 

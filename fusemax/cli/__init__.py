@@ -18,6 +18,7 @@ from fusemax.cli.examples import epilog
 from fusemax.cli.group import Commands, run_commands
 from fusemax.cli.machines import machines
 from fusemax.cli.mappers import mappers
+from fusemax.cli.mapping import mapping
 from fusemax.cli.measure import measure
 from fusemax.cli.measure_gpu import gpu
 from fusemax.cli.models import models
@@ -44,6 +45,7 @@ _COMMANDS = (
     models,
     mappers,
     evaluate,
+    mapping,
     analyze,
     rewrite,
     sweep,

@@ -27,7 +27,7 @@ MAPPERS: Final = (
     "gpu-tiles",
 )
 ACCOUNTINGS: Final = ("published", "physical")
-SCHEMAS: Final = ("machine", "spatial-array", "cpu", "gpu", "model", "cascade", "sweep")
+SCHEMAS: Final = ("machine", "spatial-array", "cpu", "gpu", "model", "cascade", "mapping", "sweep")
 TABLES: Final = ("accelergy", "cacti", "hwcomponents", "technology")
 FIGURES: Final = ("png", "pdf", "svg")
 DTYPES: Final = ("bfloat16", "float16", "int16", "float8", "int8", "float32", "float64")
@@ -76,7 +76,7 @@ def _named_files(folder: str) -> Completer:
 
 
 cascades: Final = _named_files("einsum_cascades/library")
-architectures: Final = _named_files("hw_models/architectures")
+architectures: Final = _named_files("hw_models/machines")
 models: Final = _named_files("einsum_cascades/models")
 studies: Final = _named_files("fusemax/studies")
 
@@ -107,7 +107,7 @@ def schemas(incomplete: str) -> list[str]:
 
 def citable(incomplete: str) -> list[str]:
     """Return what can be cited that begins with what was typed: all names that come with the package."""
-    folders = ("einsum_cascades/library", "hw_models/architectures", "einsum_cascades/models")
+    folders = ("einsum_cascades/library", "hw_models/machines", "einsum_cascades/models")
     try:
         packaged = [name for folder in folders for name in _packaged(folder)]
         return matching(incomplete, [*packaged, *TABLES, *MAPPERS, *_local()])

@@ -17,24 +17,33 @@ from fusemax.cli.completion import matching, packaged_file
 
 _COSTS: Final = ("read_j", "write_j", "leak_w", "area_mm2")
 _WORK: Final = ("mac", "add", "max", "exp", "divide")
-SPATIAL_KEYS: Final = (
-    "frequency_hz",
-    "technology_nm",
-    "staging",
-    "dram.bandwidth_bytes_per_s",
-    "dram.energy_j_per_byte",
-    *(f"global_buffer.{key}" for key in (*_COSTS, "bytes", "row_values", "banks", "ports", "table")),
-    *(
-        f"{array}.{key}"
-        for array in ("array_2d", "array_1d")
-        for key in (
-            *("rows", "columns", "registers"),
-            *(f"register_file.{cost}" for cost in _COSTS),
-            *(f"units.{work}.{part}" for work in _WORK for part in ("component", "actions", "cycles")),
-        )
-    ),
+_LINK: Final = tuple(
+    f"link.{key}" for key in ("multicast", "reduction", "bandwidth_bytes_per_s", "hop_j_per_byte", "mesh")
 )
-"""Keys of a spatial array, whose files leave out most."""
+HEAD_KEYS: Final = (
+    *("frequency_hz", "technology_nm", "overlap"),
+    *(f"bits.{role}" for role in ("inputs", "accumulators", "outputs")),
+)
+NODE_KEYS: Final = {
+    "memory": (
+        *_COSTS,
+        *("bytes", "row_values", "width_bits", "bandwidth_bytes_per_s", "read_bytes_per_s", "write_bytes_per_s"),
+        *("double_buffered", "banks", "ports", "table", "cells", "component", "priced_as", "energy_j_per_byte"),
+        *_LINK,
+    ),
+    "array": (
+        "registers",
+        *(f"register_file.{cost}" for cost in _COSTS),
+        *(
+            f"units.{work}.{part}"
+            for work in _WORK
+            for part in ("component", "actions", "cycles", "depth", "energy_j", "area_mm2")
+        ),
+        *("fill", "drain", "clocked"),
+        *_LINK,
+    ),
+}
+"""Keys of a spatial array and of each kind of its nodes, of which files leave out most."""
 COLUMNS: Final = (
     *("latency_s", "energy_j", "dram_bytes", "buffer_bytes", "area_mm2", "util_2d", "util_1d", "passes", "bound"),
     "status",
@@ -60,11 +69,12 @@ def rank_sizes(ctx: typer.Context, incomplete: str) -> list[str]:
 def machine_keys(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the keys of the machine that stands before, each with an equals sign."""
     arch = ctx.params.get("arch")
-    text = _text("hw_models/architectures", arch) if isinstance(arch, str) else ""
+    text = _text("hw_models/machines", arch) if isinstance(arch, str) else ""
     if not text:
         return []
     stated = re.search(r"^kind: *[\"']?([\w-]+)", text, re.MULTILINE)
-    keys = SPATIAL_KEYS if stated is None or stated[1] == "spatial-array" else tuple(_keys(text))
+    spatial = stated is None or stated[1] == "spatial-array"
+    keys = tuple(_spatial_keys(text) if spatial else _keys(text))
     return matching(incomplete, [f"{key}=" for key in keys])
 
 
@@ -120,6 +130,17 @@ def _keys(text: str) -> Iterator[str]:
             above.append((indent, key))
         elif above or key not in _DESCRIPTIONS:
             yield dotted
+
+
+def _spatial_keys(text: str) -> Iterator[str]:
+    """The dotted keys of a spatial array: its head's, its nodes', and the dimensions that they have."""
+    yield from HEAD_KEYS
+    body = _block(text, "nodes")
+    for node in re.finditer(r"^  (\w+):(.*(?:\n(?:    .*| *#.*)?(?=\n|$))*)", body, re.MULTILINE):
+        kind = re.search(r"\bkind: *(\w+)", node[2])
+        lengths = re.search(r"\bdimensions: *\{([^}]*)\}", node[2])
+        dimensions = _INNER.findall(lengths[1]) if lengths else ()
+        yield from (f"{node[1]}.{key}" for key in (*dimensions, *NODE_KEYS.get(kind[1] if kind else "", ())))
 
 
 def _columns(source: str | Path) -> list[str]:

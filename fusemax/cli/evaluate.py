@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
 
 from fusemax.cli import options
 from fusemax.cli.layout import GLUE
-from fusemax.cli.output import byte_size, percent, quantity, show, table, write_json
+from fusemax.cli.output import byte_size, percent, quantity, say, show, table, write, write_json
+from fusemax.cli.workload_options import takes_workload
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,6 +39,7 @@ BOUNDS = {
         "launch": "kernel launches",
     },
 }
+ARRAYS = {"array_2d": "2D array", "array_1d": "1D array"}
 UNITS = {"array_2d": "2D", "array_1d": "1D", "products": "products", "vector": "vector"}
 PARTS = {
     "products": "matrix products",
@@ -47,26 +53,27 @@ PARTS = {
 }
 
 
+@takes_workload
 def evaluate(
-    cascade: options.Cascade,
-    arch: options.Arch,
-    mapper: options.Mapper,
-    model: options.Model = None,
-    hf_config: options.HfConfig = None,
-    seq_len: options.SeqLen = None,
-    kv_len: options.KvLen = None,
-    batch: options.Batch = None,
-    heads: options.Heads = None,
-    head_dim: options.HeadDim = None,
-    value_dim: options.ValueDim = None,
-    sizes: options.Set = None,
+    workload: Any,
+    cascade: options.OptionalCascade = None,
+    arch: options.OptionalArch = None,
+    mapper: options.OptionalMapper = None,
+    mapping: options.Mapping = None,
+    show_mapping: Annotated[
+        bool, typer.Option("--show-mapping", help="Print the mapping instead, as a file that --mapping takes.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the mapping to a file.")] = None,
     causal: options.Causal = False,
     dtype: options.Dtype = None,
-    accounting: options.Accounting = "published",
+    accounting: options.OptionalAccounting = None,
     set_arch: options.SetArch = None,
     json: options.Json = False,
 ) -> None:
     """Evaluate a cascade on a machine: latency, energy, traffic, utilisation, area.
+
+    The mapping is a mapper's, or your own (--mapping FILE): what --show-mapping
+    prints, edited. It must be legal and fit; its counts follow from it alone.
 
     On a GPU, --set also takes scalars that a mask depends on, such as the width of
     a window; without its value such a mask leaves nothing out.
@@ -74,34 +81,29 @@ def evaluate(
     Sizes may be written 8K or 2**13, bytes 256KiB; K and KiB, M and MiB, … are
     powers of 1024, kB, MB, … of 1000.
     """
-    import fusemax.evaluation
+    from fusemax.evaluation import Asked, evaluate_request
 
-    found = fusemax.evaluation.evaluate(
-        cascade,
-        arch,
-        mapper,
-        model=model,
-        hf_config=hf_config,
-        seq_len=seq_len,
-        kv_len=kv_len,
-        batch=batch,
-        heads=heads,
-        head_dim=head_dim,
-        value_dim=value_dim,
-        sizes=options.parse_sizes(sizes) if sizes else None,
-        accounting=accounting,
-        set_arch=set_arch or (),
-        causal=causal,
-        dtype=dtype,
-    ).as_dict()
+    asked = Asked(cascade, arch, mapper, mapping, workload, accounting, set_arch or (), causal, dtype)
+    evaluation = evaluate_request(asked.request())
+    found = evaluation.as_dict()
+    if out is not None:
+        from fusemax.tables import write_atomically
+
+        write_atomically(out, asked.mapping_file(evaluation, out).encode())
+    if show_mapping:
+        text = asked.mapping_file(evaluation)
+        if json:
+            write_json({**found, "mapping": text})
+        else:
+            write(text)
+        return
     if json:
         write_json(found)
-    elif found["kind"] == "gpu":
-        show(_overview(found, _gpu_rows(found)), _parts(found), _einsums(found))
-    elif found["kind"] == "cpu":
-        show(_overview(found, _cpu_rows(found)), _parts(found), _einsums(found))
     else:
-        show(_overview(found, _spatial_rows(found)), _energy(found), _einsums(found))
+        overview, details = _VIEWS[found["kind"]]
+        show(_overview(found, overview(found)), details(found), _einsums(found))
+    if out is not None and not json:
+        say(f"written to {out}")
 
 
 def _overview(found: dict[str, Any], rows: dict[str, str]) -> Table:
@@ -116,7 +118,11 @@ def _overview(found: dict[str, Any], rows: dict[str, str]) -> Table:
 def _workload(found: dict[str, Any]) -> str:
     sizes = {"B": found["batch"], "H": found["heads"], **found["sizes"]}
     named = f"{found['model']}: " if found["model"] else ""
-    return named + _sizes(sizes) + f"; {8 * found['value_bytes']}-bit values"
+    widths = set((found["bits"] or {"": 8 * found["value_bytes"]}).values())
+    if len(widths) == 1:
+        return named + _sizes(sizes) + f"; {widths.pop()}-bit values"
+    bits = ", ".join(f"{what}{GLUE}{width}" for what, width in found["bits"].items())
+    return f"{named}{_sizes(sizes)}; bits: {bits}"
 
 
 def _spatial_rows(found: dict[str, Any]) -> dict[str, str]:
@@ -129,11 +135,10 @@ def _spatial_rows(found: dict[str, Any]) -> dict[str, str]:
         "latency": quantity(found["latency_s"], "s"),
         "energy": quantity(found["energy_j"], "J"),
         "off-chip traffic": byte_size(found["dram_bytes"]),
-        "peak live in buffer": byte_size(found["buffer_bytes"]),
+        **({} if found["buffer_bytes"] is None else {"peak live in buffer": byte_size(found["buffer_bytes"])}),
         "chip area": f"{found['area_mm2']:,.4g} mm²",
         **outside,
-        "2D array used": percent(found["util_2d"]),
-        "1D array used": percent(found["util_1d"]),
+        **{f"{ARRAYS.get(name, name)} used": percent(part) for name, part in found["utilization"].items()},
         "passes": str(found["passes"]),
         "bound by": _bound(found),
     }
@@ -174,7 +179,12 @@ def _gpu_rows(found: dict[str, Any]) -> dict[str, str]:
 
 def _bound(found: dict[str, Any]) -> str:
     names = BOUNDS[found["kind"]]
-    return " and ".join(names[resource] for resource in found["bound"].split("+"))
+    arrays = found["utilization"] or {}
+
+    def said(resource: str) -> str:
+        return names.get(resource) or (f"cycles of {resource}" if resource in arrays else f"traffic of {resource}")
+
+    return " and ".join(map(said, found["bound"].split("+")))
 
 
 def _parts(found: dict[str, Any]) -> Table:
@@ -197,7 +207,10 @@ def _energy(found: dict[str, Any]) -> Table:
     view.add_column("share", justify="right")
     for part, joules in found["energy_parts_j"].items():
         if joules:
-            view.add_row(part.replace("_", " "), quantity(joules, "J"), percent(joules / found["energy_j"]))
+            registers = f"{ARRAYS.get(part, part)} registers" if part in (found["utilization"] or {}) else ""
+            view.add_row(
+                registers or part.replace("_", " "), quantity(joules, "J"), percent(joules / found["energy_j"])
+            )
     return view
 
 
@@ -211,9 +224,18 @@ def _einsums(found: dict[str, Any]) -> Table:
         view.add_column(heading, justify="right")
     for row in found["per_einsum"]:
         cycles = [f"{row['cycles']:,}"] if counts_cycles else []
-        view.add_row(row["einsum"], UNITS[row["array"]], *cycles, percent(row["share"]))
+        view.add_row(row["einsum"], UNITS.get(row["array"], row["array"]), *cycles, percent(row["share"]))
     return view
 
 
 def _sizes(sizes: dict[str, int]) -> str:
     return ", ".join(f"{rank}{GLUE}{size:,}" for rank, size in sizes.items())
+
+
+View = Callable[[dict[str, Any]], Any]
+_VIEWS: Final[dict[str, tuple[View, View]]] = {
+    "spatial-array": (_spatial_rows, _energy),
+    "cpu": (_cpu_rows, _parts),
+    "gpu": (_gpu_rows, _parts),
+}
+"""By kind of machine, what its overview has, and the details below it."""

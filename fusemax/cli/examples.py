@@ -15,6 +15,7 @@ EXAMPLES: Final = {
     "mappers": "fusemax mappers fusemax-interleaved",
     "schema": "fusemax schema machine",
     "cite": "fusemax cite attention-1-pass h100 cacti",
+    "mapping": "fusemax mapping mine.yaml --check",
     "analyze": "fusemax analyze attention-3-pass --set M=4096 --set P=4096 --set E=64 --set F=64 --buffer 1MiB --curve",
     "rewrite": "fusemax rewrite attention-3-pass --out one-pass.yaml",
     "sweep": "fusemax sweep space.yaml --out space --workers 4",

@@ -10,6 +10,7 @@ import typer
 from einsum_cascades.errors import InputError
 from fusemax.cli import completion, options
 from fusemax.cli.cascades import short_citation
+from fusemax.cli.layout import GLUE
 from fusemax.cli.output import quantity, say, show, table, write, write_json
 from fusemax.cli.values import shown
 
@@ -64,7 +65,7 @@ def machines(
         _show(found)
 
 
-_LISTED = ("machine", "kind", "title", "measured", "citation", "values")
+_LISTED = ("machine", "kind", "title", "measured", "citation", "values", "nodes")
 
 
 def refuse_format(format: Format | None, command: str) -> None:
@@ -97,11 +98,9 @@ def _main(row: dict[str, Any]) -> str:
     """Return the figures that tell machines of a kind apart."""
     values = row["values"]
     if row["kind"] == "spatial-array":
-        array = f"{values['array_2d.rows']}×{values['array_2d.columns']} PEs, {values['array_1d.columns']} lanes"
-        memory = (
-            f"{quantity(values['global_buffer.bytes'], 'B')}, {quantity(values['dram.bandwidth_bytes_per_s'], 'B/s')}"
-        )
-        return f"{array}, {memory}, {quantity(values['frequency_hz'], 'Hz')}"
+        nodes = [node for node in row["nodes"] if node["kind"] == "array" or node["bytes"] or node["depth"] == 0]
+        said = [f"{node['node']}{GLUE}{_size(node).replace(' ', GLUE)}" for node in nodes]
+        return f"{', '.join(said)}; {quantity(row['values']['frequency_hz'], 'Hz')}"
     if row["kind"] == "cpu":
         rate = values["threads"] * values["efficiency"] * values["products.best_flops_per_s"]
         memory = quantity(values["levels.memory.total_bytes_per_s"], "B/s")
@@ -116,12 +115,44 @@ def _show(found: dict[str, Any]) -> None:
     for label in ("kind", "measured"):
         if found[label]:
             say(f"  {label}: {found[label]}")
-    views = [_values(found["values"], found["about"])]
+    views = [_tree(found["nodes"])] if found["nodes"] else []
+    views.append(_values(found["values"], found["about"]))
     if found["costs"]:
         views.append(_costs(found["costs"]))
     show(*views)
     if found["citation"]:
         say(f"source: {found['citation']}")
+
+
+def _size(node: dict[str, Any]) -> str:
+    """Return how large a node is."""
+    fan = "×".join(f"{length:,}" for length in node["dimensions"].values() if length > 1)
+    if node["kind"] == "array":
+        return f"{fan or 1} PEs"
+    size = quantity(node["bytes"], "B") if node["bytes"] else ""
+    if node["depth"] == 0 and node["bytes_per_s"]:
+        size = f"{size} {quantity(node['bytes_per_s'], 'B/s')}".strip()
+    return f"{fan}×{size}" if fan and size else fan or size
+
+
+def _tree(nodes: list[dict[str, Any]]) -> Table:
+    """Memories and arrays, each below the memory that it takes values from."""
+    view = table()
+    view.add_column("node", no_wrap=True)
+    view.add_column("", no_wrap=True)
+    view.add_column("in all", justify="right", no_wrap=True)
+    view.add_column("what it has")
+    for node in nodes:
+        if node["kind"] == "memory":
+            rate = node["bytes_per_s"]
+            size = quantity(node["bytes"], "B") if node["bytes"] else "room without limit"
+            has = size + (f", {quantity(rate, 'B/s')}" if rate else "")
+        else:
+            registers = f"{node['registers']:,} registers" if node["registers"] else "registers without limit"
+            has = f"{registers}; does {', '.join(node['units'])}"
+        fan = " × ".join(f"{name} {length:,}" for name, length in node["dimensions"].items())
+        view.add_row("  " * node["depth"] + node["node"], fan, f"{node['instances']:,}", has)
+    return view
 
 
 def _values(values: dict[str, Any], about: dict[str, str]) -> Table:

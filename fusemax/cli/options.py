@@ -38,9 +38,40 @@ Arch = Annotated[
     str,
     typer.Option("--arch", metavar="NAME|FILE", help="The machine.", autocompletion=completion.architectures),
 ]
-Mapper = Annotated[
-    str,
+OptionalCascade = Annotated[
+    str | None,
+    typer.Option(
+        "--cascade",
+        metavar="NAME|FILE",
+        help="The algorithm; a mapping's file may name it.",
+        autocompletion=completion.cascades,
+    ),
+]
+OptionalArch = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        metavar="NAME|FILE",
+        help="The machine; a mapping's file may name it.",
+        autocompletion=completion.architectures,
+    ),
+]
+OptionalMapper = Annotated[
+    str | None,
     typer.Option("--mapper", metavar="NAME", help="The mapping strategy.", autocompletion=completion.mappers),
+]
+OptionalAccounting = Annotated[
+    str | None,
+    typer.Option(
+        "--accounting",
+        metavar="published|physical",
+        help="Count as the published evaluation did, slips included (if not given), or as the hardware would.",
+        autocompletion=completion.accountings,
+    ),
+]
+Mapping = Annotated[
+    str | None,
+    typer.Option("--mapping", metavar="FILE", help="A mapping of your own, in place of --mapper."),
 ]
 Accounting = Annotated[
     str,

@@ -28,6 +28,8 @@ def shown(key: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
+    if isinstance(value, tuple):
+        return ", ".join(value)
     if key.endswith("bytes"):
         return quantity(value, "B")
     if key.endswith("_mm2"):

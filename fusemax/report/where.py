@@ -11,8 +11,8 @@ import numpy as np
 from einsum_cascades.errors import Location
 from fusemax.report.columns import encode, is_numeric, texts, values
 from fusemax.sweep.conditions import Column, Kind, Names, evaluate, parse_condition
-from hw_models.area import area
 from hw_models.load import load_architecture
+from hw_models.prices import node_prices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,4 +61,4 @@ def _column(table: Table, name: str) -> Column:
 
 
 def _area_of(name: str) -> float:
-    return area(load_architecture(name)).chip_mm2
+    return float(node_prices(load_architecture(name)).area_mm2)

@@ -1,6 +1,6 @@
 """JSON schemas (draft 2020-12) of the files that users write, for editors: what keys there are, and what they take.
 
-Those of machines and models come from the types that read them; that of a cascade and that of a sweep say the shape,
+Those of machines and models come from the types that read them; those of a cascade, a mapping and a sweep say the shape,
 and leave to the parser what only it can tell.
 """
 
@@ -13,14 +13,12 @@ from einsum_cascades.errors import unknown
 from einsum_cascades.models import ModelSpec
 from einsum_cascades.schema import Section
 from fusemax.schemas.cascade import cascade_schema
+from fusemax.schemas.mapping import mapping_schema
 from fusemax.schemas.sweep import sweep_schema
-from hw_models.cpu.file import CpuSpec
-from hw_models.gpu.file import GpuSpec
-from hw_models.spatial_file import ArchitectureSpec
+from hw_models.load import KINDS, SPATIAL
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE: Final = "#/$defs/{model}"
-_MACHINES: Final[dict[str, type[Section]]] = {"spatial-array": ArchitectureSpec, "cpu": CpuSpec, "gpu": GpuSpec}
 
 
 def schema_kinds() -> dict[str, str]:
@@ -51,22 +49,24 @@ def _machine() -> dict[str, Any]:
     """Return the schema of any machine: its key ``kind`` says which of the others holds."""
     from pydantic.json_schema import models_json_schema
 
-    specs = [(spec, "validation") for spec in _MACHINES.values()]
+    schemas = {kind: of.schema() for kind, of in KINDS.items()}
+    specs = [(spec, "validation") for spec in schemas.values()]
     _, found = models_json_schema(specs, ref_template=_REFERENCE)  # type: ignore[arg-type]
-    stated = {"kind": {"enum": list(_MACHINES), "default": "spatial-array", "description": "What the machine is."}}
+    stated = {"kind": {"enum": list(KINDS), "default": SPATIAL, "description": "What the machine is."}}
     chosen = []
-    for kind, spec in _MACHINES.items():
-        test = {"properties": {"kind": {"const": kind}}, **({} if kind == "spatial-array" else {"required": ["kind"]})}
+    for kind, spec in schemas.items():
+        test = {"properties": {"kind": {"const": kind}}, **({} if kind == SPATIAL else {"required": ["kind"]})}
         chosen.append({"if": test, "then": {"$ref": _REFERENCE.format(model=spec.__name__)}})
     return {"type": "object", "properties": stated, "allOf": chosen, "$defs": found["$defs"]}
 
 
 _KINDS: Final[dict[str, tuple[str, Callable[[], dict[str, Any]]]]] = {
     "machine": ("a machine of any kind, for --arch", _machine),
-    "spatial-array": ("a machine that is a spatial array", lambda: _section(ArchitectureSpec)),
-    "cpu": ("a machine that is a CPU", lambda: _section(CpuSpec)),
-    "gpu": ("a machine that is a GPU", lambda: _section(GpuSpec)),
+    "spatial-array": ("a machine that is a spatial array", lambda: _section(KINDS["spatial-array"].schema())),
+    "cpu": ("a machine that is a CPU", lambda: _section(KINDS["cpu"].schema())),
+    "gpu": ("a machine that is a GPU", lambda: _section(KINDS["gpu"].schema())),
     "model": ("a transformer model, for --model", lambda: _section(ModelSpec)),
     "cascade": ("a cascade of Einsums, for --cascade", cascade_schema),
+    "mapping": ("a mapping of one's own, for --mapping", mapping_schema),
     "sweep": ("a design space, for fusemax sweep", sweep_schema),
 }

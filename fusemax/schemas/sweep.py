@@ -8,10 +8,8 @@ from einsum_cascades.load import RANK
 from einsum_cascades.numbers import LARGEST
 from einsum_cascades.sizes import PATTERNS, Unit
 from fusemax.sweep.axes import AxisKind
-from fusemax.sweep.names import CHOICES, WORKLOAD, keys_of
-from hw_models.cpu.file import CpuSpec
-from hw_models.gpu.file import GpuSpec
-from hw_models.spatial_file import ArchitectureSpec
+from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys
+from hw_models.load import architecture_names, read_machine_file
 
 _NUMBER = {"type": "number"}
 
@@ -19,13 +17,17 @@ _NUMBER = {"type": "number"}
 def sweep_schema() -> dict[str, Any]:
     """Return the schema."""
     names: dict[str, AxisKind] = {**CHOICES, **WORKLOAD}
-    for spec in (ArchitectureSpec, CpuSpec, GpuSpec):
-        names |= keys_of(spec)
+    for machine in architecture_names():  # those of other machines may have any name
+        names |= machine_keys(read_machine_file(machine))
+    nodes = sorted({key.partition(".")[0] for key in names if "." in key})
     axes = {
         "description": "What varies: options of evaluate, ranks, keys of a machine's file.",
         "type": "object",
         "properties": {name: {"$ref": f"#/$defs/{_definition(name, kind)}"} for name, kind in names.items()},
-        "patternProperties": {f"^{RANK.pattern}$": {"$ref": "#/$defs/count"}},
+        "patternProperties": {
+            f"^{RANK.pattern}$": {"$ref": "#/$defs/count"},
+            rf"^(?!(?:{'|'.join(nodes)})\.)[A-Za-z]\w*(?:\.\w+)+$": {"anyOf": _any()},
+        },
         "required": ["cascade", "arch", "mapper"],
         "additionalProperties": False,
     }
@@ -56,6 +58,11 @@ def sweep_schema() -> dict[str, Any]:
             "number": _numbers({"anyOf": [_NUMBER, {"type": "string", "pattern": r"^(?:[0-9_]+|2\*\*[0-9]+)$"}]}),
         },
     }
+
+
+def _any() -> list[dict[str, str]]:
+    """A value of a key that only the machine's file knows."""
+    return [{"$ref": f"#/$defs/{kind}"} for kind in ("name", "flag", "count", "bytes", "rate", "number")]
 
 
 def _definition(name: str, kind: AxisKind) -> str:

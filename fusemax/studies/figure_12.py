@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hw_models.area import area
 from hw_models.load import load_architecture
+from hw_models.prices import node_prices
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,4 +34,4 @@ def figure_12(points: DataFrame) -> DataFrame:
 
 def _array_area_mm2(architecture: str, dim: int) -> float:
     overrides = [f"array_2d.rows={dim}", f"array_2d.columns={dim}"]
-    return area(load_architecture(architecture, overrides)).array_2d_um2 / 1e6
+    return float(node_prices(load_architecture(architecture, overrides)).nodes["array_2d"].area_mm2)

@@ -9,21 +9,23 @@ from typing import Final
 from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.models import Model
 from einsum_cascades.not_a_rank import scalar_inputs
-from einsum_cascades.schema import check
 from einsum_cascades.yaml_source import Node
 from fusemax.evaluation import DTYPE_BITS, check_dtype
 from fusemax.sweep.axes import Axis
-from fusemax.sweep.machines import AMPLE
-from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys, schema_of
+from fusemax.sweep.names import CHOICES, SPATIAL, WORKLOAD, kind_of, machine_keys
 from fusemax.sweep.space import Sweep
 from fusemax.workloads import settable_ranks, workload_of
 from hw_models.accounting import ACCOUNTINGS
-from hw_models.gpu.file import GpuSpec
-from hw_models.load import Machine, machine_of
-from hw_models.spatial_file import ArchitectureSpec
-from mappers.strategies import CPU_STRATEGIES, GPU_STRATEGIES, STRATEGIES
+from hw_models.load import AnyMachine, machine_of
+from hw_models.machine_file import read_spatial
+from mappers.presets.named import preset_names
+from mappers.strategies import CPU_STRATEGIES, GPU_STRATEGIES
 
-_TABLES: Final[dict[str, Iterable[str]]] = {"spatial-array": STRATEGIES, "cpu": CPU_STRATEGIES, "gpu": GPU_STRATEGIES}
+_TABLES: Final[dict[str, Iterable[str]]] = {
+    "spatial-array": preset_names(),
+    "cpu": CPU_STRATEGIES,
+    "gpu": GPU_STRATEGIES,
+}
 
 
 def check_combinations(sweep: Sweep, nodes: dict[str, Node], axes: Node) -> None:
@@ -65,25 +67,32 @@ def _check_machine(name: str, file: Node, axes: tuple[Axis, ...], nodes: dict[st
     """Check that a machine has the keys that axes vary, and can have their values."""
     keys = machine_keys(file)
     by_name = {axis.name: axis for axis in axes}
-    spatial = schema_of(file) is ArchitectureSpec
+    spatial = kind_of(file) == SPATIAL
     for axis in axes:
         if axis.name in CHOICES or axis.name in WORKLOAD or ("." not in axis.name and axis.name not in keys):
             continue
         if axis.name not in keys:
             raise unknown(f"key of {name}", axis.name, keys, location=nodes[axis.name].location)
         ends = axis.extremes if axis.kind in ("name", "flag") else axis.ends
-        ample = AMPLE if spatial else {}
         tables = by_name["global_buffer.table"].extremes if "global_buffer.table" in by_name and spatial else ()
         for value, table in product(dict.fromkeys(ends), tables or (None,)):
             named = {"global_buffer.table": str(table)} if table is not None else {}
             shown = str(value).lower() if isinstance(value, bool) else str(value)
             try:
-                check(schema_of(file), file, named | {axis.name: shown} | ample)
+                read_machine(file, named | {axis.name: shown})
             except InputError as error:
                 raise InputError(error.message, location=nodes[axis.name].location, hint=error.hint) from None
 
 
-def _check_dtype(dtype: str, machines: dict[str, Machine], node: Node) -> None:
+def read_machine(file: Node, overrides: dict[str, str]) -> None:
+    """Check that a machine can have some values; whether a row fits its memory is seen point by point."""
+    if kind_of(file) == SPATIAL:
+        read_spatial(file, overrides, whole_rows=False)
+    else:
+        machine_of(file, overrides)
+
+
+def _check_dtype(dtype: str, machines: dict[str, AnyMachine], node: Node) -> None:
     refused: InputError | None = None
     for machine in machines.values():
         try:
@@ -101,13 +110,13 @@ def _check_workloads(sweep: Sweep, by_name: dict[str, Axis], axes: Node) -> None
     keys = {key for file in sweep.resources.machines.values() for key in machine_keys(file)}
     given = {key: size for key, size in whole.items() if key in WORKLOAD}
     ranks = {rank: size for rank, size in whole.items() if rank not in WORKLOAD and rank not in keys}
-    on_gpu = any(schema_of(file) is GpuSpec for file in sweep.resources.machines.values())
+    on_gpu = any(kind_of(file) == "gpu" for file in sweep.resources.machines.values())
     for cascade in sweep.resources.cascades.values():
         scalars = scalar_inputs(cascade) if on_gpu else ()
         sizes = {rank: size for rank, size in ranks.items() if rank not in scalars}
         for model in models:
             try:
-                found = workload_of(cascade, model=model, sizes=sizes, **given)  # type: ignore[arg-type]
+                found = workload_of(cascade, model=model, sizes=sizes, **given)
                 for rank in sorted({r for e in cascade.body for r in e.ranks} & set(settable_ranks(cascade))):
                     found.size(rank)
             except InputError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,19 +13,18 @@ import numpy.typing as npt
 from einsum_cascades.errors import InputError
 from einsum_cascades.not_a_rank import scalar_inputs
 from einsum_cascades.yaml_source import Node
-from fusemax.sweep.batches import BATCHED, Points, evaluate_batch, refuse
+from fusemax.backends import BACKENDS
+from fusemax.sweep.batches import BLOCK, Points, evaluate_batch, is_batched, refuse
 from fusemax.sweep.conditions import Column
 from fusemax.sweep.machines import SpatialGroup
-from fusemax.sweep.names import CHOICES, WORKLOAD, machine_keys, schema_of
+from fusemax.sweep.names import CHOICES, SPATIAL, WORKLOAD, kind_of, machine_keys
 from fusemax.sweep.pointwise import Choice, evaluate_point
 from fusemax.sweep.results import FLOATS, TEXTS, WHOLES, Results
 from fusemax.sweep.space import Sweep
 from fusemax.sweep.workloads import WorkloadGroup
 from hw_models.accounting import accounting_named
-from hw_models.batched import batch_area_mm2
-from hw_models.gpu.file import GpuSpec
-from hw_models.load import Machine, machine_of
-from hw_models.spatial_file import ArchitectureSpec
+from hw_models.load import AnyMachine, machine_of
+from hw_models.prices import node_prices
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -64,7 +64,7 @@ class Group:
         keys = machine_keys(file)
         machine_numbers = {key: column for key, column in numbers.items() if key in keys}
         spatial = None
-        if schema_of(file) is ArchitectureSpec:
+        if kind_of(file) == SPATIAL:
             fixed = {key: value for key, value in names.items() if key in keys}
             spatial = SpatialGroup.of(file, fixed, machine_numbers)
         choice = Choice(
@@ -74,7 +74,7 @@ class Group:
             names.get("dtype"),
             names.get("causal", False),
         )
-        scalar = scalar_inputs(cascade) if schema_of(file) is GpuSpec else ()
+        scalar = scalar_inputs(cascade) if kind_of(file) == "gpu" else ()
         scalars = {key: column for key, column in numbers.items() if key in scalar}
         sizes = {key: column for key, column in numbers.items() if key not in keys and key not in scalars}
         model = resources.models.get(names.get("model") or names.get("hf_config", ""))
@@ -97,9 +97,9 @@ class Group:
     def area_mm2(self) -> Any:
         """Chip area of each point."""
         assert self.spatial is not None
-        return batch_area_mm2(self.spatial.architecture)
+        return node_prices(self.spatial.machine).area_mm2
 
-    def machine(self, point: int) -> Machine:
+    def machine(self, point: int) -> AnyMachine:
         """Return the machine of one point.
 
         Raises:
@@ -119,12 +119,11 @@ class Group:
             points: which points of the group.
             where: where all points of the group stand in the results.
         """
-        batched = BATCHED.get(self.choice.mapper) if self.spatial is not None and not self.choice.causal else None
-        if batched is None:
+        if self.spatial is None or self.choice.causal or not is_batched(self.choice.mapper):
             self._one_by_one(points, where, results)
             return
-        for first in range(0, len(points), batched.block):
-            block = points[first : first + batched.block]
+        for first in range(0, len(points), BLOCK):
+            block = points[first : first + BLOCK]
             block = self._with_a_row(block, where, results)
             if not len(block):
                 continue
@@ -134,7 +133,9 @@ class Group:
                     self._one_by_one(block[wide], where, results)
                     block = block[~wide]
                 if len(block):
-                    evaluate_batch(self._points(block), where[block], results)
+                    left = evaluate_batch(self._points(block), where[block], results)
+                    if left.any():
+                        self._one_by_one(block[left], where, results)
             except InputError as error:
                 results.fail(where[block], error.message)
 
@@ -143,17 +144,14 @@ class Group:
         assert self.spatial is not None
         columns = {key: _shared(self.numbers[key][points], False) for key in self.spatial.columns}
         spatial = self.spatial.take(columns)
-        fits = np.broadcast_to(spatial.row_fits, points.shape)
-        if fits.all():
-            return points
-        refuse(
-            lambda n: f"the global buffer has {n} bytes, less than one row",
-            spatial.architecture.global_buffer.bytes,
-            ~fits,
-            where[points],
-            results,
-        )
-        found: Array = points[fits]
+        fitting = np.ones(points.shape, bool)
+        for name, size, fits in spatial.row_fits():
+            there = np.broadcast_to(fits, points.shape)
+            if not there.all():
+                why = partial(_less_than_an_access, name)
+                refuse(why, size, fitting & ~there, where[points], results)
+                fitting = fitting & there
+        found: Array = points[fitting]
         return found
 
     def _points(self, points: Array, *, floats: bool = False) -> Points:
@@ -170,7 +168,8 @@ class Group:
             try:
                 machine = self.machine(point)
                 scalars = {key: column[point].item() for key, column in self.scalars.items()}
-                row = evaluate_point(self.choice, machine, self.workload.at(point, machine.value_bytes), scalars)
+                workload = self.workload.at(point, BACKENDS[machine.kind].value_bytes(machine))
+                row = evaluate_point(self.choice, machine, workload, scalars)
             except InputError as error:
                 results.fail(place, error.message)
             else:
@@ -181,3 +180,7 @@ def _shared(column: Array, floats: bool) -> Any:
     """Return the number that all points share, if they do, else the column."""
     column = column.astype(float) if floats else column
     return column[0].item() if (column == column[0]).all() else column
+
+
+def _less_than_an_access(name: str, size: object) -> str:
+    return f"{name} has {size} bytes, less than one access moves"

@@ -16,7 +16,7 @@ from fusemax.sweep.conditions import Kind
 from fusemax.workloads import settable_ranks
 from hw_models.cpu.file import CpuSpec
 from hw_models.gpu.file import GpuSpec
-from hw_models.spatial_file import ArchitectureSpec
+from hw_models.machine_file import machine_keys as spatial_keys
 
 CHOICES: Final[dict[str, AxisKind]] = {
     "cascade": "name",
@@ -50,6 +50,7 @@ COSTS: Final[dict[str, Kind]] = {
 }
 """The columns that an evaluation fills, in the order of the table."""
 _ASKED: Final = ("causal", "dtype", "accounting")
+SPATIAL: Final = "spatial-array"
 _SPECS: Final[dict[str, type[Section]]] = {"cpu": CpuSpec, "gpu": GpuSpec}
 DESCRIPTIONS: Final = ("kind", "name", "title", "device", "measured", "citation", "products", "value_bits")
 _KINDS: Final[dict[type, AxisKind]] = {int: "whole", float: "number", bool: "flag", str: "name"}
@@ -73,20 +74,17 @@ def is_asked(name: str) -> bool:
     return name in WORKLOAD or name in _ASKED or name[:1].isupper()
 
 
-def schema_of(machine: Node) -> type[Section]:
-    """Return the schema that a machine's file follows."""
+def kind_of(machine: Node) -> str:
+    """Return the kind of machine that a file describes."""
     stated = machine.value.get("kind") if isinstance(machine.value, dict) else None
-    return _SPECS.get(str(stated.value) if stated else "", ArchitectureSpec)
+    return str(stated.value) if stated else SPATIAL
 
 
 def machine_keys(machine: Node) -> dict[str, AxisKind]:
     """Return the dotted keys of a machine that an axis may vary."""
-    return keys_of(schema_of(machine))
-
-
-def keys_of(schema: type[Section]) -> dict[str, AxisKind]:
-    """Return the dotted keys of a kind of machine that an axis may vary."""
-    return {key: _KINDS[kind] for key, kind in leaves(schema).items() if key not in DESCRIPTIONS}
+    spec = _SPECS.get(kind_of(machine))
+    keys = leaves(spec) if spec is not None else spatial_keys(machine)
+    return {key: _KINDS[kind] for key, kind in keys.items() if key not in DESCRIPTIONS}
 
 
 def axis_kinds(resources: Resources) -> dict[str, AxisKind]:
@@ -104,6 +102,6 @@ def filter_kinds(axes: Iterable[tuple[str, AxisKind]], resources: Resources) -> 
     kinds: dict[AxisKind, Kind] = {"name": "text", "flag": "truth", "whole": "number", "number": "number"}
     found: dict[str, Kind] = {name: kinds[kind] for name, kind in axes}
     for machine in resources.machines.values():
-        keys = machine_keys(machine).items() if schema_of(machine) is ArchitectureSpec else ()
+        keys = machine_keys(machine).items() if kind_of(machine) == SPATIAL else ()
         found |= {key: "number" for key, kind in keys if kind in ("whole", "number") and key not in found}
     return found | COSTS

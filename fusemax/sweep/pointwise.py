@@ -9,11 +9,10 @@ from typing import Any
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.workload import Workload
-from fusemax.evaluation import check_dtype, evaluate_on, evaluate_on_cpu, evaluate_on_gpu
+from fusemax.backends import Request
+from fusemax.evaluation import evaluate_request
 from hw_models.accounting import Accounting
-from hw_models.architecture import Architecture
-from hw_models.cpu.machine import Cpu
-from hw_models.load import Machine
+from hw_models.load import AnyMachine
 
 Row = dict[str, Any]
 LARGEST = 2**63 - 1
@@ -30,7 +29,7 @@ class Choice:
     causal: bool = False
 
 
-def evaluate_point(choice: Choice, machine: Machine, workload: Workload, scalars: Mapping[str, int]) -> Row:
+def evaluate_point(choice: Choice, machine: AnyMachine, workload: Workload, scalars: Mapping[str, int]) -> Row:
     """Return the costs of a point by column.
 
     Args:
@@ -39,19 +38,17 @@ def evaluate_point(choice: Choice, machine: Machine, workload: Workload, scalars
     Raises:
         InputError: it has none.
     """
-    if choice.dtype is not None:
-        check_dtype(choice.dtype, machine)
-    if isinstance(machine, Architecture):
-        if choice.causal:
-            raise InputError(f"cascade '{choice.cascade.name}' has no causal mask on {machine.name}")
-        found = evaluate_on(choice.cascade, machine, choice.mapper, workload, choice.accounting)
-        row = found.as_dict()
-    elif isinstance(machine, Cpu):
-        row = evaluate_on_cpu(choice.cascade, machine, choice.mapper, workload, causal=choice.causal).as_dict()
-    else:
-        row = evaluate_on_gpu(
-            choice.cascade, machine, choice.mapper, workload, causal=choice.causal, scalars=scalars
-        ).as_dict()
+    asked = Request(
+        choice.cascade,
+        machine,
+        choice.mapper,
+        workload,
+        choice.accounting,
+        causal=choice.causal,
+        dtype=choice.dtype,
+        scalars=tuple(scalars.items()),
+    )
+    row = evaluate_request(asked).as_dict()
     for column in ("dram_bytes", "buffer_bytes"):
         if row[column] is not None and row[column] > LARGEST:
             raise InputError(f"{column} passes 2^63 - 1")

@@ -38,8 +38,8 @@ from fusemax.sweep.conditions import AREA_OF, Condition, parse_condition
 from fusemax.sweep.names import Resources, axis_kinds, filter_kinds
 from fusemax.sweep.sampling import MOST_SOBOL_POINTS
 from fusemax.sweep.space import Samples, Sweep
-from hw_models.area import area
 from hw_models.load import load_architecture, read_machine_file
+from hw_models.prices import node_prices
 
 MOST_POINTS: Final = 2**50
 _KEYS: Final = ("title", "axes", "zip", "samples", "filter", "files")
@@ -197,7 +197,7 @@ def _filters(
             if part.form == "call" and part.value == AREA_OF:
                 name = str(part.parts[0].value)
                 try:
-                    areas[name] = area(load_architecture(name)).chip_mm2
+                    areas[name] = float(node_prices(load_architecture(name)).area_mm2)
                 except InputError as error:
                     raise InputError(error.message, location=item.place(*part.span), hint=error.hint) from None
     return tuple(found), tuple(sorted(areas.items()))

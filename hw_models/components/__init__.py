@@ -10,7 +10,7 @@ from hw_models.components.accelergy import memory, memory_table
 from hw_models.components.arithmetic import DRAM_ACCESS_BYTES, Logic, logic, logic_table
 from hw_models.components.cacti import check_technology
 from hw_models.components.costs import LEAK_CLOCK_HZ, MemoryCost
-from hw_models.components.memories import buffer_cost, extrapolated, memory_cost, register_file_cost
+from hw_models.components.memories import memory_cost
 from hw_models.components.technology import Scale, scale
 
 __all__ = [
@@ -19,14 +19,11 @@ __all__ = [
     "Logic",
     "MemoryCost",
     "Scale",
-    "buffer_cost",
     "check_technology",
-    "extrapolated",
     "logic",
     "logic_table",
     "memory",
     "memory_cost",
     "memory_table",
-    "register_file_cost",
     "scale",
 ]

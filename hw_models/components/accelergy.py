@@ -7,13 +7,18 @@ and port counts changed no figure. Other sizes: ``interpolation.py``; other proc
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from math import log
+from typing import Any, Final
+
+import numpy as np
 
 from einsum_cascades.errors import InputError, unknown
 from hw_models.components.costs import MemoryCost
 from hw_models.components.interpolation import Curve
 from hw_models.components.tables import rows
 from hw_models.components.technology import BASE_NM, scale
+
+FILE_BITS: Final = 16
+"""Width of the register files that are characterised."""
 
 
 @cache
@@ -41,30 +46,27 @@ def memory(kind: str, width_bits: int, capacity_bytes: int, technology_nm: float
         technology_nm: process node, to which figures are scaled.
 
     Raises:
-        InputError: the kind is unknown, a size is not positive, a kind characterised at one width only is wanted at
-            another, or no scaling is known to the process node.
+        InputError: the kind is unknown, a size is not positive, a register file is not 16 bits wide, or no scaling is
+            known to the process node.
     """
-    found = memory_table().get((kind, width_bits, capacity_bytes)) or _between(kind, width_bits, capacity_bytes)
-    if technology_nm == BASE_NM:
-        return found
-    factor = scale(technology_nm)
-    return found._replace(
-        read_pj=found.read_pj * factor.energy,
-        write_pj=found.write_pj * factor.energy,
-        leak_pj=found.leak_pj * factor.energy,
-        area_um2=found.area_um2 * factor.area,
-    )
+    return memories(kind, width_bits, capacity_bytes, technology_nm)
 
 
-def _between(kind: str, width_bits: int, capacity_bytes: int) -> MemoryCost:
+def memories(kind: str, width_bits: Any, capacity_bytes: Any, technology_nm: Any = BASE_NM) -> MemoryCost:
+    """Return the costs of memories whose numbers may be arrays, as ``memory`` does of one.
+
+    Raises:
+        InputError: as ``memory``.
+    """
     table = curve(kind)
-    if width_bits < 1 or capacity_bytes < 1:
+    if np.any(np.less(width_bits, 1)) or np.any(np.less(capacity_bytes, 1)):
         raise InputError(f"a memory of {capacity_bytes} bytes, {width_bits} bits wide", hint="sizes are 1 or more")
-    if len(table.points) == 1 and log(width_bits) != table.points[0]:
-        only = next(width for known, width, _ in memory_table() if known == kind)
-        raise InputError(f"no cost is known for a {kind} {width_bits} bits wide", hint=f"they are {only} bits wide")
-    (read, write, leak, area), outside = table.at((log(width_bits), log(capacity_bytes)))
-    return MemoryCost(read, write, leak, area, outside)
+    if kind == "regfile" and np.any(np.not_equal(width_bits, FILE_BITS)):
+        what = f"no cost is known for a {kind} {width_bits} bits wide"
+        raise InputError(what, hint=f"they are {FILE_BITS} bits wide")
+    (read, write, leak, area), outside = table.at(width_bits, capacity_bytes)
+    factor = scale(technology_nm)
+    return MemoryCost(read * factor.energy, write * factor.energy, leak * factor.energy, area * factor.area, outside)
 
 
 @cache

@@ -10,8 +10,9 @@ capacity but for 7 of 930 neighbours in the table, and fall now and then over wi
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from math import log
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from einsum_cascades.errors import InputError
 from hw_models.components.costs import MemoryCost
@@ -40,15 +41,21 @@ def sram(capacity_bytes: int, width_bits: int, ports: int = 1, technology_nm: fl
     Raises:
         InputError: a size is not positive, or the process node lies outside the table.
     """
-    exact = sram_table().get((technology_nm, ports, width_bits, capacity_bytes))
-    if exact is not None:
-        return exact
-    if min(capacity_bytes, width_bits, ports) < 1:
+    return srams(capacity_bytes, width_bits, ports, technology_nm)
+
+
+def srams(capacity_bytes: Any, width_bits: Any, ports: Any = 1, technology_nm: Any = 45) -> MemoryCost:
+    """Return the costs of SRAMs whose numbers may be arrays, as ``sram`` does of one.
+
+    Raises:
+        InputError: as ``sram``.
+    """
+    if any(np.any(np.less(size, 1)) for size in (capacity_bytes, width_bits, ports)):
         what = f"an SRAM of {capacity_bytes} bytes, {width_bits} bits wide, with {ports} ports"
         raise InputError(what, hint="sizes are 1 or more")
-    check_technology(technology_nm)
-    figures, outside = sram_curve().at((log(technology_nm), log(ports), log(width_bits), log(capacity_bytes)))
-    read, write, leak, area = figures
+    for node in np.unique(technology_nm).tolist():
+        check_technology(node)
+    (read, write, leak, area), outside = sram_curve().at(technology_nm, ports, width_bits, capacity_bytes)
     return MemoryCost(read, write, leak, area, outside)
 
 

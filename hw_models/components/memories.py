@@ -12,17 +12,19 @@ Every memory is one bank, however large.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from einsum_cascades.errors import InputError, check_name
 from einsum_cascades.numbers import finite, whole
 from einsum_cascades.sizes import as_size
-from hw_models.architecture import Architecture, StatedCost
-from hw_models.components.accelergy import memory, memory_table
-from hw_models.components.cacti import sram, sram_table
+from hw_models.components.accelergy import memories, memory, memory_table
+from hw_models.components.cacti import sram, sram_table, srams
 from hw_models.components.costs import MemoryCost
 from hw_models.components.hwcomponents import cacti_sram
 from hw_models.components.technology import BASE_NM
+from hw_models.machine import StatedCost
 
 _TABLES: Final = {"regfile": ("accelergy",), "sram": ("cacti", "accelergy", "hwcomponents")}
 """Kinds of memory, and the tables that know them: the first is taken if none is named."""
@@ -73,58 +75,34 @@ def memory_cost(
     return found
 
 
-def buffer_cost(architecture: Architecture) -> MemoryCost:
-    """Return the cost of the global buffer, which moves one row of values per access.
-
-    What the architecture states stands; the rest comes from the table that it names. Sizes outside the table are
-    extrapolated. The table ``accelergy`` prices one port, whatever their number.
-
-    Raises:
-        InputError: as ``memory_cost``.
-    """
-    buffer = architecture.global_buffer
-    if buffer.stated.complete:
-        return laid_over(NOTHING, buffer.stated)
-    width = 8 * architecture.value_bytes * buffer.row_values
-    found = priced(buffer.table, "sram", buffer.bytes, width, buffer.ports, architecture.technology_nm)
-    return laid_over(found, buffer.stated)
-
-
-def register_file_cost(architecture: Architecture, array: str) -> MemoryCost:
-    """Return the cost of the register file of one PE of ``array_2d`` or ``array_1d``, which moves one value per access.
-
-    Raises:
-        InputError: the tables lack a register file of the values' width.
-    """
-    pes, value_bytes = architecture.array(array), architecture.value_bytes
-    if pes.register_file.complete:
-        return laid_over(NOTHING, pes.register_file)
-    found = memory("regfile", 8 * value_bytes, pes.registers * value_bytes, architecture.technology_nm)
-    return laid_over(found, pes.register_file)
-
-
-def extrapolated(architecture: Architecture) -> tuple[str, ...]:
-    """Return which memories of an architecture have costs from outside the tables: ``global_buffer``, or arrays."""
-    costs = {"global_buffer": buffer_cost(architecture)}
-    costs |= {name: register_file_cost(architecture, name) for name in ("array_2d", "array_1d")}
-    return tuple(name for name, cost in costs.items() if cost.extrapolated)
-
-
-def priced(table: str, kind: str, capacity: int, width_bits: int, ports: int, technology_nm: float) -> MemoryCost:
+def priced(table: str, kind: str, capacity: Any, width_bits: Any, ports: Any, technology_nm: Any) -> MemoryCost:
     """Return what a table that knows the kind says of a memory; ``accelergy`` prices one port, whatever their number.
+
+    Numbers may be arrays with a value per memory. CACTI itself runs once for each distinct one.
 
     Raises:
         InputError: as ``memory_cost``, sizes outside the table apart.
     """
+    sizes = (capacity, width_bits, ports, technology_nm)
+    if any(isinstance(size, np.ndarray) for size in sizes if table != "accelergy" or size is not ports):
+        if table == "accelergy":
+            return memories(kind, width_bits, capacity, technology_nm)
+        return srams(*sizes) if table == "cacti" else _each_cacti_sram(*sizes)
     if table == "accelergy":
         return memory(kind, width_bits, capacity, technology_nm)
-    if table == "cacti":
-        return sram(capacity, width_bits, ports, technology_nm)
-    return cacti_sram(capacity, width_bits, ports, technology_nm)
+    return (sram if table == "cacti" else cacti_sram)(capacity, width_bits, ports, technology_nm)
+
+
+def _each_cacti_sram(*sizes: Any) -> MemoryCost:
+    given = np.broadcast_arrays(*(np.asarray(size, float) for size in sizes))
+    distinct, which = np.unique(np.stack([size.reshape(-1) for size in given]), axis=1, return_inverse=True)
+    costs = [cacti_sram(int(c), int(w), int(p), node) for c, w, p, node in distinct.T.tolist()]
+    figures = (np.asarray(figure)[which.reshape(-1)].reshape(given[0].shape) for figure in zip(*costs, strict=True))
+    return MemoryCost(*figures)
 
 
 def laid_over(found: MemoryCost, stated: StatedCost) -> MemoryCost:
-    """Return what the tables say with what an architecture states laid over it; figures may be arrays."""
+    """Return what the tables say with what a machine states laid over it; figures may be arrays."""
     given = (stated.read_j, stated.write_j, stated.leak_w, stated.area_mm2)
     own = MemoryCost.si(*(0.0 if value is None else value for value in given))
     read, write, leak, area = (

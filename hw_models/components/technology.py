@@ -11,8 +11,9 @@ The paper has no leakage: leaked power is taken to scale as switching energy doe
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from math import log
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 from einsum_cascades.errors import InputError
 from hw_models.components.interpolation import Curve
@@ -23,10 +24,10 @@ BASE_NM: Final = 45
 
 
 class Scale(NamedTuple):
-    """Factors from 45 nm to another process node."""
+    """Factors from 45 nm to another process node; arrays where there are several nodes."""
 
-    energy: float
-    area: float
+    energy: Any
+    area: Any
 
 
 @cache
@@ -40,20 +41,34 @@ def scaling_table() -> dict[float, Scale]:
     return {node: Scale(energies[node] / energies[BASE_NM], areas[node]) for node in sorted(energies)}
 
 
-@lru_cache(maxsize=256)
-def scale(technology_nm: float) -> Scale:
-    """Return the factors from 45 nm to a process node.
+def scale(technology_nm: Any) -> Scale:
+    """Return the factors from 45 nm to a process node, or to each of an array of them.
 
     Raises:
-        InputError: the node is smaller or larger than those of the table.
+        InputError: a node is smaller or larger than those of the table.
     """
-    table = scaling_table()
-    if technology_nm in table:
-        return table[technology_nm]
-    low, high = min(table), max(table)
-    if not low < technology_nm < high:
-        raise InputError(
-            f"no costs are known at {technology_nm:g} nm", hint=f"process nodes reach from {high:g} to {low:g} nm"
-        )
-    curve = Curve.of(((node,), tuple(factor)) for node, factor in table.items())
-    return Scale(*curve.at((log(technology_nm),))[0])
+    return Scale(*_factors(technology_nm)) if isinstance(technology_nm, np.ndarray) else _scale(technology_nm)
+
+
+@lru_cache(maxsize=256)
+def _scale(technology_nm: float) -> Scale:
+    return Scale(*_factors(technology_nm))
+
+
+def _factors(technology_nm: Any) -> tuple[Any, ...]:
+    curve = _curve()
+    low, high = curve.points[0], curve.points[-1]
+    nodes, which = np.unique(technology_nm, return_inverse=True)
+    for node in nodes.tolist():
+        if not low <= node <= high:
+            hint = f"process nodes reach from {high:g} to {low:g} nm"
+            raise InputError(f"no costs are known at {node:g} nm", hint=hint)
+    factors, _ = curve.at(nodes)
+    if isinstance(technology_nm, np.ndarray):
+        return tuple(factor[which].reshape(technology_nm.shape) for factor in factors)
+    return tuple(factor.item() for factor in factors)
+
+
+@cache
+def _curve() -> Curve:
+    return Curve.of(((node,), tuple(factor)) for node, factor in scaling_table().items())

@@ -8,11 +8,11 @@ from einsum_cascades.load import load_cascade
 from einsum_cascades.workload import Workload
 from fusemax.evaluation import evaluate_on
 from fusemax.experiments import CONFIGURATIONS, reproduce
+from fusemax.spatial import problem_of
 from hw_models.accounting import PUBLISHED
-from hw_models.cost import cost
 from hw_models.load import load_architecture
-from mappers.activity import activity_of
-from mappers.strategies import STRATEGIES
+from mappers.choose import best, outcome
+from mappers.presets.named import preset_named
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda c: c.name)
@@ -33,11 +33,12 @@ def test_attention_evaluations(benchmark, configuration):
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda c: c.name)
 def test_costs_of_a_mapping(benchmark, configuration):
-    """What a mapping costs, once a strategy has chosen it."""
+    """What a mapping costs, once a mapper has chosen it."""
     machine = load_architecture(configuration.architecture)
     workload = Workload.attention(batch=64, heads=12, head_dim=64, seq_len=65536)
-    mapping = STRATEGIES[configuration.mapper](load_cascade(configuration.cascade), workload, machine, PUBLISHED)
-    benchmark(lambda: cost(activity_of(mapping, PUBLISHED), machine, PUBLISHED))
+    problem = problem_of(load_cascade(configuration.cascade), machine, workload, PUBLISHED)
+    tree = best(problem, preset_named(configuration.mapper)(problem)).tree
+    benchmark(lambda: outcome(problem, tree))
     benchmark.extra_info["evaluations_per_s"] = round(1 / benchmark.stats.stats.median)
 
 

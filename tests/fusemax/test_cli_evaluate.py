@@ -89,7 +89,7 @@ def test_published_rows(config: str, seq_len: int) -> None:
 def test_files_wherever_names_are_taken(tmp_path: Path) -> None:
     cascade, arch, model, config = (tmp_path / n for n in ("c.yaml", "a.yaml", "m.yaml", "config.json"))
     cascade.write_text(str(load_cascade("attention-1-pass")))
-    machines = Path(hw_models.__file__).parent / "architectures"
+    machines = Path(hw_models.__file__).parent / "machines"
     arch.write_text((machines / "fusemax-cloud.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     model.write_text("{name: BERT, heads: 12, head_dim: 64, model_dim: 768, ffn_dim: 3072, batch: 64}")
     config.write_text(json.dumps({"model_type": "BERT", "hidden_size": 768, "num_attention_heads": 12}))

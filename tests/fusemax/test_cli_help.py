@@ -16,7 +16,7 @@ SLOW = ("validate", "measure gpu")
 """Commands whose example takes longer than a second or two."""
 ELSEWHERE = ("reproduce",)
 """Commands whose example is run by the tests of the README and of the wheel."""
-NEED_FILES = ("sweep", "report")
+NEED_FILES = ("mapping", "sweep", "report")
 """Commands whose example works on files of the user's; their own tests run them."""
 
 runner = CliRunner()

@@ -12,10 +12,9 @@ from typer.testing import CliRunner
 from einsum_cascades.models import load_model, model_names
 from fusemax.cli import app
 from fusemax.cli.values import shown
-from fusemax.sweep.names import keys_of, schema_of
-from hw_models.architecture import Architecture
-from hw_models.area import area
-from hw_models.load import architecture_names, load_machine, read_machine_file
+from hw_models.load import architecture_names, kind_of, load_machine, read_machine_file
+from hw_models.machine import Machine
+from hw_models.prices import node_prices
 from mappers.strategies import mapper_names
 
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"})
@@ -45,20 +44,21 @@ def test_a_machine_is_told_by_the_keys_that_change_it(name: str) -> None:
     found = data("machines", name)
     machine = load_machine(name)
     assert (found["machine"], found["kind"], found["title"]) == (machine.name, machine.kind, machine.title)
-    known = keys_of(schema_of(read_machine_file(name)))
+    file = read_machine_file(name)
+    known = kind_of(file).keys(file)
     assert {key for key in found["values"] if not key.startswith("products.")} <= known.keys()
     assert all(found["about"][key] for key in found["values"])
     text = printed("machines", name)
     assert all(key in text for key in found["values"])
-    changed = [f"{key}={value}" for key, value in found["values"].items() if known.get(key) in ("whole", "number")]
+    changed = [f"{key}={value}" for key, value in found["values"].items() if known.get(key) in (int, float)]
     assert load_machine(name, changed) == machine
 
 
 def test_a_spatial_array_says_what_it_pays() -> None:
     costs = data("machines", "fusemax-cloud")["costs"]
     machine = load_machine("fusemax-cloud")
-    assert isinstance(machine, Architecture)
-    assert costs["chip.area_mm2"] == pytest.approx(area(machine).chip_mm2)
+    assert isinstance(machine, Machine)
+    assert costs["chip.area_mm2"] == pytest.approx(node_prices(machine).area_mm2)
     assert costs["array_2d.exp_j"] == pytest.approx(6 * 17.1645e-12)  # six multiply-accumulates
     assert costs["dram.read_j"] == pytest.approx(249.6e-12 * 2 / 8)
     text = printed("machines", "fusemax-cloud")
@@ -89,7 +89,7 @@ def test_a_hugging_face_config_becomes_a_model_file(tmp_path: Path) -> None:
 
 def test_a_mapper_says_what_it_does() -> None:
     text = printed("mappers", "fusemax-interleaved")
-    assert "spatial arrays (flat-cloud, flat-edge, fusemax-cloud)" in text
+    assert "spatial arrays (eyeriss, flat-attention-mesh, flat-cloud, flat-edge" in " ".join(text.split())
     assert data("mappers", "gpu-tiles")["fits"] == ["a100", "h100", "h200"]
     summaries = [row["summary"] for row in data("mappers")["mappers"]]
     assert len(set(summaries)) == len(summaries)

@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     for name, source in (
-        ("arch", Path(hw_models.__file__).parent / "architectures" / "fusemax-cloud.yaml"),
+        ("arch", Path(hw_models.__file__).parent / "machines" / "fusemax-cloud.yaml"),
         ("casc", Path(einsum_cascades.__file__).parent / "library" / "attention-1-pass.yaml"),
     ):
         (tmp_path / f"{name}.yaml").write_bytes(source.read_bytes())
@@ -84,7 +84,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             [*EVALUATE, *WORKLOAD, "--arch", "casc.yaml"],
             "expected an architecture, but this describes a cascade",
-            "an architecture has the keys array_2d",
+            "an architecture has the keys nodes",
         ),
         # what-ifs
         (
@@ -133,7 +133,7 @@ def test_a_mistake_is_answered(arguments: list[str], message: str, hint: str) ->
     ("arguments", "hint"),
     [
         (["analyse", "attention-3-pass"], "Did you mean 'analyze'?"),
-        (["evaluate", *WORKLOAD], "Missing option '--cascade'"),
+        (["evaluate", *WORKLOAD], "the cascade is missing"),
         ([*EVALUATE, "--seqlen", "64"], "--seq-len"),
         ([*EVALUATE, "--seq-len", "64KiB"], "a whole number from 1 to 2^50 is expected"),
         (["cascades", "attention-1-pass", "--format", "svg"], "'latex'"),

@@ -176,9 +176,9 @@ def test_physical_counts_what_the_hardware_does(tables: Tables, reproduced: Repr
 
 
 def test_the_sweeps_buffer_hides_the_traffic() -> None:
-    sizes = [pareto_machine(dim).global_buffer.bytes for dim in PARETO_DIMS]
+    sizes = [pareto_machine(dim).memory("global_buffer").bytes for dim in PARETO_DIMS]
     assert all(size % (dim * 64 * 8 * 2) == 0 for size, dim in zip(sizes, PARETO_DIMS, strict=True))
-    assert pareto_machine(256).array_2d.pes == 256 * 256
+    assert pareto_machine(256).array("array_2d").pes == 256 * 256
 
 
 def test_progress_is_told_every_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ def test_the_list_is_whole_and_sorted() -> None:
 ROOM = re.compile(r"(?<![\w./-])(einsum_cascades|hw_models|kernels|mappers)\.[a-z]")
 
 
-@pytest.mark.parametrize("module", [fusemax, fusemax.gpu, fusemax.sweep], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [fusemax, fusemax.gpu, fusemax.loops, fusemax.sweep], ids=lambda m: m.__name__)
 def test_what_users_read_names_only_what_they_import(module: ModuleType) -> None:
     for name in module.__all__:
         found = getattr(module, name)

@@ -14,11 +14,12 @@ import einsum_cascades
 from einsum_cascades.errors import InputError
 from einsum_cascades.yaml_source import parse_yaml
 from fusemax.cli import app, completion
+from fusemax.mapping_files import parse_mapping
 from fusemax.schemas import json_schema, schema_kinds
 
 ROOT = Path(einsum_cascades.__file__).parents[1]
 FOLDERS = {
-    "machine": "hw_models/architectures",
+    "machine": "hw_models/machines",
     "model": "einsum_cascades/models",
     "cascade": "einsum_cascades/library",
     "sweep": "fusemax/studies",
@@ -31,6 +32,7 @@ NEEDS_ALL = {
     "gpu": "sms",
     "model": "heads",
     "cascade": "declaration",
+    "mapping": "tree",
     "sweep": "axes",
 }
 
@@ -39,12 +41,16 @@ def tree(path: Path) -> Any:
     return parse_yaml(path.read_text(encoding="utf-8"), path.name).plain()
 
 
-def misspelt(node: dict[str, Any], *, deep: bool) -> list[dict[str, Any]]:
-    """The tree with one of its keys misspelt, for each key."""
-    found = [{(f"{k}x" if k == key else k): v for k, v in node.items()} for key in node]
+OWN_NAMES = ("nodes", "dimensions", "bits")
+"""Parts of a file whose keys are names of its own."""
+
+
+def misspelt(node: dict[str, Any], *, deep: bool, own: bool = False) -> list[dict[str, Any]]:
+    """The tree with one of its keys misspelt, for each key that is no name of its own."""
+    found = [] if own else [{(f"{k}x" if k == key else k): v for k, v in node.items()} for key in node]
     for key, inner in node.items():
         if deep and isinstance(inner, dict):
-            found += [{**node, key: other} for other in misspelt(inner, deep=True)]
+            found += [{**node, key: other} for other in misspelt(inner, deep=True, own=key in OWN_NAMES)]
     return found
 
 
@@ -84,9 +90,9 @@ def test_files_are_valid_and_misspelt_keys_are_not(kind: str, path: Path) -> Non
         ("model", {"heads": "1K"}, True),
         ("model", {"heads": "1KiB"}, False),
         ("model", {"heads": 0}, False),
-        ("spatial-array", {"global_buffer": {"bytes": "16MiB"}}, True),
-        ("spatial-array", {"global_buffer": {"bytes": "16Mb"}}, False),
-        ("spatial-array", {"dram": {"bandwidth_bytes_per_s": "400GiB/s"}}, True),
+        ("spatial-array", {"nodes": {"m": {"kind": "memory", "bytes": "16MiB"}}}, True),
+        ("spatial-array", {"nodes": {"m": {"kind": "memory", "bytes": "16Mb"}}}, False),
+        ("spatial-array", {"nodes": {"m": {"kind": "memory", "bandwidth_bytes_per_s": "400GiB/s"}}}, True),
         ("machine", {"kind": "tpu"}, False),
         ("machine", {"kind": "gpu"}, False),
     ],
@@ -112,6 +118,25 @@ def test_values(kind: str, change: dict[str, Any], valid: bool) -> None:
 def test_axes(axes: dict[str, Any], valid: bool) -> None:
     needed = {"cascade": "attention-1-pass", "arch": "h100", "mapper": "gpu-tiles"}
     assert Draft202012Validator(json_schema("sweep")).is_valid({"axes": needed | axes}) == valid
+
+
+@pytest.mark.parametrize(
+    ("change", "valid"),
+    [
+        ({}, True),
+        ({"sizes": {"M": "4K", "instances": 12}, "set_arch": ["dram.ports=2"], "accounting": "physical"}, True),
+        ({"sizes": {"m": 8}}, False),
+        ({"sizes": {"M": 0}}, False),
+        ({"set_arch": ["dram.ports"]}, False),
+        ({"accounting": "guessed"}, False),
+        ({"mapper": "flat"}, False),
+    ],
+)
+def test_mappings(change: dict[str, Any], valid: bool) -> None:
+    plain = {"cascade": "attention-1-pass", "machine": "fusemax-cloud", "tree": "compute QK on array_2d"}
+    assert Draft202012Validator(json_schema("mapping")).is_valid(plain | change) == valid
+    if valid:
+        assert parse_mapping(json.dumps(plain | change)).cascade == "attention-1-pass"
 
 
 def test_the_command() -> None:

@@ -1,7 +1,7 @@
 """Every mapping that the engine evaluates moves at least the least traffic of fused tiles.
 
-The capacity of the bound is all that can hold values on chip: what the mapping keeps in the buffer, and the register
-files of both arrays, in which partial sums wait. Cascades, machines, capacities and sizes are drawn at random; a
+The capacity of the bound is all that the mapping holds on chip: in the buffer, in the register files of both arrays, in
+which partial sums wait, and between them. Cascades, machines, capacities and sizes are drawn at random; a
 mapping that a strategy cannot make says so and is passed over.
 """
 
@@ -14,17 +14,16 @@ from einsum_cascades.load import library_names, load_cascade
 from einsum_cascades.traffic import traffic_bound
 from fusemax.evaluation import evaluate
 from fusemax.workloads import settable_ranks
-from hw_models.architecture import Architecture
-from hw_models.load import architecture_names, load_machine
-from mappers.strategies import STRATEGIES
+from mappers.presets.named import PRESETS
 
-SPATIAL = [name for name in architecture_names() if isinstance(load_machine(name), Architecture)]
+SPATIAL = ("flat-cloud", "flat-edge", "fusemax-cloud")
 SIZES = [1, 3, 17, 32, 64, 100, 128, 256, 384, 1000, 1024, 4096]
 
 
-def registers_bytes(machine):
-    arrays = (machine.array_2d, machine.array_1d)
-    return machine.value_bytes * sum(array.pes * array.registers for array in arrays)
+def held_bytes(evaluation):
+    """The most that all memories on chip hold: at most that much can be reused."""
+    machine, peaks = evaluation.architecture, evaluation.cost.peak_bytes
+    return sum(bytes * machine.instances(name) for name, bytes in peaks.items())
 
 
 def random_evaluation(generator):
@@ -36,7 +35,7 @@ def random_evaluation(generator):
     return evaluate(
         cascade,
         generator.choice(SPATIAL),
-        generator.choice(list(STRATEGIES)),
+        generator.choice(list(PRESETS)),
         sizes=sizes,
         heads=generator.choice([1, 12]),
         accounting=generator.choice(["published", "physical"]),
@@ -52,7 +51,7 @@ def ratios(seeds):
             evaluation = random_evaluation(random.Random(seed))
         except InputError:
             continue
-        capacity = evaluation.cost.buffer_bytes + registers_bytes(evaluation.architecture)
+        capacity = held_bytes(evaluation)
         sizes, instances = evaluation.workload.as_dict(), evaluation.workload.instances
         least = traffic_bound(evaluation.cascade, sizes, capacity, instances=instances)
         found.append(evaluation.cost.dram_bytes / least.dram_bytes)
@@ -80,5 +79,5 @@ def test_published_mappings_lie_close_above(mapper, length):
     """What FuseMax keeps in the buffer alone bounds its traffic, within the room of one tile."""
     found = evaluate("attention-1-pass", "fusemax-cloud", mapper, model="BERT", seq_len=length)
     sizes, instances = found.workload.as_dict(), found.workload.instances
-    least = traffic_bound(found.cascade, sizes, found.cost.buffer_bytes, instances=instances).dram_bytes
+    least = traffic_bound(found.cascade, sizes, found.cost.peak_bytes["global_buffer"], instances=instances).dram_bytes
     assert least <= found.cost.dram_bytes <= 1.05 * least

@@ -17,8 +17,8 @@ from einsum_cascades.errors import InputError
 from fusemax.report.load import narrow, read_results
 from fusemax.sweep.store import open_store
 from fusemax.tables import write_table
-from hw_models.area import area
 from hw_models.load import load_architecture
+from hw_models.prices import node_prices
 
 
 def refused(path: Path) -> str:
@@ -119,7 +119,7 @@ def test_a_single_table(tmp_path: Path) -> None:
     assert str(path) in refused(path)
 
 
-FLAT_EDGE_MM2 = area(load_architecture("flat-edge")).chip_mm2
+FLAT_EDGE_MM2 = node_prices(load_architecture("flat-edge")).area_mm2
 CONDITIONS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "area_mm2 <= 30": lambda row: row["area_mm2"] <= 30,
     "cascade != 'attention-1-pass'; 32 <= array_2d.rows": lambda row: (

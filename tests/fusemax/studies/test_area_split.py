@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -22,8 +21,8 @@ from fusemax.sweep.evaluate import evaluate_points
 from fusemax.sweep.space import Sweep
 from fusemax.sweep.spec import parse_sweep, read_sweep
 from hw_models.accounting import PHYSICAL
-from hw_models.area import area
 from hw_models.load import load_architecture
+from hw_models.prices import node_prices
 
 GIB = 2**30
 BLOCK = 2**20
@@ -64,7 +63,7 @@ def test_names() -> None:
 
 
 def test_every_split_uses_the_area_of_the_published_chip(bert: pd.DataFrame) -> None:
-    budget = area(load_architecture("fusemax-cloud")).chip_mm2
+    budget = node_prices(load_architecture("fusemax-cloud")).area_mm2
     mapped = bert[bert["status"] == "ok"]
     assert mapped["area_mm2"].between(budget * 0.99, budget * 1.0001).all()
     assert len(mapped) > 1000
@@ -73,25 +72,26 @@ def test_every_split_uses_the_area_of_the_published_chip(bert: pd.DataFrame) -> 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_no_split_that_the_engine_knows_is_better(bert: pd.DataFrame, objective: str) -> None:
     """The engine, one split at a time: of each shape of lanes and buffer the tallest array that the area allows."""
-    base, cascade = load_architecture("fusemax-cloud"), load_cascade("attention-1-pass")
+    budget, cascade = node_prices(load_architecture("fusemax-cloud")).area_mm2, load_cascade("attention-1-pass")
     workload = load_model("BERT").attention(65536)
     best = best_splits(bert, objective).set_index(["seq_len", "bandwidth_bytes_per_s"]).loc[(65536, 100 * GIB)]
     measures = []
     for columns in (128, 256, 512):
         for lanes in (columns // 2, columns):
             for size, row in product((2**19, 2**20, 2**21, 2**24), (128, 256, 512)):
-                machine = replace(
-                    base,
-                    bandwidth_bytes_per_s=100.0 * GIB,
-                    array_2d=replace(base.array_2d, columns=columns, rows=1),
-                    array_1d=replace(base.array_1d, columns=lanes),
-                    global_buffer=replace(base.global_buffer, bytes=size, row_values=row),
-                )
-                parts, budget = area(machine), area(base).chip_um2
-                rows = int((budget - parts.array_1d_um2 - parts.global_buffer_um2) / parts.array_2d_um2)
+                split = {
+                    "dram.bandwidth_bytes_per_s": repr(100.0 * GIB),
+                    "array_2d.columns": str(columns),
+                    "array_1d.columns": str(lanes),
+                    "global_buffer.bytes": str(size),
+                    "global_buffer.row_values": str(row),
+                }
+                parts = node_prices(load_architecture("fusemax-cloud", {**split, "array_2d.rows": "1"})).nodes
+                room = budget - parts["array_1d"].area_mm2 - parts["global_buffer"].area_mm2
+                rows = int(room / parts["array_2d"].area_mm2)
                 if 2 * rows + 3 * columns > 2 * 4 * row:
                     continue
-                machine = replace(machine, array_2d=replace(machine.array_2d, rows=rows))
+                machine = load_architecture("fusemax-cloud", {**split, "array_2d.rows": str(rows)})
                 cost = evaluate_on(cascade, machine, "fusemax-interleaved", workload, PHYSICAL).cost
                 measures.append(cost.latency_s * (cost.energy_j if objective == "energy-delay" else 1))
     found = best["latency_s"] * (best["energy_j"] if objective == "energy-delay" else 1)

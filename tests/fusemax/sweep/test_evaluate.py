@@ -15,13 +15,11 @@ from hypothesis import strategies as st
 from einsum_cascades.errors import InputError
 from einsum_cascades.load import load_cascade
 from fusemax.evaluation import evaluate
-from fusemax.sweep.batches import BATCHED
 from fusemax.sweep.evaluate import evaluate_points
 from fusemax.sweep.names import CHOICES, COSTS, WORKLOAD
 from fusemax.sweep.space import Sweep
 from fusemax.sweep.spec import parse_sweep
 from fusemax.workloads import settable_ranks
-from mappers.strategies import STRATEGIES
 
 EXACT = ("dram_bytes", "buffer_bytes", "passes", "bound")
 FUSED = ("fusemax-serial", "fusemax-interleaved")
@@ -328,7 +326,3 @@ def test_counts_beyond_the_columns() -> None:
     sweep = parse_sweep(text)
     found = evaluate_points(sweep, 0, 4)
     assert found["status"].to_pylist() == ["ok", *3 * ["dram_bytes passes 2^63 - 1"]]
-
-
-def test_what_is_batched() -> None:
-    assert set(BATCHED) == set(STRATEGIES)

@@ -113,7 +113,7 @@ def test_the_schema_is_that_of_the_table(tmp_path: Path) -> None:
 
 def test_files_are_read_once_and_known_by_their_text(tmp_path: Path) -> None:
     machine = tmp_path / "mine.yaml"
-    machine.write_text((Path(hw_models.__file__).parent / "architectures" / "fusemax-cloud.yaml").read_text())
+    machine.write_text((Path(hw_models.__file__).parent / "machines" / "fusemax-cloud.yaml").read_text())
     sweep = parse_sweep(AXES.replace("fusemax-cloud", str(machine)))
     assert str(machine) in dict(sweep.files)
     machine.write_text(machine.read_text() + "# changed\n")

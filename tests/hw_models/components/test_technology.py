@@ -14,7 +14,7 @@ from hw_models.components.technology import scale, scaling_table
 def test_45_nm_is_where_the_tables_are() -> None:
     assert scale(45) == (1, 1)
     assert logic("mac", 45) == logic("mac")
-    assert memory("sram", 4096, 2**24, 45) is memory("sram", 4096, 2**24)
+    assert memory("sram", 4096, 2**24, 45) == memory("sram", 4096, 2**24)
 
 
 def test_7_nm_by_hand() -> None:

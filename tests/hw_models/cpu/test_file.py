@@ -22,7 +22,7 @@ from hw_models.load import load_architecture, load_machine
 
 PLAIN = replace(plain_cpu(), title="plain", measured="by hand")
 TEXT = cpu_text(PLAIN)
-PACKAGED = (Path(hw_models.__file__).parent / "architectures" / "cpu.yaml").read_text(encoding="utf-8")
+PACKAGED = (Path(hw_models.__file__).parent / "machines" / "cpu.yaml").read_text(encoding="utf-8")
 
 
 def read(folder: Path, text: str, *overrides: str) -> Cpu:

@@ -1,0 +1,210 @@
+"""How long a tree takes on the arrays: cycles of computation, and what they wait for.
+
+    compute   steps in time · cycles of a point            seq, pipe   the sum of the children
+    par       the longest of: a child, the children's work on one array together
+
+Totals over all iterations are compared, not iterations one by one. In a pipeline of n iterations whose latest part is L
+behind, L epochs at either end lack parts; where the accounting counts these, an epoch takes a steady one's time for the
+parts that it has. Where a part reads, in the same epoch, what another array made in an earlier part, the results must
+leave that array first: its drain is waited for, unless they go home in between.
+
+Source of the published configurations' schedule: Nayak et al., "FuseMax", MICRO 2024, section V.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from einsum_cascades.loops.arith import Number, most, steps
+from einsum_cascades.loops.sites import Site
+from einsum_cascades.loops.tree import (
+    Compute,
+    Hold,
+    Late,
+    Loop,
+    Node,
+    Parallel,
+    Pipeline,
+    Sequential,
+    children,
+)
+from einsum_cascades.loops.turns import first
+from hw_models.accounting import Accounting
+from hw_models.spatial.activity import Activity
+
+
+@dataclass(frozen=True)
+class Span:
+    """Time of a part of a tree, in cycles, over all its iterations.
+
+    Attributes:
+        elapsed: from beginning to end.
+        busy: by array, for which it works.
+        waits: by array, for which all else waits for it: it is the slowest, or as slow as another.
+    """
+
+    elapsed: Number = 0
+    busy: dict[str, Number] = field(default_factory=dict)
+    waits: dict[str, Number] = field(default_factory=dict)
+
+
+def spans(activity: Activity, accounting: Accounting) -> tuple[Span, ...]:
+    """Return the time of each phase."""
+    timing = _Timing(activity, accounting)
+    body = activity.plan.tree.body
+    if activity.phases > 1:
+        return tuple(timing.of(child, ()) for child in children(body))
+    return (timing.of(body, ()),)
+
+
+class _Timing:
+    def __init__(self, activity: Activity, accounting: Accounting) -> None:
+        self.activity, self.accounting = activity, accounting
+        self.plan, self.machine = activity.plan, activity.machine
+        self.measure = activity.measure
+        self.number = 0
+
+    def of(self, node: Node, loops: tuple[Loop, ...]) -> Span:
+        """Return the time of a subtree; nodes are visited in tree order, as sites are numbered."""
+        if isinstance(node, Compute):
+            task = self.activity.tasks[self._take().number]
+            cycles = task.cycles + self._filling(task.array, loops)
+            return Span(cycles, {task.array: cycles}, {task.array: cycles})
+        if isinstance(node, Hold):
+            self._take()
+        if isinstance(node, Loop):
+            loops = (*loops, node)
+        if isinstance(node, Parallel):
+            return side_by_side([self.of(child, loops) for child in node.children])
+        if isinstance(node, Sequential | Pipeline):
+            return self._one_after_another(node, loops)
+        return self.of(children(node)[0], loops)
+
+    def _take(self) -> Site:
+        self.number += 1
+        return self.plan.sites[self.number - 1]
+
+    def _filling(self, array: str, loops: tuple[Loop, ...]) -> Number:
+        fill = self.machine.array(array).fill_cycles
+        if isinstance(fill, int) and fill == 0:
+            return 0
+        outside = [loop for loop in loops if loop.over is None]
+        spatial = next((i for i, loop in enumerate(loops) if loop.over is not None), len(loops))
+        return fill * self.measure.passing([loop for loop in loops[:spatial] if loop in outside], None)
+
+    def _one_after_another(self, node: Sequential | Pipeline, loops: tuple[Loop, ...]) -> Span:
+        slots: list[list[tuple[int, Span]]] = []
+        parts: list[range] = []
+        for child in node.children:
+            start = self.number
+            slots.append(self._slot(child, loops))
+            parts.append(range(start, self.number))
+        found = in_turn([side_by_side([span for _, span in slot]) for slot in slots])
+        if isinstance(node, Pipeline) and self.accounting.pipeline_ends:
+            found = self._with_ends(slots, found, loops)
+        return self._drained(found, parts, loops)
+
+    def _slot(self, child: Node, loops: tuple[Loop, ...]) -> list[tuple[int, Span]]:
+        """The parts of a child of a pipeline that run side by side, with how late each is."""
+        if isinstance(child, Parallel):
+            return [(_late(part), self.of(part, loops)) for part in child.children]
+        return [(_late(child), self.of(child, loops))]
+
+    def _with_ends(self, slots: list[list[tuple[int, Span]]], steady: Span, loops: tuple[Loop, ...]) -> Span:
+        latest = max((late for slot in slots for late, _ in slot), default=0)
+        inner = [loop for loop in loops if loop.over is None]
+        if not latest or not inner:
+            return steady
+        rank = inner[-1].rank
+        before = [loop.tile for loop in loops if loop.rank == rank][:-1]
+        trips = steps(first(self.plan.space.extent(rank), before), inner[-1].tile)
+        cycles = steady.elapsed * most(trips - latest, 0)
+        for epoch in range(latest):
+            for slot in slots:
+                cycles = cycles + _longest([(epoch - late >= 0) & (epoch - late < trips) for late, _ in slot], slot)
+                at = most(trips, latest) + epoch  # one of the last epochs, if it is none of the first
+                there = [(at - late < trips) & (at < trips + latest) for late, _ in slot]
+                cycles = cycles + _longest(there, slot)
+        whole = -(-cycles // trips)
+        waits = {name: one * whole // most(steady.elapsed, 1) for name, one in steady.waits.items()}
+        return Span(whole, steady.busy, waits)
+
+    def _drained(self, span: Span, parts: list[range], loops: tuple[Loop, ...]) -> Span:
+        """Add the drains that parts wait for, once for each part that is drained."""
+        waited: set[tuple[str, int]] = set()
+        for place, part in enumerate(parts):
+            for number in part:
+                waited |= {(array, made) for array, made in self._crossing(number, parts[:place])}
+        drains = [(array, self.machine.array(array).drain_cycles) for array, _ in sorted(waited)]
+        if not any(not isinstance(cycles, int) or cycles for _, cycles in drains):
+            return span
+        times = self.measure.passing([loop for loop in loops if loop.over is None], None)
+        return in_turn([span, *(Span(cycles * times, {}, {array: cycles * times}) for array, cycles in drains)])
+
+    def _crossing(self, number: int, before: list[range]) -> list[tuple[str, int]]:
+        """Arrays that made, in earlier parts of the same epoch, what a compute on another array reads; and where."""
+        reader = self.plan.sites[number]
+        if not isinstance(reader.node, Compute):
+            return []
+        found = []
+        for operand in self.plan.step(reader).inputs:
+            if operand.carried or operand.tensor in self.plan.at_home:
+                continue
+            for maker, _, writes in self.plan.users[operand.tensor]:
+                if writes and maker.unit != reader.unit and _lateness(maker) == _lateness(reader):
+                    found += [(maker.unit, place) for place, part in enumerate(before) if maker.number in part]
+        return found
+
+
+def _lateness(site: Site) -> int:
+    return sum(stage.late for stage in site.stages)
+
+
+def _late(node: Node) -> int:
+    while isinstance(node, Hold):
+        node = node.body
+    return node.by if isinstance(node, Late) else 0
+
+
+def _longest(there: Sequence[Any], slot: list[tuple[int, Span]]) -> Number:
+    """The time of those parts of a slot that an epoch has."""
+    return side_by_side([_scaled(span, one) for one, (_, span) in zip(there, slot, strict=True)]).elapsed
+
+
+def _scaled(span: Span, times: Any) -> Span:
+    times = int(times) if isinstance(times, bool) else times
+    return Span(span.elapsed * times, {name: busy * times for name, busy in span.busy.items()})
+
+
+def in_turn(parts: Sequence[Span]) -> Span:
+    """Return the time of parts one after another."""
+    elapsed: Number = 0
+    busy: dict[str, Number] = {}
+    waits: dict[str, Number] = {}
+    for part in parts:
+        elapsed = elapsed + part.elapsed
+        for name, cycles in part.busy.items():
+            busy[name] = busy.get(name, 0) + cycles
+        for name, cycles in part.waits.items():
+            waits[name] = waits.get(name, 0) + cycles
+    return Span(elapsed, busy, waits)
+
+
+def side_by_side(parts: Sequence[Span]) -> Span:
+    """Return the time of parts side by side: on different arrays at once, on one array in turn."""
+    if len(parts) == 1:
+        return parts[0]
+    busy = in_turn(parts).busy
+    elapsed: Number = 0
+    for number in (*(part.elapsed for part in parts), *busy.values()):
+        elapsed = most(elapsed, number)
+    waits: dict[str, Number] = {}
+    for part in parts:
+        slowest = part.elapsed == elapsed
+        for name, cycles in part.waits.items():
+            waits[name] = most(waits.get(name, 0), cycles * slowest)
+    for name, cycles in busy.items():
+        waits[name] = most(waits.get(name, 0), cycles * (cycles == elapsed))
+    return Span(elapsed, busy, waits)

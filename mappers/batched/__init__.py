@@ -1,1 +1,0 @@
-"""Mapping strategies for many points at once: the same choices and counts as one by one, over arrays."""

@@ -1,0 +1,1 @@
+"""Strategies as presets: one file each, with one function that returns a loop tree."""

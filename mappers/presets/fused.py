@@ -1,0 +1,426 @@
+"""FuseMax's loop nest as a tree, for any cascade with a row family and a column rank.
+
+    for instances: for groups of columns
+      keep inputs of the columns, states, sums that grow, what later passes need
+        for row tiles
+          keep the inputs of the rows, tiles that pass through the buffer
+            for column tiles of the group
+              pipe: the matrix array beside the vector array (``slots.py``)
+
+Columns (queries) lie along the last dimension of the matrix array, rows (keys) along the first; where the columns do not
+fill theirs, as in decoding, the rows take what they leave. Nothing goes to DRAM but inputs, results and, in a variant,
+what a later pass needs and the buffer cannot keep. The group is the largest that fits.
+
+Source: Nayak et al., "FuseMax", MICRO 2024, section V, whose nest for attention this generalises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from einsum_cascades.errors import InputError
+from einsum_cascades.ir import Access, Einsum
+from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, steps
+from einsum_cascades.loops.sites import Plan
+from einsum_cascades.loops.space import PRIME, Step, steps_of
+from einsum_cascades.loops.tree import (
+    INSTANCES,
+    Hold,
+    Last,
+    Late,
+    Loop,
+    LoopTree,
+    Node,
+    Parallel,
+    Pipeline,
+    Sequential,
+    sequence,
+)
+from hw_models.machine import Array, Memory
+from mappers.presets.nest import walk
+from mappers.presets.problem import Problem, chunks, lanes, spread
+from mappers.presets.slots import Slot, slots_of
+from mappers.residency import BUFFER, DRAM, STAGING, Residency
+from mappers.roles import Roles
+from mappers.sections import Section, carried
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """One way to fuse a cascade: where its tensors stay is settled, the group of columns is not.
+
+    Attributes:
+        interleaved: whether neighbouring tiles overlap.
+        whole: inputs with a value per row that are kept for a whole group, over all passes.
+        widest: how many positions along the columns the rows may take, where columns leave some; None is all of them.
+    """
+
+    problem: Problem
+    roles: Roles
+    residency: Residency
+    interleaved: bool
+    whole: frozenset[str] = frozenset()
+    widest: Number | None = None
+
+    @cached_property
+    def steps(self) -> dict[str, Step]:
+        """The Einsums by name."""
+        return dict(steps_of(self.problem.cascade))
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The ranks that lie along the columns, the outermost first: those that the same tensors have."""
+        ranks_of = self.problem.cascade.ranks_of
+        having = {t for t, ranks in ranks_of.items() if self.roles.column in ranks}
+        found = [
+            rank
+            for rank in dict.fromkeys(r for ranks in ranks_of.values() for r in ranks)
+            if rank not in (*self.roles.batches, *self.roles.family, self.roles.source)
+            and {t for t, ranks in ranks_of.items() if rank in ranks} == having
+        ]
+        return (*(rank for rank in found if rank != self.roles.column), self.roles.column)
+
+    @cached_property
+    def tile(self) -> dict[str, Number]:
+        """Points of a visit's tile: of each column rank, and under the row rank's whole name of rows."""
+        dims = self.problem.parts.dimensions(self.problem.parts.matrix)
+        length: Number = dims[0][1] if dims else 1
+        rows = lanes(dims[1:])
+        found: dict[str, Number] = {}
+        for rank in reversed(self.columns):
+            found[rank] = least(length, self.problem.size(rank))
+            length = length // found[rank]
+        if self.widest is not None:
+            length = least(length, self.widest)
+        found[self.roles.source] = rows * length
+        return found
+
+    def tree(self, group: dict[str, Number]) -> LoopTree:
+        """Return the tree for a group of columns.
+
+        Args:
+            group: points of a group of each column rank.
+        """
+        body = self._inside
+        for rank in reversed(self.columns):
+            body = Loop(rank, group[rank], body)
+        for rank in reversed(self.roles.batches):
+            body = Loop(rank, 1, body)
+        body = self._over_instances(body)
+        return LoopTree(body, self.split)
+
+    @cached_property
+    def _inside(self) -> Node:
+        """What is done for a group of columns, whatever its size."""
+        body = self._sections()
+        for tensor in self._kept_for_groups():
+            body = Hold(tensor, self.buffer, body, state=self.residency.is_state(tensor))
+        return body
+
+    @cached_property
+    def grouped(self) -> Plan:
+        """The tree as a plan for one group, as large as the columns are made: its loops cut nothing."""
+        return self.problem.plan(self.tree({rank: 4 * self.problem.size(rank) for rank in self.columns}))
+
+    @property
+    def buffer(self) -> str:
+        """The memory that tiles are cut for."""
+        return self.problem.parts.buffer.name
+
+    @cached_property
+    def split(self) -> tuple[tuple[str, Number], ...]:
+        """How the cascade's own partitions are cut: the row rank by the tile, middle parts as they are given."""
+        found: list[tuple[str, Number]] = []
+        for partition in self.problem.cascade.partitions:
+            rows = self.tile[partition.rank] if partition.rank == self.roles.source else self._matrix_rows()
+            found.append((partition.parts[-1], rows))
+            found += [(part, self.problem.size(part)) for part in partition.parts[1:-1]]
+        return tuple(found)
+
+    def _matrix_rows(self) -> Number:
+        return lanes(self.problem.parts.dimensions(self.problem.parts.matrix)[1:])
+
+    def _over_instances(self, body: Node) -> Node:
+        size = self.problem.sizes[INSTANCES]
+        outside = list(self.problem.parts.outside)
+        if not outside:
+            return Loop(INSTANCES, 1, body)
+        return spread(INSTANCES, size, outside, body)
+
+    def _kept_for_groups(self) -> list[str]:
+        """Tensors that stay in the buffer while a group of columns is worked on."""
+        residency, cascade = self.residency, self.problem.cascade
+        inputs = [t for t in cascade.inputs if not self._by_row(t) or t in self.whole]
+        kept = [t for t in dict.fromkeys(inputs) if self._used(t)]
+        for einsum in residency.einsums:
+            if any(BUFFER in chain for chain in residency.writes(einsum)) and not self._per_tile(einsum.name):
+                kept.append(einsum.name)
+        return kept
+
+    def _used(self, tensor: str) -> bool:
+        return any(a.tensor == tensor for e in self.residency.einsums for a in e.inputs)
+
+    def _by_row(self, tensor: str) -> bool:
+        return bool(self.roles.family & set(self.problem.cascade.ranks_of[tensor]))
+
+    def _per_tile(self, tensor: str) -> bool:
+        return tensor in self.residency.buffered_tiles and not self.residency.is_state(tensor)
+
+    def _sections(self) -> Node:
+        """The passes over the rows, one after another."""
+        by_section: dict[Section, list[Einsum]] = {}
+        for einsum in self.residency.einsums:
+            by_section.setdefault(self.residency.section[einsum.name], []).append(einsum)
+        order = sorted(by_section)
+        found: list[Node] = []
+        for place, section in enumerate(order):
+            einsums = by_section[section]
+            if section[1]:
+                found.append(self._between_passes(einsums))
+                continue
+            after: list[Einsum] = []
+            if place == len(order) - 2 and order[-1] == (section[0], True):
+                last = by_section[order[-1]]
+                after = last if not any(self.roles.family & set(e.ranks) for e in last) else []
+            found.append(self._pass(section, einsums, after))
+            if after:
+                break
+        return sequence(*found)
+
+    def _between_passes(self, einsums: list[Einsum]) -> Node:
+        body = sequence(*(self._nest(e, frozenset()) for e in einsums))
+        return self._column_tiles(body)
+
+    def _column_tiles(self, body: Node) -> Node:
+        for rank in reversed(self.columns):
+            body = Loop(rank, self.tile[rank], body)
+        return body
+
+    def _pass(self, section: Section, einsums: list[Einsum], after: list[Einsum]) -> Node:
+        body = self._column_tiles(self._visit(einsums, after))
+        for tensor in self._kept_for_rows(einsums):
+            body = Hold(tensor, self.buffer, body)
+        body = Loop(self.roles.source, self.tile[self.roles.source], body)
+        middle = [
+            part for p in self.problem.cascade.partitions if p.rank == self.roles.source for part in p.parts[1:-1]
+        ]
+        size = self.tile[self.roles.source]
+        for part in reversed(middle):
+            size = size * self.problem.size(part)
+            body = Loop(self.roles.source, size, body)
+        return body
+
+    def _kept_for_rows(self, einsums: list[Einsum]) -> list[str]:
+        read = dict.fromkeys(a.tensor for e in einsums for a in e.inputs)
+        inputs = [t for t in self.problem.cascade.inputs if t in read and self._by_row(t) and t not in self.whole]
+        made = [e.name for e in einsums if self._per_tile(e.name)]
+        return [*inputs, *made]
+
+    def _visit(self, einsums: list[Einsum], after: list[Einsum]) -> Node:
+        """What happens in one tile: the pipeline, in the registers that its parts share."""
+        residency = self.residency
+        held = self._registers(einsums)
+        streams = self._streams(einsums)
+        found: list[Node] = []
+        for slot in slots_of(residency, einsums, after, interleaved=self.interleaved):
+            found.append(self._slot(slot, held, streams, {e.name for e in after}))
+        body: Node = found[0] if len(found) == 1 and not isinstance(found[0], Parallel) else Pipeline(tuple(found))
+        for tensor, memory in held:
+            body = Hold(tensor, memory, body)
+        return body
+
+    def _slot(self, slot: Slot, held: list[tuple[str, str]], streams: dict[str, str], after: set[str]) -> Node:
+        parts: list[Node] = []
+        for late, einsums in slot:
+            names = [e.name for e in einsums]
+            nodes = []
+            for einsum in einsums:
+                if einsum.name in streams:
+                    continue  # it stands beside what it takes values from
+                node = self._nest(einsum, frozenset(t for t, m in held if m == self._array(einsum).name))
+                readers = [e for e in self.residency.einsums if streams.get(e.name) == einsum.name]
+                if readers:
+                    beside = [self._nest(e, frozenset(t for t, m in held if m == self._array(e).name)) for e in readers]
+                    fabric = self.problem.parts.between
+                    node = Parallel((node, *beside))
+                    if fabric is not None:
+                        node = Hold(einsum.name, fabric.name, node)
+                if einsum.name in after:
+                    node = Last(self.roles.source, node)
+                nodes.append(node)
+            if nodes:
+                body = sequence(*nodes)
+                parts.append(Late(late, body) if late else body)
+            del names
+        return parts[0] if len(parts) == 1 else Parallel(tuple(parts))
+
+    def _streams(self, einsums: list[Einsum]) -> dict[str, str]:
+        """Einsums of the vector array that take a tile's values as the matrix array makes them: reader to made."""
+        residency = self.residency
+        if not residency.decoupled or self.problem.parts.between is None:
+            return {}
+        found: dict[str, str] = {}
+        names = {e.name for e in einsums}
+        for einsum in einsums:
+            for access in einsum.inputs:
+                tensor = access.tensor
+                if tensor not in names or carried(access, einsum, self.problem.cascade):
+                    continue
+                crosses = residency.arrays[tensor] == "array_2d" and residency.arrays[einsum.name] == "array_1d"
+                if crosses and residency.reads(einsum, access)[0] not in (BUFFER, DRAM, STAGING):
+                    found[einsum.name] = tensor
+        return found
+
+    def _registers(self, einsums: list[Einsum]) -> list[tuple[str, str]]:
+        """Tensors that stay in an array's registers, or between the arrays, for a whole visit; innermost first."""
+        residency = self.residency
+        names = {e.name for e in einsums}
+        streams = self._streams(einsums)
+        found: dict[tuple[str, str], None] = {}
+        for einsum in einsums:
+            array = self._array(einsum).name
+            for access in einsum.inputs:
+                tensor, chain = access.tensor, residency.reads(einsum, access)
+                if carried(access, einsum, self.problem.cascade):
+                    if self._shared_state(einsum, access):
+                        found[tensor + PRIME, array] = None
+                elif tensor in names and len(chain) == 1 and streams.get(einsum.name) != tensor:
+                    maker = self._maker(tensor)
+                    own = self._array(maker).name == array and not self._fiber(tensor, array)
+                    own = own and self._stays(tensor, maker, einsums)
+                    found[tensor, array if own else self._room()] = None
+                elif tensor in names and chain[0] == STAGING:
+                    found[tensor, self._middle()] = None
+        return sorted(found, key=lambda pair: [name.name for name in reversed(self._way())].index(pair[1]))
+
+    def _way(self) -> list[Memory | Array]:
+        """The buffer, what is between the arrays, and these."""
+        parts = self.problem.parts
+        between = [] if parts.between is None else [parts.between]
+        return [parts.buffer, *between, parts.matrix, parts.vector]
+
+    def _fiber(self, tensor: str, array: str) -> bool:
+        """Whether a lane works on several values of a tensor, more than its registers are for."""
+        if self.problem.accounting.fibers_in_registers:
+            return False
+        ranks = set(self.problem.cascade.ranks_of[tensor])
+        inner = ranks - self.roles.family - {*self.columns, *self.roles.batches}
+        return bool(inner) or (array == self.problem.parts.vector.name and self.roles.row in ranks)
+
+    def _stays(self, tensor: str, maker: Einsum, einsums: list[Einsum]) -> bool:
+        """Whether all that read a tensor on the array where it is made lie over that as its making does."""
+        readers = [e for e in einsums if any(a.tensor == tensor for a in e.inputs)]
+        own = self._array(maker)
+        return all(self._layout(e) == self._layout(maker) for e in readers if self._array(e) is own)
+
+    def _layout(self, einsum: Einsum) -> tuple[str, ...]:
+        """By which ranks an Einsum lies over its array: values in registers stay where they are."""
+        laid = [rank for rank in self.columns if rank in einsum.ranks]
+        rows = self.roles.row in einsum.ranks
+        if self._array(einsum) is self.problem.parts.matrix:
+            return (*laid, *[self.roles.row] * rows)
+        return (*laid, *[self.roles.row] * (rows and self._rows_on_lanes(laid)))
+
+    def _rows_on_lanes(self, columns: list[str]) -> bool:
+        """Whether columns leave lanes of the vector array's first dimension to the rows."""
+        dims = self.problem.parts.dimensions(self.problem.parts.vector)
+        if not dims:
+            return False
+        filled, length = self._filled(columns), dims[0][1]
+        return everywhere(filled <= length) and anywhere(2 * filled <= length)
+
+    def _filled(self, ranks: list[str]) -> Number:
+        found: Number = 1
+        for rank in ranks:
+            found = found * self.tile[rank]
+        return found
+
+    def _room(self) -> str:
+        """Where fibers wait for the next Einsum: between the arrays, if more than wires are there."""
+        between = self.problem.parts.between
+        wires = between is None or between.pricing.stated.read_j is not None
+        return self.buffer if wires or between is None else between.name
+
+    @property
+    def _arrays(self) -> tuple[str, ...]:
+        return (self.problem.parts.matrix.name, self.problem.parts.vector.name)
+
+    def _middle(self) -> str:
+        between = self.problem.parts.between
+        return between.name if between is not None else self.buffer
+
+    def _maker(self, tensor: str) -> Einsum:
+        return next(e for e in self.residency.einsums if e.name == tensor)
+
+    def _shared_state(self, einsum: Einsum, access: Access) -> bool:
+        """Whether several Einsums of one array read the same earlier value, one value per lane."""
+        inner = set(access.ranks) - self.roles.family - {*self.columns, *self.roles.batches}
+        if inner:
+            return False
+        arrays = self.residency.arrays
+        readers = [e for e in self.residency.einsums if access in e.inputs and arrays[e.name] == arrays[einsum.name]]
+        return len(readers) > 1
+
+    def _array(self, einsum: Einsum) -> Array:
+        parts = self.problem.parts
+        return parts.matrix if self.residency.arrays[einsum.name] == "array_2d" else parts.vector
+
+    def _nest(self, einsum: Einsum, kept: frozenset[str]) -> Node:
+        """One Einsum in one tile, laid over its array."""
+        parts, roles, array = self.problem.parts, self.roles, self._array(einsum)
+        step = self.steps[einsum.name]
+        dims = parts.dimensions(array)
+        columns = [rank for rank in self.columns if rank in einsum.ranks]
+        rows = roles.row in einsum.ranks
+        fixed = {*roles.family, *self.columns, *roles.batches}
+        inner = [(r, r) for r in einsum.ranks if r not in fixed]
+        on_matrix = array is parts.matrix
+        if rows and not (on_matrix and len(dims) > 1):
+            inner = [(roles.row, roles.source), *inner]
+        body = walk(step, array.name, inner, kept)
+        if on_matrix and len(dims) > 1:
+            return self._over_matrix(body, dims, columns, rows)
+        return self._over_lanes(body, dims, columns, rows, inner, einsum)
+
+    def _over_matrix(self, body: Node, dims: list[tuple[str, Number]], columns: list[str], rows: bool) -> Node:
+        source, tile = self.roles.source, self.tile
+        if rows:
+            height = lanes(dims[1:])
+            body = spread(source, least(tile[source], height), dims[1:], body)
+            if anywhere(tile[source] > height):
+                body = Loop(source, height, body, dims[0][0])
+        for rank in reversed(columns):
+            body = Loop(rank, 1, body, dims[0][0])
+        return body
+
+    def _over_lanes(
+        self,
+        body: Node,
+        dims: list[tuple[str, Number]],
+        columns: list[str],
+        rows: bool,
+        inner: list[tuple[str, str]],
+        einsum: Einsum,
+    ) -> Node:
+        """Columns first, rows on the lanes that these leave, else the longest other rank that is not iterative."""
+        tile, source = self.tile, self.roles.source
+        if rows and self._rows_on_lanes(columns):
+            body = chunks(source, tile[source], dims[0][1] // self._filled(columns), dims[0][0], body)
+        elif not columns and not rows and inner and dims:
+            rank = max((whole for _, whole in inner), key=lambda r: _largest(self.problem.size(r)))
+            body = chunks(rank, self.problem.size(rank), dims[0][1], dims[0][0], body)
+        if len(columns) > 1:
+            for rank in reversed(columns):
+                body = Loop(rank, 1, body, dims[0][0])
+            return body
+        for rank in columns:
+            body = spread(rank, tile[rank], dims, body)
+        return body
+
+
+def _largest(size: Number) -> int:
+    return size if isinstance(size, int) else int(size.max())
+
+
+__all__ = ["Fused", "InputError", "Sequential", "steps"]

@@ -1,0 +1,172 @@
+"""FuseMax's two bindings: tiles one after another (``fusemax-serial``: the published configurations ``cascade`` and
+``architecture``), and neighbouring tiles interleaved (``fusemax-interleaved``: ``binding``).
+
+There are several ways, of which the best is taken: all tensors on chip between passes or those with a value per row
+spilled; inputs of the rows fetched once a pass, or once.
+
+Source: Nayak et al., "FuseMax", MICRO 2024, section V.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from einsum_cascades.errors import InputError
+from einsum_cascades.loops.arith import Number, anywhere, everywhere, least, most, steps
+from einsum_cascades.loops.capacity import live_bits
+from einsum_cascades.loops.space import Space
+from einsum_cascades.loops.tree import LoopTree
+from mappers.capacity import largest_divisor, too_small
+from mappers.divisors import largest_divisors
+from mappers.presets.binding import bind
+from mappers.presets.fused import Fused
+from mappers.presets.problem import Problem
+from mappers.residency import Residency
+from mappers.roles import find_roles
+
+
+def fusemax_serial(problem: Problem) -> tuple[LoopTree, ...]:
+    """Return trees with tiles one after another.
+
+    Raises:
+        InputError: the cascade cannot be fused on this machine, or one tile does not fit its buffer.
+    """
+    return _trees(problem, interleaved=False)
+
+
+def fusemax_interleaved(problem: Problem) -> tuple[LoopTree, ...]:
+    """Return trees with the two arrays working on neighbouring tiles.
+
+    Raises:
+        InputError: the cascade cannot be fused on this machine, or one tile does not fit its buffer.
+    """
+    return _trees(problem, interleaved=True)
+
+
+def _trees(problem: Problem, *, interleaved: bool) -> tuple[LoopTree, ...]:
+    found: list[LoopTree] = []
+    refused: InputError | None = None
+    for further in range(problem.parts.buffers):
+        for fused in _variants(replace(problem, further=further), interleaved):
+            try:
+                found.append(sized(fused))
+            except InputError as error:
+                refused = refused or error
+        if found:
+            return tuple(found)
+    raise refused or InputError(f"no fused mapping of {problem.cascade.name}")
+
+
+def _variants(problem: Problem, interleaved: bool) -> Iterator[Fused]:
+    """Yield what is worth trying: row inputs read in several passes kept or not, crossing tensors kept or spilled."""
+    roles = find_roles(problem.cascade)
+    arrays = bind(problem, roles)
+    kept = Residency(problem.cascade, roles, arrays, problem.parts.between is not None)
+    ways = [kept]
+    if kept.crossing_tiles:
+        ways.append(Residency(problem.cascade, roles, arrays, kept.staging, frozenset(kept.crossing_tiles)))
+    passes = {
+        t: {kept.section[e.name] for e in kept.einsums if any(a.tensor == t for a in e.inputs)}
+        for t in problem.cascade.inputs
+    }
+    again = frozenset(
+        t for t, where in passes.items() if len(where) > 1 and roles.family & set(problem.cascade.ranks_of[t])
+    )
+    for way in ways:
+        yield Fused(problem, roles, way, interleaved)
+        if again:
+            yield Fused(problem, roles, way, interleaved, again)
+
+
+def sized(fused: Fused) -> LoopTree:
+    """Return the tree with the largest group of columns that fits; what is live grows linearly with it.
+
+    Raises:
+        InputError: one tile does not fit.
+    """
+    problem = fused.problem
+    capacity = _capacity(fused)
+    fused = _narrowed(fused, capacity)
+    group = {rank: fused.tile[rank] for rank in fused.columns}
+    one = _live(fused, group)
+    if isinstance(one, int) and isinstance(capacity, int) and one > capacity:
+        raise too_small("fused", -(-one // 8), capacity // 8, fused.buffer)
+    for rank in reversed(fused.columns):
+        tiles = steps(problem.size(rank), fused.tile[rank])
+        step = _live(fused, group | {rank: 2 * fused.tile[rank]}) - one
+        fitting = 1 + (capacity - one) // most(step, 1)
+        count = _fitting(fused, group, rank, most(least(tiles, fitting), 1), capacity)
+        if problem.accounting.groups_divide:
+            count = _even(problem.size(rank), fused.tile[rank], tiles, count)
+        group = group | {rank: count * fused.tile[rank]}
+        one = _live(fused, group)
+    return fused.tree(group)
+
+
+def _fitting(fused: Fused, group: dict[str, Number], rank: str, count: Number, capacity: Number) -> Number:
+    """The most tiles of a rank that fit, at most ``count``: where another pass needs the most room of a larger group, what
+    is live grows faster than from one tile to two, and halving finds it."""
+
+    def fits(tiles: Number) -> Any:
+        return _live(fused, group | {rank: tiles * fused.tile[rank]}) <= capacity
+
+    if everywhere(fits(count)):
+        return count
+    low: Number = count // count
+    high = count
+    while anywhere(low < high):
+        middle = low + (high - low + 1) // 2
+        there = fits(middle)
+        if isinstance(there, bool):
+            low, high = (middle, high) if there else (low, middle - 1)
+        else:
+            import numpy as np
+
+            low, high = np.where(there, middle, low), np.where(there, high, np.maximum(middle - 1, low))
+    return low
+
+
+def _narrowed(fused: Fused, capacity: Number) -> Fused:
+    """Let the rows take as many positions that columns leave as a tile fits with; what is live grows linearly with them."""
+    group = {rank: fused.tile[rank] for rank in fused.columns}
+    source = fused.roles.source
+    one = replace(fused, widest=1)
+    positions = fused.tile[source] // one.tile[source]
+    if not anywhere(positions > 1):
+        return fused
+    least_live = _live(one, group)
+    slope = steps(_live(fused, group) - least_live, most(positions - 1, 1))
+    return replace(fused, widest=most(1 + (capacity - least_live) // most(slope, 1), 1))
+
+
+def _even(size: Number, tile: Number, tiles: Number, count: Number) -> Number:
+    """The largest number of tiles that divides theirs, where the size is a multiple of them and this is half of what
+    fits or more; else what fits."""
+    if isinstance(size, int) and isinstance(count, int) and isinstance(tiles, int):
+        even = largest_divisor(tiles, count)
+        return even if size % tile == 0 and 2 * even >= count else count
+    import numpy as np
+
+    whole, fitting, length = np.broadcast_arrays(tiles, count, size)
+    dividing = largest_divisors(whole, fitting)
+    return np.where((length % tile == 0) & (2 * dividing >= fitting), dividing, fitting)
+
+
+def _capacity(fused: Fused) -> Number:
+    """Bits that tiles may take."""
+    problem = fused.problem
+    size: Number = problem.parts.buffer.bytes
+    limit = problem.accounting.tile_capacity_bytes
+    if fused.residency.decoupled and limit is not None:
+        size = least(size, limit)
+    return 8 * size
+
+
+def _live(fused: Fused, group: dict[str, Number]) -> Number:
+    """Bits live in the buffer, whatever the sizes of the columns are (so that it is linear in the group)."""
+    plan = fused.grouped
+    space = Space.of(fused.problem.cascade, {**fused.problem.sizes, **group}, plan.tree.split)
+    found: Any = live_bits(plan.resized(space), fused.problem.bits, fused.buffer)[fused.buffer]
+    return found
