@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from fusemax.sweep.batches import Points, columns_of, fill, refuse
 from fusemax.sweep.results import Results
 from hw_models.spatial.cost import label
-from mappers.capacity import too_small
+from mappers.capacity import TooSmallError, too_small
 from mappers.choose import Outcome, better, outcome, parts_of
 from mappers.presets.named import IN_PARTS, preset_named
 
@@ -37,7 +38,10 @@ def evaluate_several(points: Points, where: Array, results: Results) -> Array:
     parts, refused = parts_of(points.problem, preset_named(mapper), count)
     left, small, capacity = np.ones(count, bool), np.ones(count, bool), np.zeros(count, np.int64)
     for there, error in refused:
-        results.fail(where[there], error.message)
+        if isinstance(error, TooSmallError):
+            refuse(partial(_said, error), (error.room, 0), np.ones(there.shape, bool), where[there], results)
+        else:
+            results.fail(where[there], error.message)
         left[there] = False
     taken = [outcome(part.problem, part.tree, legal=part.legal) for part in parts]
     for number, (part, one) in enumerate(zip(parts, taken, strict=True)):
@@ -58,6 +62,10 @@ def evaluate_several(points: Points, where: Array, results: Results) -> Array:
         name = parts[0].problem.parts.buffer.name
         refuse(lambda n, _: too_small(IN_PARTS[mapper], 0, n, name).message, (capacity, 0), small, where, results)
     return left & ~small
+
+
+def _said(error: TooSmallError, room: int, _: int) -> str:
+    return error.said.format(room)
 
 
 @dataclass(frozen=True)
