@@ -12,6 +12,7 @@ from closed_forms import FlatMapping, Machine, Shape
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import fusemax
 from einsum_cascades.errors import InputError
 from einsum_cascades.load import load_cascade, parse_cascade
 from hw_models.accounting import PHYSICAL, PUBLISHED
@@ -26,7 +27,7 @@ from mappers.presets.problem import Problem
 
 CASCADE = load_cascade("attention-3-pass")
 NAMES = dict(zip(STATIONARY, ("input", "weight", "output"), strict=True))
-PUBLISHED_ROWS = Path(__file__).parents[3] / "fusemax" / "published" / "attention.csv"
+PUBLISHED_ROWS = Path(fusemax.__file__).parent / "published" / "attention.csv"
 MODELS = {"BERT": (12, 64), "TrXL": (16, 64), "T5": (8, 64), "XLM": (16, 128)}
 
 
