@@ -92,12 +92,16 @@ class Thread:
 
 @dataclass(eq=False)
 class Task:
-    """A leaf."""
+    """A leaf.
+
+    Attributes:
+        sites: its holds, then its compute.
+    """
 
     index: int
     site: Site
     table: Table
-    inside: tuple[Table, ...]
+    sites: tuple[Site, ...]
     thread: int
     path: tuple[Step, ...]
 
@@ -279,15 +283,11 @@ class Lowered:
         return self.plan.sites[self._number - 1]
 
     def _leaf(self, node: Node, here: _Where) -> None:
-        inside = []
-        for below in nodes(node):
-            if isinstance(below, Hold | Compute):
-                site = self._site()
-                found = table(site, self.visits.ranks(site), here.around, self.size, self.controls)
-                self.size += found.size
-                inside.append(found)
-        *holds, own = inside
-        task = Task(len(self.tasks), own.site, own, tuple(holds), here.thread, here.path)
+        sites = [self._site() for below in nodes(node) if isinstance(below, Hold | Compute)]
+        ranks = dict.fromkeys(rank for site in sites for rank in self.visits.ranks(site))
+        visits = table(sites[-1], ranks, here.around, self.size, self.controls)
+        self.size += visits.size
+        task = Task(len(self.tasks), sites[-1], visits, tuple(sites), here.thread, here.path)
         self.tasks.append(task)
         self.threads[here.thread].emit(Op.TASK, task.index)
 
@@ -332,7 +332,7 @@ class Lowered:
     def _root(self, pipe: Pipe) -> Control:
         """The outermost loop in whose iterations a pipeline goes on without emptying."""
         *outer, own = pipe.loops
-        place = _places(pipe.node)
+        place = places(pipe.node)
         root, distance = own, own.least_trips
         for control in reversed(outer):
             if any(not _in_time(made, used, distance) for made, used in self._carried(pipe, control, place)):
@@ -362,7 +362,7 @@ class Lowered:
             parts = [(part, (Step(node, child), *path), _late(part)) for part, path in _parts(slot)]
             self._fork(parts, node, here, pipe)
         thread.emit(Op.CLOSE, pipe.index)
-        place = _places(node)
+        place = places(node)
         for kept in pipe.kept:
             lates = [place[id(t.site.node)][0] for t in self.tasks[first:] if self._uses(kept, t)] or [0]
             kept.late = min(lates), max(lates)
@@ -421,7 +421,7 @@ def _late(node: Node) -> int:
     return node.by if isinstance(node, Late) else 0
 
 
-def _places(pipe: Pipeline) -> dict[int, Place]:
+def places(pipe: Pipeline) -> dict[int, Place]:
     """By the identity of a compute's node, where in a pipeline it is."""
     found = {}
     for slot, child in enumerate(pipe.children):

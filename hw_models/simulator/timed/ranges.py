@@ -83,6 +83,7 @@ def accesses(
     grain: int | None,
     shared: frozenset[str],
     first: frozenset[str] | None = None,
+    only: frozenset[str] = frozenset(),
 ) -> int:
     """Return what one rank contributes to the accesses of a visit.
 
@@ -91,17 +92,21 @@ def accesses(
         grain: points per value of the tensor along the rank; None if it lacks it.
         shared: dimensions whose positions one access serves if they want the same value.
         first: if what is repeated counts at its first time only, the dimensions whose positions have a time each.
+        only: dimensions of whose positions the first alone counts.
     """
     together = _Together(shared, first)
     found: Counter[Piece] = Counter()
     for (extent, later), times in pieces:
+        if any(over in only for over, _ in later):
+            continue
         if not any(together(over) and (grain is None or tile < grain) for over, tile in later):
             found[extent, frozenset()] += times
     parted = grain is None
     for cut in cuts:
         if grain is not None and cut.tile < grain and not parted:
             found, parted = _tiles(found, grain), True
-        found = _first(found, cut.tile) if parted and together(cut.over) else _tiles(found, cut.tile)
+        alone = cut.over in only or (parted and together(cut.over))
+        found = _first(found, cut.tile) if alone else _tiles(found, cut.tile)
     if parted or grain is None:
         return sum(times for (extent, _), times in found.items() if extent)
     return sum(-(-extent // grain) * times for (extent, _), times in found.items())

@@ -31,6 +31,7 @@ class Moved(NamedTuple):
         begun: of updates, those that begin a sum.
         hold: of updates, the site of the hold there; -1 is home.
         part: of all such accesses together, what is made here.
+        enters: whether it happens as a hold is entered.
     """
 
     node: str
@@ -40,6 +41,7 @@ class Moved(NamedTuple):
     begun: int = 0
     hold: int = -1
     part: Fraction = Fraction(1)
+    enters: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,16 +103,36 @@ class Visits:
             for rank, pieces in at.items()
         )
 
-    def moved(self, site: Site, at: Mapping[str, Pieces], first: Mapping[str, tuple[bool, ...]]) -> list[Moved]:
+    def moved(
+        self,
+        site: Site,
+        at: Mapping[str, Pieces],
+        first: Mapping[str, tuple[bool, ...]],
+        only: frozenset[str] = frozenset(),
+    ) -> list[Moved]:
         """Return what a visit moves.
 
         Args:
             at: the ranges at the visit, by rank.
             first: by rank, whether each loop in time around the visit is in its first iteration, outermost first.
+            only: dimensions of whose positions the first alone counts.
         """
-        visit = _Visit(self, site, at, first)
+        visit = _Visit(self, site, at, first, only)
         rows = visit.of_hold() if isinstance(site.node, Hold) else visit.of_compute()
         return [part for row in rows for part in self._parts(site, row)]
+
+    def region(self, site: Site, at: Mapping[str, Pieces]) -> int:
+        """Return how many values a visit of a hold keeps in the instance that keeps most."""
+        ranks = self.plan.operand_of(site).ranks
+        joint = _joint(self.plan.loops(site))
+        grains = {joint.get(r, r): int(self.space.length(grain)) for r, grain in self.space.grains(ranks).items()}
+        grains[joint.get(INSTANCES, INSTANCES)] = 1
+        everywhere = frozenset(self.levels.dimensions)
+        return prod(
+            accesses(at[rank], self.cuts(site, rank), grain, everywhere, None, everywhere)
+            for rank, grain in grains.items()
+            if rank in at
+        )
 
     def _walked(self, site: Site) -> dict[str, tuple[Cut, ...]]:
         joint = _joint(self.plan.loops(site))
@@ -133,7 +155,8 @@ class Visits:
             yield row._replace(action=spilled, part=1 - part, begun=0, hold=-1)
         if row.action in ("read", "update"):
             outer = self.plan.outer(hold)
-            yield Moved(memory_of(outer, self.plan), row.tensor, row.action, row.count, part=1 - part)
+            memory = memory_of(outer, self.plan)
+            yield Moved(memory, row.tensor, row.action, row.count, part=1 - part, enters=row.enters)
 
     def _partial(self, site: Site, row: Moved) -> Site | None:
         if isinstance(site.node, Hold) and site.node.part != 1:
@@ -146,8 +169,15 @@ class Visits:
 
 
 class _Visit:
-    def __init__(self, of: Visits, site: Site, at: Mapping[str, Pieces], first: Mapping[str, tuple[bool, ...]]) -> None:
-        self.of, self.site, self.at, self.first = of, site, at, first
+    def __init__(
+        self,
+        of: Visits,
+        site: Site,
+        at: Mapping[str, Pieces],
+        first: Mapping[str, tuple[bool, ...]],
+        only: frozenset[str],
+    ) -> None:
+        self.of, self.site, self.at, self.first, self.only = of, site, at, first, only
         self.plan, self.levels, self.space = of.plan, of.levels, of.space
 
     @cached_property
@@ -179,6 +209,7 @@ class _Visit:
                 grains.get(rank),
                 shared,
                 apart if rank in once else None,
+                self.only,
             )
             for rank, pieces in self.at.items()
         )
@@ -207,13 +238,13 @@ class _Visit:
         way = self.levels.between(place, inner)
         served = [_dimensions(level) if level.multicast else frozenset() for level in way]
         counts = [self.passing(operand.ranks, _union(served[i:])) for i in range(len(way) + 1)]
-        rows = [Moved(place, tensor, "read", counts[0])]
+        rows = [Moved(place, tensor, "read", counts[0], enters=registers)]
         for i, level in enumerate(way):
-            rows.append(Moved(level.name, tensor, "sent", counts[i]))
+            rows.append(Moved(level.name, tensor, "sent", counts[i], enters=registers))
             if level.dimensions:
-                rows.append(Moved(level.name, tensor, "delivered", counts[i + 1]))
+                rows.append(Moved(level.name, tensor, "delivered", counts[i + 1], enters=registers))
         if registers:
-            rows.append(Moved(inner, tensor, "fill", counts[-1]))
+            rows.append(Moved(inner, tensor, "fill", counts[-1], enters=True))
         return rows
 
     def _outward(self, operand: Operand, outer: Site | None) -> list[Moved]:
@@ -234,14 +265,16 @@ class _Visit:
             begun = counts[0]
         rows = [
             Moved(place, tensor, "update", counts[0], begun, -1 if outer is None else outer.number),
-            Moved(place, tensor, "read", back),
+            Moved(place, tensor, "read", back, enters=True),
         ]
         for i, level in enumerate(way):
-            rows.append(Moved(level.name, tensor, "sent", counts[i + 1] + back))
-            rows.append(Moved(level.name, tensor, "delivered", counts[i] + back))
+            rows.append(Moved(level.name, tensor, "sent", counts[i + 1]))
+            rows.append(Moved(level.name, tensor, "delivered", counts[i]))
+            rows.append(Moved(level.name, tensor, "sent", back, enters=True))
+            rows.append(Moved(level.name, tensor, "delivered", back, enters=True))
         if isinstance(site.node, Hold):
             rows.append(Moved(inner, tensor, "drain", counts[-1]))
-            rows.append(Moved(inner, tensor, "fill", back))
+            rows.append(Moved(inner, tensor, "fill", back, enters=True))
             rows.append(Moved(inner, tensor, "read", met))
         return rows
 
