@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 
 from hw_models.simulator.timed import layout as lay
 from hw_models.simulator.timed.lowering import Op
@@ -35,9 +36,21 @@ PUSH, BEGIN, CLOSE, EMPTY, SEEN, DONE, FETCH, WRITE = (
 )
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def pointer(_: Any, array: Any) -> Any:
+    """Return where an array of integers begins: functions take it faster than the array."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.make_array(signature.args[0])(context, builder, value=arguments[0]).data
+
+    return types.CPointer(array.dtype)(array), generate
+
+
 @njit(cache=True)
-def run(p: Any, s: Any, e: Any, limit: int) -> int:
+def run(program: Any, state: Any, events: Any, limit: int) -> int:
     """Take turns until all threads have ended, or so many have been taken; return how many were taken, -1 if stuck."""
+    p, s, e = pointer(program), pointer(state), pointer(events)
+    s[lay.ROOM_LEFT] = events.shape[0]
     taken = 0
     while s[s[lay.RUNNING]] > 0:
         _advance(p, s)
@@ -51,7 +64,7 @@ def run(p: Any, s: Any, e: Any, limit: int) -> int:
         taken += 1
         while s[s[lay.RUNNING]] > 0:
             _advance(p, s)
-        if e.shape[0] and s[s[lay.CLOCK] + 1] + MARGIN > e.shape[0]:
+        if s[lay.ROOM_LEFT] and s[s[lay.CLOCK] + 1] + MARGIN > s[lay.ROOM_LEFT]:
             return taken
     return taken
 
@@ -61,7 +74,7 @@ def _number(p: Any, s: Any, row: int, table: int) -> int:
     """The number of a visit, from the classes of the loops around it."""
     found = p[p[lay.TABLE_BASE] + table]
     for k in range(p[p[lay.KEY_FROM] + table], p[p[lay.KEY_FROM] + table + 1]):
-        found += s[s[lay.LOOPS] + (row * s[lay.N_LOOPS] + p[p[lay.KEY_LOOP] + k]) * 5 + 2] * p[p[lay.KEY_STRIDE] + k]
+        found += s[s[lay.CONTEXT] + row * s[lay.WIDTH] + (p[p[lay.KEY_LOOP] + k]) * 5 + 2] * p[p[lay.KEY_STRIDE] + k]
     return found
 
 
@@ -81,14 +94,14 @@ def _advance(p: Any, s: Any) -> None:
         if op == LOOP:
             _enter_loop(p, s, th, a)
         elif op == NEXT:
-            if s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + a) * 5 + 3] == 0:
+            if s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (a) * 5 + 3] == 0:
                 _turn_loop(p, s, th, a)
                 s[s[lay.PC] + th] = b
         elif op == FORK:
             if _fork(p, s, th, a):
                 return
         elif op == LAST:
-            if s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + a) * 5 + 3] == 0:
+            if s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (a) * 5 + 3] == 0:
                 s[s[lay.PC] + th] = b
         elif op == PUSH:
             _push(p, s, th, a)
@@ -106,37 +119,34 @@ def _advance(p: Any, s: Any) -> None:
 @njit(cache=True)
 def _enter_loop(p: Any, s: Any, th: int, loop: int) -> None:
     outer = p[p[lay.LOOP_OUTER] + loop]
-    row = p[p[lay.LOOP_ROW] + loop] + (s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + outer) * 5 + 2] if outer >= 0 else 0)
+    row = p[p[lay.LOOP_ROW] + loop] + (s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (outer) * 5 + 2] if outer >= 0 else 0)
     run = p[p[lay.RUN_FROM] + row]
-    s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + loop) * 5 + 0] = 0
-    s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + loop) * 5 + 1] = run
-    s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + loop) * 5 + 2] = p[p[lay.RUN_CLASS] + run]
-    s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + loop) * 5 + 3] = 1 if p[p[lay.RUN_UPTO] + p[p[lay.RUN_FROM] + row + 1] - 1] == 1 else 0
-    s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + loop) * 5 + 4] = row
+    s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 0] = 0
+    s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 1] = run
+    s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 2] = p[p[lay.RUN_CLASS] + run]
+    s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 3] = 1 if p[p[lay.RUN_UPTO] + p[p[lay.RUN_FROM] + row + 1] - 1] == 1 else 0
+    s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 4] = row
 
 
 @njit(cache=True)
 def _turn_loop(p: Any, s: Any, th: int, loop: int) -> None:
-    i = s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + loop) * 5 + 0] + 1
-    run = s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + loop) * 5 + 1]
+    i = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 0] + 1
+    run = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 1]
     if i == p[p[lay.RUN_UPTO] + run]:
         run += 1
-        s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + loop) * 5 + 1] = run
-        s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + loop) * 5 + 2] = p[p[lay.RUN_CLASS] + run]
-    s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + loop) * 5 + 0] = i
-    if i + 1 == p[p[lay.RUN_UPTO] + p[p[lay.RUN_FROM] + s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + loop) * 5 + 4] + 1] - 1]:
-        s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + loop) * 5 + 3] = 1
+        s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 1] = run
+        s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 2] = p[p[lay.RUN_CLASS] + run]
+    s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 0] = i
+    if i + 1 == p[p[lay.RUN_UPTO] + p[p[lay.RUN_FROM] + s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 4] + 1] - 1]:
+        s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 3] = 1
 
 
 @njit(cache=True)
 def _copy(s: Any, into: int, row: int) -> None:
-    for k in range(s[lay.N_LOOPS]):
-        for i in range(5):
-            s[s[lay.LOOPS] + (into * s[lay.N_LOOPS] + k) * 5 + i] = s[s[lay.LOOPS] + (row * s[lay.N_LOOPS] + k) * 5 + i]
-    for k in range(s[lay.N_HOLDS]):
-        s[s[lay.ENTRIES] + into * s[lay.N_HOLDS] + k] = s[s[lay.ENTRIES] + row * s[lay.N_HOLDS] + k]
-    for k in range(s[lay.N_PIPES]):
-        s[s[lay.ITERATION] + into * s[lay.N_PIPES] + k] = s[s[lay.ITERATION] + row * s[lay.N_PIPES] + k]
+    width = s[lay.WIDTH]
+    to, of = s[lay.CONTEXT] + into * width, s[lay.CONTEXT] + row * width
+    for k in range(width):
+        s[to + k] = s[of + k]
 
 
 @njit(cache=True)
@@ -149,7 +159,7 @@ def _fork(p: Any, s: Any, th: int, fork: int) -> bool:
         child, late = p[p[lay.PART_THREAD] + k], p[p[lay.PART_LATE] + k]
         row = th
         if pipe >= 0:
-            x = s[s[lay.ITERATION] + th * s[lay.N_PIPES] + pipe] - late
+            x = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ITERATION] + pipe] - late
             if x < s[s[lay.PIPES] + pipe * 4 + 1] or x > s[s[lay.PIPES] + pipe * 4 + 2]:
                 continue
             row = p[p[lay.RING_ROW] + pipe] + ((x & (RING - 1)))
@@ -191,15 +201,15 @@ def _push(p: Any, s: Any, th: int, pipe: int) -> None:
         s[s[lay.PIPES] + pipe * 4 + 1] = x
         s[s[lay.PIPES] + pipe * 4 + 3] = 1
     s[s[lay.PIPES] + pipe * 4 + 2] = x
-    s[s[lay.ITERATION] + th * s[lay.N_PIPES] + pipe] = x
+    s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ITERATION] + pipe] = x
     row = p[p[lay.RING_ROW] + pipe] + ((x & (RING - 1)))
     _copy(s, row, th)
     for k in range(p[p[lay.AROUND_FROM] + pipe], p[p[lay.AROUND_FROM] + pipe + 1]):
         hold = p[p[lay.AROUND_HOLD] + k]
         begins = ends = 1
         for j in range(p[p[lay.WITHIN_FROM] + k], p[p[lay.WITHIN_FROM] + k + 1]):
-            begins &= 1 if s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + p[p[lay.WITHIN_LOOP] + j]) * 5 + 0] == 0 else 0
-            ends &= s[s[lay.LOOPS] + (th * s[lay.N_LOOPS] + p[p[lay.WITHIN_LOOP] + j]) * 5 + 3]
+            begins &= 1 if s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (p[p[lay.WITHIN_LOOP] + j]) * 5 + 0] == 0 else 0
+            ends &= s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (p[p[lay.WITHIN_LOOP] + j]) * 5 + 3]
         s[s[lay.AROUND] + row * s[lay.N_HOLDS] + hold] = begins + 2 * ends
 
 
@@ -209,7 +219,7 @@ def _empty(p: Any, s: Any, th: int, pipe: int, start: int) -> None:
     x = s[s[lay.PIPES] + pipe * 4 + 0] + 1
     if x - s[s[lay.PIPES] + pipe * 4 + 2] <= p[p[lay.LATEST] + pipe]:
         s[s[lay.PIPES] + pipe * 4 + 0] = x
-        s[s[lay.ITERATION] + th * s[lay.N_PIPES] + pipe] = x
+        s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ITERATION] + pipe] = x
         s[s[lay.PC] + th] = start
     else:
         s[s[lay.PIPES] + pipe * 4 + 3] = 0
@@ -334,7 +344,7 @@ def _task_start(p: Any, s: Any, th: int, task: int) -> int:
         kind, index = p[p[lay.WAIT_KIND] + k], p[p[lay.WAIT_INDEX] + k]
         when, why, leaving = 0, DEPENDENCE, 0
         if kind == READY:
-            number = s[s[lay.ENTRIES] + th * s[lay.N_HOLDS] + index]
+            number = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ENTRIES] + index]
             if s[s[lay.FETCHED] + index] <= number:
                 return NEVER
             when = s[s[lay.FETCHED_AT] + index * RING + (number & (RING - 1))]
@@ -344,7 +354,7 @@ def _task_start(p: Any, s: Any, th: int, task: int) -> int:
             leaving = s[s[lay.OUT] + index * 3 + 2]
         elif kind == ITERATION:
             pipe = p[p[lay.WAIT_PIPE] + k]
-            x = s[s[lay.ITERATION] + th * s[lay.N_PIPES] + pipe] - p[p[lay.WAIT_BEFORE] + k]
+            x = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ITERATION] + pipe] - p[p[lay.WAIT_BEFORE] + k]
             if x < s[s[lay.PIPES] + pipe * 4 + 1]:
                 continue
             slot = x & (RING - 1)
@@ -437,7 +447,7 @@ def _turn(p: Any, s: Any, e: Any, th: int, start: int) -> None:
 @njit(cache=True)
 def _epoch(p: Any, s: Any, e: Any, th: int, pipe: int, what: int) -> None:
     """Enter (1) or leave (2) the holds around a pipeline that the iterations in its epoch do."""
-    x = s[s[lay.ITERATION] + th * s[lay.N_PIPES] + pipe]
+    x = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ITERATION] + pipe]
     for k in range(p[p[lay.AROUND_FROM] + pipe], p[p[lay.AROUND_FROM] + pipe + 1]):
         hold = p[p[lay.AROUND_HOLD] + k]
         y = x - p[p[lay.AROUND_LATE] + k * 2 + what - 1]
@@ -453,7 +463,7 @@ def _epoch(p: Any, s: Any, e: Any, th: int, pipe: int, what: int) -> None:
 
 @njit(cache=True)
 def _enter(p: Any, s: Any, e: Any, th: int, hold: int, row: int) -> None:
-    s[s[lay.ENTRIES] + th * s[lay.N_HOLDS] + hold] = s[s[lay.ENTERED] + hold]
+    s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ENTRIES] + hold] = s[s[lay.ENTERED] + hold]
     s[s[lay.ENTERED] + hold] += 1
     s[s[lay.VISITS] + _number(p, s, row, p[p[lay.HOLD_TABLE] + hold])] += 1
     if p[p[lay.HOLD_PIPE] + hold] < 0:
@@ -584,7 +594,7 @@ def _made(p: Any, s: Any, th: int, task: int, made: int, out: int, first: int, e
     s[s[lay.OUT] + task * 3 + 0], s[s[lay.OUT] + task * 3 + 1], s[s[lay.OUT] + task * 3 + 2] = out, made, end
     pipe = p[p[lay.TASK_PIPE] + task]
     if pipe >= 0:
-        x = s[s[lay.ITERATION] + th * s[lay.N_PIPES] + pipe]
+        x = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ITERATION] + pipe]
         slot = x & (RING - 1)
         s[s[lay.MADE_TAG] + task * RING + slot] = x
         s[s[lay.MADE_AT] + (task * RING + slot) * 3 + 0], s[s[lay.MADE_AT] + (task * RING + slot) * 3 + 1], s[s[lay.MADE_AT] + (task * RING + slot) * 3 + 2] = out, made, end
@@ -600,8 +610,8 @@ def _made(p: Any, s: Any, th: int, task: int, made: int, out: int, first: int, e
 @njit(cache=True)
 def _record(s: Any, e: Any, track: int, name: int, begin: int, end: int) -> None:
     n = s[s[lay.CLOCK] + 1]
-    if n < e.shape[0]:
-        e[n, 0], e[n, 1], e[n, 2], e[n, 3] = track, name, begin, end
+    if n < s[lay.ROOM_LEFT]:
+        e[4 * n], e[4 * n + 1], e[4 * n + 2], e[4 * n + 3] = track, name, begin, end
         s[s[lay.CLOCK] + 1] = n + 1
 
 

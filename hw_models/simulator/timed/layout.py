@@ -88,13 +88,11 @@ STATE_PARTS: Final = (
     "running",
     "state",
     "clock",
-    "loops",
+    "context",
     "stack",
     "pc",
     "stale",
     "marks",
-    "entries",
-    "iteration",
     "forked",
     "pipes",
     "time",
@@ -127,7 +125,7 @@ STATE_PARTS: Final = (
     "busy",
 )
 """Parts of what a run changes."""
-COUNTS: Final = ("n_loops", "n_holds", "n_pipes", "n_marks")
+COUNTS: Final = ("width", "entries", "iteration", "n_holds", "n_marks", "room_left")
 """Numbers that stand in the state itself."""
 
 TABLE_BASE: Final = 0
@@ -210,44 +208,44 @@ TASK_FORK: Final = 76
 RUNNING: Final = 0
 STATE: Final = 1
 CLOCK: Final = 2
-LOOPS: Final = 3
+CONTEXT: Final = 3
 STACK: Final = 4
 PC: Final = 5
 STALE: Final = 6
 MARKS: Final = 7
-ENTRIES: Final = 8
-ITERATION: Final = 9
-FORKED: Final = 10
-PIPES: Final = 11
-TIME: Final = 12
-JOIN: Final = 13
-AROUND: Final = 14
-OUT: Final = 15
-DONE: Final = 16
-DONE_AT: Final = 17
-START: Final = 18
-LEFT: Final = 19
-WRITTEN: Final = 20
-LEFT_AT: Final = 21
-FREE: Final = 22
-ENTERED: Final = 23
-WRITTEN_AT: Final = 24
-FETCHED: Final = 25
-CAUSE: Final = 26
-FETCHED_AT: Final = 27
-FETCH_CAUSE: Final = 28
-MADE_TAG: Final = 29
-MADE_AT: Final = 30
-FOLLOW: Final = 31
-ARRAY: Final = 32
-SPLIT: Final = 33
-VISITS: Final = 34
-USED: Final = 35
-LEFT_NUMBER: Final = 36
-SERVED: Final = 37
-STALLED: Final = 38
-BUSY: Final = 39
-N_LOOPS: Final = 40
+FORKED: Final = 8
+PIPES: Final = 9
+TIME: Final = 10
+JOIN: Final = 11
+AROUND: Final = 12
+OUT: Final = 13
+DONE: Final = 14
+DONE_AT: Final = 15
+START: Final = 16
+LEFT: Final = 17
+WRITTEN: Final = 18
+LEFT_AT: Final = 19
+FREE: Final = 20
+ENTERED: Final = 21
+WRITTEN_AT: Final = 22
+FETCHED: Final = 23
+CAUSE: Final = 24
+FETCHED_AT: Final = 25
+FETCH_CAUSE: Final = 26
+MADE_TAG: Final = 27
+MADE_AT: Final = 28
+FOLLOW: Final = 29
+ARRAY: Final = 30
+SPLIT: Final = 31
+VISITS: Final = 32
+USED: Final = 33
+LEFT_NUMBER: Final = 34
+SERVED: Final = 35
+STALLED: Final = 36
+BUSY: Final = 37
+WIDTH: Final = 38
+ENTRIES: Final = 39
+ITERATION: Final = 40
 N_HOLDS: Final = 41
-N_PIPES: Final = 42
-N_MARKS: Final = 43
+N_MARKS: Final = 42
+ROOM_LEFT: Final = 43

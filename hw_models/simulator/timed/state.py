@@ -45,9 +45,7 @@ def state_of(build: Build) -> Any:
         "join": zeros(threads, 2),
         "stack": zeros(threads + 1),
         "running": zeros(1),
-        "loops": zeros(rows, loops, 5),
-        "entries": zeros(rows, holds),
-        "iteration": zeros(rows, pipes),
+        "context": zeros(rows, 5 * loops + holds + pipes),
         "around": zeros(rows, holds),
         "marks": zeros(threads, len(lowered.marks)),
         "pipes": zeros(pipes, 4),
@@ -86,7 +84,7 @@ def state_of(build: Build) -> Any:
             values["stack"][values["running"][0]] = number
             values["running"][0] += 1
     parts = [values[name] for name in layout.STATE_PARTS]
-    return _flat(parts, (max(loops, 1), max(holds, 1), max(pipes, 1), max(len(lowered.marks), 1)))
+    return _flat(parts, (5 * loops + holds + pipes, 5 * loops, 5 * loops + holds, max(holds, 1), max(len(lowered.marks), 1), 0))
 
 
 def part(state: Any, name: str, build: Build) -> Any:
