@@ -17,7 +17,7 @@ from hw_models.simulator.timed.lowering import Op
 
 TICKS: Final = 16
 """Parts of a cycle in which times are counted."""
-RING: Final = 64
+RING: Final = 16
 """How many of the latest entries and iterations are remembered."""
 NEVER: Final = 1 << 62
 MARGIN: Final = 256
@@ -48,25 +48,24 @@ def pointer(_: Any, array: Any) -> Any:
 
 @njit(cache=True)
 def run(program: Any, state: Any, events: Any, limit: int) -> int:
-    """Take turns until all threads have ended, or so many have been taken; return how many were taken, -1 if stuck."""
+    """Take turns until all threads have ended, so many have been taken, a loop that is watched turns, or the record is
+    full; return how many were taken, -1 if no thread can go on."""
     p, s, e = pointer(program), pointer(state), pointer(events)
     s[lay.ROOM_LEFT] = events.shape[0]
+    s[lay.STOPPED] = 0
     taken = 0
-    while s[s[lay.RUNNING]] > 0:
-        _advance(p, s)
-    while taken < limit:
+    while True:
+        while s[s[lay.RUNNING]] > 0:
+            _advance(p, s)
+        if taken >= limit or s[lay.STOPPED] or (s[lay.ROOM_LEFT] and s[s[lay.CLOCK] + 1] + MARGIN > s[lay.ROOM_LEFT]):
+            return taken
         thread, start = _next(p, s)
         if thread < 0:
-            return taken if s[s[lay.STATE]] == IDLE and start == 0 else -1
+            return taken
         if start == NEVER:
             return -1
         _turn(p, s, e, thread, start)
         taken += 1
-        while s[s[lay.RUNNING]] > 0:
-            _advance(p, s)
-        if s[lay.ROOM_LEFT] and s[s[lay.CLOCK] + 1] + MARGIN > s[lay.ROOM_LEFT]:
-            return taken
-    return taken
 
 
 @njit(cache=True)
@@ -96,6 +95,9 @@ def _advance(p: Any, s: Any) -> None:
         elif op == NEXT:
             if s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (a) * 5 + 3] == 0:
                 _turn_loop(p, s, th, a)
+                if th == 0 and s[s[lay.WATCH] + a] > 0:
+                    s[s[lay.WATCH] + a] -= 1
+                    s[lay.STOPPED] = a + 1
                 s[s[lay.PC] + th] = b
         elif op == FORK:
             if _fork(p, s, th, a):
@@ -412,7 +414,7 @@ def _turn(p: Any, s: Any, e: Any, th: int, start: int) -> None:
     array, ports = -1, False
     if op == TASK:
         array = p[p[lay.TASK_ARRAY] + a]
-        ports = p[p[lay.TASK_PORT_FROM] + a] < p[p[lay.TASK_PORT_FROM] + a + 1]
+        ports = p[p[lay.TASK_PORT_FROM] + 2 * a] < p[p[lay.TASK_PORT_FROM] + 2 * a + 2]
         _task(p, s, e, th, a, start)
     elif op == FETCH:
         ports = True
@@ -552,11 +554,10 @@ def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
     number = _number(p, s, th, task)
     steps = p[p[lay.STEPS] + number]
     s[s[lay.VISITS] + number] += 1
-    end = start + steps
-    for k in range(p[p[lay.TASK_PORT_FROM] + task], p[p[lay.TASK_PORT_FROM] + task + 1]):
-        ticks = p[p[lay.DEMAND] + p[p[lay.PORT_DEMAND] + k] + number - p[p[lay.TABLE_BASE] + task]]
-        if ticks > 0:
-            end = max(end, _serve(p, s, e, p[p[lay.PORT] + k], p[p[lay.TASK_STREAM] + task], start, ticks))
+    unloads = p[p[lay.TASK_UNLOADS] + task]
+    end = max(start + steps, _stream(p, s, e, task, number, 2 * task, start))
+    if not unloads:
+        end = max(end, _stream(p, s, e, task, number, 2 * task + 1, start))
     for k in range(p[p[lay.WAIT_FROM] + task], p[p[lay.WAIT_FROM] + task + 1]):
         if p[p[lay.WAIT_KIND] + k] == FOLLOWS:
             end = max(end, s[s[lay.FOLLOW] + (p[p[lay.WAIT_INDEX] + k]) * 6 + 5] if p[p[lay.WAIT_CROSSES] + k] else s[s[lay.FOLLOW] + (p[p[lay.WAIT_INDEX] + k]) * 6 + 3])
@@ -575,9 +576,10 @@ def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
     s[s[lay.ARRAY] + array * 4 + 2] = start
     s[s[lay.ARRAY] + array * 4 + 0] = end
     made = end + p[p[lay.TASK_DEPTH] + task]
-    if p[p[lay.TASK_UNLOADS] + task]:
+    if unloads:
         begin = max(made + fill, s[s[lay.ARRAY] + array * 4 + 3])
         out = begin + p[p[lay.TASK_DRAIN] + task]
+        out = max(out, _stream(p, s, e, task, number, 2 * task + 1, begin))
         s[s[lay.ARRAY] + array * 4 + 3] = out
         first = begin + TICKS
     else:
@@ -587,6 +589,17 @@ def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
     s[s[lay.TIME] + th] = end
     s[s[lay.CLOCK] + 2] = max(s[s[lay.CLOCK] + 2], out)
     _record(s, e, array, p[p[lay.TASK_NAME] + task], start, end)
+
+
+@njit(cache=True)
+def _stream(p: Any, s: Any, e: Any, task: int, number: int, way: int, start: int) -> int:
+    """Move a task's operands, or its results, as it works; return when that is done."""
+    end = start
+    for k in range(p[p[lay.TASK_PORT_FROM] + way], p[p[lay.TASK_PORT_FROM] + way + 1]):
+        ticks = p[p[lay.DEMAND] + p[p[lay.PORT_DEMAND] + k] + number - p[p[lay.TABLE_BASE] + task]]
+        if ticks > 0:
+            end = max(end, _serve(p, s, e, p[p[lay.PORT] + k], p[p[lay.TASK_STREAM] + task], start, ticks))
+    return end
 
 
 @njit(cache=True)

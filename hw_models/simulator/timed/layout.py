@@ -123,9 +123,10 @@ STATE_PARTS: Final = (
     "served",
     "stalled",
     "busy",
+    "watch",
 )
 """Parts of what a run changes."""
-COUNTS: Final = ("width", "entries", "iteration", "n_holds", "n_marks", "room_left")
+COUNTS: Final = ("width", "entries", "iteration", "n_holds", "n_marks", "room_left", "stopped")
 """Numbers that stand in the state itself."""
 
 TABLE_BASE: Final = 0
@@ -243,9 +244,11 @@ LEFT_NUMBER: Final = 34
 SERVED: Final = 35
 STALLED: Final = 36
 BUSY: Final = 37
-WIDTH: Final = 38
-ENTRIES: Final = 39
-ITERATION: Final = 40
-N_HOLDS: Final = 41
-N_MARKS: Final = 42
-ROOM_LEFT: Final = 43
+WATCH: Final = 38
+WIDTH: Final = 39
+ENTRIES: Final = 40
+ITERATION: Final = 41
+N_HOLDS: Final = 42
+N_MARKS: Final = 43
+ROOM_LEFT: Final = 44
+STOPPED: Final = 45

@@ -193,6 +193,7 @@ class Lowered:
         self.forks: list[Fork] = []
         self.groups: list[list[Kept]] = []
         self.pipes: list[Pipe] = []
+        self.main_loops: list[Control] = []
         self.marks: dict[int, int] = {}
         self.signals: dict[tuple[int, int], int] = {}
         self.visits = Visits(plan, _visited(plan))
@@ -252,6 +253,8 @@ class Lowered:
         control = self.controls.add(node, here.around.get(rank), here.between.get(rank, ()))
         start = thread.emit(Op.LOOP, control.index)
         around = {**here.around, rank: control}
+        if here.thread == 0 and not any(len(children(step.node)) > 1 for step in here.path):
+            self.main_loops.append(control)
         step = Step(node, control=control)
         self._emit(node.body, _Where(here.thread, around, {**here.between, rank: ()}, (*here.path, step)))
         thread.emit(Op.NEXT, control.index, start + 1)

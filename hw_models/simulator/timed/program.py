@@ -22,8 +22,9 @@ from einsum_cascades.loops.tree import Compute, Hold, Loop, Node, Parallel, Pipe
 from hw_models.accounting import Accounting
 from hw_models.machine import Machine, Memory
 from hw_models.simulator.timed import kernel
-from hw_models.simulator.timed.control import Table
+from hw_models.simulator.timed.control import Control, Table
 from hw_models.simulator.timed.lowering import Kept, Lowered, Op, Task
+from hw_models.simulator.timed.periodic import Links
 from hw_models.simulator.timed.visits import Moved
 from hw_models.simulator.timed.waits import source_of, waits_of
 from hw_models.spatial.activity import value_bits
@@ -111,6 +112,15 @@ class Build:
         self.values: dict[str, Any] = {}
         self.build()
 
+    @property
+    def outermost(self) -> list[Control]:
+        """The loops of the main thread that are inside each other, from the root."""
+        found: list[Control] = []
+        for control in self.lowered.main_loops:
+            if not found or control.index == found[-1].index + 1:
+                found.append(control)
+        return found[:3]
+
     def bits(self, tensor: str) -> int:
         """Bits of a value."""
         return int(value_bits(tensor, self.plan.space.cascade, self.machine))
@@ -160,12 +170,12 @@ class Build:
         self._lists("key_from key_loop key_stride", keys)
         self._put("table_base", (t.base for t in self.tables))
 
-    def _ports(self, table: Table, sites: tuple[Site, ...], *, enters: bool | None) -> list[int]:
+    def _ports(self, table: Table, sites: tuple[Site, ...], *, out: bool) -> list[int]:
         """Add the ports that visits need, and return which rows they are."""
         found = []
         for number, port in enumerate(self.ports):
             ticks = [
-                round(self._port_bits(port, sites, at, first, enters) / port.bits_per_tick) for at, first in table
+                round(self._port_bits(port, sites, at, first, out) / port.bits_per_tick) for at, first in table
             ]
             if any(ticks):
                 found.append(len(self.port_rows))
@@ -173,11 +183,11 @@ class Build:
                 self.demand += ticks
         return found
 
-    def _port_bits(self, port: Port, sites: tuple[Site, ...], at: Any, first: Any, enters: bool | None) -> Fraction:
+    def _port_bits(self, port: Port, sites: tuple[Site, ...], at: Any, first: Any, out: bool) -> Fraction:
         found = Fraction(0)
         for site in sites:
             for row in self.lowered.visits.moved(site, at, first, port.only):
-                if row.node == port.node and row.action in port.actions and enters in (None, row.enters):
+                if row.node == port.node and row.action in port.actions and row.out == out:
                     found += row.count * row.part * self.bits(row.tensor)
         return found
 
@@ -213,8 +223,9 @@ class Build:
             }
             for name, value in own.items():
                 columns[name].append(value)
-            self._ports(table, task.sites, enters=None)
-            starts.append(len(self.port_rows))
+            for out in (False, True):
+                self._ports(table, task.sites, out=out)
+                starts.append(len(self.port_rows))
         for name, numbers in columns.items():
             self._put(name, numbers)
         self._put("task_port_from", starts)
@@ -242,11 +253,11 @@ class Build:
                 room[kept.table.base + i] = lowered.visits.region(kept.site, at) * bits
         self.values["room"] = room
         ports: dict[str, list[int]] = {"fetch": [], "write": []}
-        for way, enters in (("fetch", True), ("write", False)):
+        for way, out in (("fetch", False), ("write", True)):
             starts = []
             for kept in lowered.kept:
                 starts.append(len(self.port_rows))
-                self._ports(kept.table, (kept.site,), enters=enters)
+                self._ports(kept.table, (kept.site,), out=out)
             self._put(f"{way}_port_from", [*starts, len(self.port_rows)])
             ports[way] = [b - a for a, b in zip(starts, [*starts[1:], len(self.port_rows)], strict=True)]
         self.filled = {k.index for k in lowered.kept if ports["fetch"][k.index]}
@@ -299,6 +310,11 @@ class Build:
         self._lists("source_from source_signal source_mark", source)
         self._lists("landed_from landed_hold", landed)
         self._put("again", again)
+
+    def _rows_of(self, name: str, index: int) -> list[tuple[int, int]]:
+        start, end = self.values[f"{name}_from"][index : index + 2]
+        first = self.values["outer_hold" if name == "outer" else "source_signal"]
+        return [(int(first[k]), int(self.values[f"{name}_mark"][k])) for k in range(start, end)]
 
     def _copies(self, room: Any) -> dict[int, int]:
         """How many entries of each hold may be in its memory at a time."""
@@ -375,13 +391,20 @@ class Build:
 
     def _threads(self) -> None:
         lowered = self.lowered
+        outer: list[tuple[int, int, int]] = []
+        made: list[tuple[int, int, int]] = []
         for kept in lowered.kept:
             tensor = self.plan.operand_of(kept.site).tensor
             if kept.index in self.filled:
                 marks = frozenset(self.marked[kept.index])
+                number = len(lowered.threads)
+                outer += [(number, mark, hold) for hold, mark in self._rows_of("outer", kept.index)]
+                made += [(number, mark, signal) for signal, mark in self._rows_of("source", kept.index)]
                 lowered.transfer(kept, Op.FETCH, f"fetch {tensor}", marks)
             if kept.index in self.emptied:
                 lowered.transfer(kept, Op.WRITE, f"write {tensor}", frozenset())
+        pipes = tuple(p.latest for p in lowered.pipes)
+        self.links = Links(tuple(outer), tuple(made), pipes, tuple(map(int, self.values["task_pipe"])))
         entry, code = [], []
         for thread in lowered.threads:
             start = len(code)

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from hw_models.simulator.timed import kernel, layout
-from hw_models.simulator.timed.program import Build
 
-def program_of(build: Build) -> Any:
+def program_of(build: Any) -> Any:
     """Return what a run reads, in one array."""
     return _flat([build.values[name] for name in layout.PROGRAM_PARTS], ())
 
@@ -23,7 +22,7 @@ def _flat(parts: list[Any], numbers: tuple[int, ...]) -> Any:
     return np.concatenate([np.array([*places, *numbers], np.int64), *(part.ravel().astype(np.int64) for part in parts)])
 
 
-def state_of(build: Build) -> Any:
+def state_of(build: Any) -> Any:
     """Return the state before the first turn, in one array."""
     lowered = build.lowered
     threads, loops = len(lowered.threads), len(lowered.controls.found)
@@ -71,6 +70,7 @@ def state_of(build: Build) -> Any:
         "clock": zeros(3),
         "visits": zeros(lowered.size),
         "busy": zeros(tasks),
+        "watch": zeros(loops),
         "stalled": zeros(arrays, len(kernel.CAUSES)),
         "served": zeros(len(build.ports)),
     }
@@ -84,15 +84,23 @@ def state_of(build: Build) -> Any:
             values["stack"][values["running"][0]] = number
             values["running"][0] += 1
     parts = [values[name] for name in layout.STATE_PARTS]
-    return _flat(parts, (5 * loops + holds + pipes, 5 * loops, 5 * loops + holds, max(holds, 1), max(len(lowered.marks), 1), 0))
+    return _flat(parts, (5 * loops + holds + pipes, 5 * loops, 5 * loops + holds, max(holds, 1), max(len(lowered.marks), 1), 0, 0))
 
 
-def part(state: Any, name: str, build: Build) -> Any:
+def part(state: Any, name: str) -> Any:
     """Return a part of a state, as a view."""
     index = layout.STATE_PARTS.index(name)
     end = state[index + 1] if index + 1 < len(layout.STATE_PARTS) else len(state)
-    width = _WIDTHS.get(name, 1)
+    width = state[layout.WIDTH] if name == "context" else _WIDTHS.get(name, 1)
+    if name == "marks":
+        width = state[layout.N_MARKS]
+    if name == "around":
+        width = state[layout.N_HOLDS]
     return state[state[index] : end].reshape(-1, width) if width > 1 else state[state[index] : end]
 
 
-_WIDTHS = {"array": 4, "used": 4, "stalled": len(kernel.CAUSES), "out": 3}
+_WIDTHS = {
+    "array": 4, "used": 4, "stalled": len(kernel.CAUSES), "out": 3, "join": 2, "pipes": 4, "follow": 6,
+    "made_tag": kernel.RING, "made_at": 3 * kernel.RING, "done_at": kernel.RING, "fetched_at": kernel.RING,
+    "fetch_cause": kernel.RING, "left_at": kernel.RING, "left_number": kernel.RING, "written_at": kernel.RING,
+}

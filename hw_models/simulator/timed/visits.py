@@ -31,7 +31,7 @@ class Moved(NamedTuple):
         begun: of updates, those that begin a sum.
         hold: of updates, the site of the hold there; -1 is home.
         part: of all such accesses together, what is made here.
-        enters: whether it happens as a hold is entered.
+        out: whether it is on the way out: results, and not operands or sums that go on.
     """
 
     node: str
@@ -41,7 +41,7 @@ class Moved(NamedTuple):
     begun: int = 0
     hold: int = -1
     part: Fraction = Fraction(1)
-    enters: bool = False
+    out: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Visits:
         if row.action in ("read", "update"):
             outer = self.plan.outer(hold)
             memory = memory_of(outer, self.plan)
-            yield Moved(memory, row.tensor, row.action, row.count, part=1 - part, enters=row.enters)
+            yield Moved(memory, row.tensor, row.action, row.count, part=1 - part, out=row.out)
 
     def _partial(self, site: Site, row: Moved) -> Site | None:
         if isinstance(site.node, Hold) and site.node.part != 1:
@@ -238,13 +238,13 @@ class _Visit:
         way = self.levels.between(place, inner)
         served = [_dimensions(level) if level.multicast else frozenset() for level in way]
         counts = [self.passing(operand.ranks, _union(served[i:])) for i in range(len(way) + 1)]
-        rows = [Moved(place, tensor, "read", counts[0], enters=registers)]
+        rows = [Moved(place, tensor, "read", counts[0])]
         for i, level in enumerate(way):
-            rows.append(Moved(level.name, tensor, "sent", counts[i], enters=registers))
+            rows.append(Moved(level.name, tensor, "sent", counts[i]))
             if level.dimensions:
-                rows.append(Moved(level.name, tensor, "delivered", counts[i + 1], enters=registers))
+                rows.append(Moved(level.name, tensor, "delivered", counts[i + 1]))
         if registers:
-            rows.append(Moved(inner, tensor, "fill", counts[-1], enters=True))
+            rows.append(Moved(inner, tensor, "fill", counts[-1]))
         return rows
 
     def _outward(self, operand: Operand, outer: Site | None) -> list[Moved]:
@@ -264,18 +264,18 @@ class _Visit:
             counts = [self.passing(ranks, _union(served[i:])) for i in range(len(way) + 1)]
             begun = counts[0]
         rows = [
-            Moved(place, tensor, "update", counts[0], begun, -1 if outer is None else outer.number),
-            Moved(place, tensor, "read", back, enters=True),
+            Moved(place, tensor, "update", counts[0], begun, -1 if outer is None else outer.number, out=True),
+            Moved(place, tensor, "read", back),
         ]
         for i, level in enumerate(way):
-            rows.append(Moved(level.name, tensor, "sent", counts[i + 1]))
-            rows.append(Moved(level.name, tensor, "delivered", counts[i]))
-            rows.append(Moved(level.name, tensor, "sent", back, enters=True))
-            rows.append(Moved(level.name, tensor, "delivered", back, enters=True))
+            rows.append(Moved(level.name, tensor, "sent", counts[i + 1], out=True))
+            rows.append(Moved(level.name, tensor, "delivered", counts[i], out=True))
+            rows.append(Moved(level.name, tensor, "sent", back))
+            rows.append(Moved(level.name, tensor, "delivered", back))
         if isinstance(site.node, Hold):
-            rows.append(Moved(inner, tensor, "drain", counts[-1]))
-            rows.append(Moved(inner, tensor, "fill", back, enters=True))
-            rows.append(Moved(inner, tensor, "read", met))
+            rows.append(Moved(inner, tensor, "drain", counts[-1], out=True))
+            rows.append(Moved(inner, tensor, "fill", back))
+            rows.append(Moved(inner, tensor, "read", met, out=True))
         return rows
 
     def _begun(self, operand: Operand, outer: Site | None, served: frozenset[str]) -> int:
