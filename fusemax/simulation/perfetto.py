@@ -110,8 +110,9 @@ class TraceWriter:
         for place in np.flatnonzero(new.any(axis=1)).tolist():
             brought = np.flatnonzero(new[place]).tolist()
             entries = [(Interned.NAMES, label + 1, chunk.labels[label].name) for label in brought]
+            said = {chunk.labels[label].subject for label in np.flatnonzero(self._known[place]).tolist()}
             ids = dict.fromkeys(chunk.labels[label].subject for label in brought)
-            entries += [(Interned.CORRELATIONS, subjects[subject], subject) for subject in ids]
+            entries += [(Interned.CORRELATIONS, subjects[subject], subject) for subject in ids if subject not in said]
             yield names(_RUN + 1 + place, entries)
         self._known |= new
         for label in dict.fromkeys(stretch.label for stretch in chunk.skipped):

@@ -139,7 +139,8 @@ def _intern(sequence: Sequence, data: Any) -> None:
     ):
         for number, name in entries:
             assert number > 0
-            assert table.setdefault(number, name) == name
+            assert number not in table
+            table[number] = name
 
 
 def _event(trace: Trace, sequence: Sequence, packet: Any, open_slices: dict[int, list[int]]) -> None:
