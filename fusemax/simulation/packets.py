@@ -30,8 +30,8 @@ PROCESSES_EXPLICIT: Final = 1
 SIZE_BYTES: Final = 3
 EPOCH: Final = 1
 """The number of the one annotation's name, ``epoch``."""
-BLOCK: Final = 1 << 15
-"""Events that are written at a time."""
+BLOCK: Final = 20_000
+"""Events that are written at a time; no power of two, by which columns of bytes would compete for the same cache lines."""
 
 
 class Packet(IntEnum):
