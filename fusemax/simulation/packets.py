@@ -31,7 +31,7 @@ SIZE_BYTES: Final = 3
 EPOCH: Final = 1
 """The number of the one annotation's name, ``epoch``."""
 BLOCK: Final = 20_000
-"""Events that are written at a time; no power of two, by which columns of bytes would compete for the same cache lines."""
+"""Events that are written at a time; no power of two, lest columns of bytes compete for the same lines of the cache."""
 
 
 class Packet(IntEnum):
