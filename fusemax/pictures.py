@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fusemax.analysis import Analysis
     from fusemax.measurement import Compared
     from fusemax.report.make import Report
+    from hw_models.simulator.recording import Recording
 
 SHOWN_DPI: Final = 100
 """Dots per inch in a notebook."""
@@ -138,6 +140,25 @@ def draw_front(report: Report) -> Picture:
     from fusemax.report.make import draw
 
     return _drawn(draw, report)
+
+
+def draw_waterfall(
+    recording: Recording, *, first: int | None = None, last: int | None = None, epochs: int = 3
+) -> Picture:
+    """Draw what runs when: a row for each array, port and link, a bar for each task.
+
+    Args:
+        recording: of a timed run.
+        first: the first cycle; with neither, a few steady epochs from the middle.
+        last: the cycle after the last.
+        epochs: how many, where no cycle is named.
+
+    Raises:
+        InputError: nothing runs there, or more than a picture can show.
+    """
+    from fusemax.figures.waterfall import waterfall
+
+    return _drawn(partial(waterfall, recording, first=first, last=last, epochs=epochs))
 
 
 def _drawn(draw: Callable[..., Figure], *data: Any) -> Picture:

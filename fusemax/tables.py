@@ -93,8 +93,13 @@ def write_atomically(path: Path, data: bytes) -> None:
     except InputError:
         raise
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"cannot write '{path}': {reason}", hint="choose a folder that can be written") from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError | ValueError) -> InputError:
+    """Return the error for a file that could not be written."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return InputError(f"cannot write '{path}': {reason}", hint="choose a folder that can be written")
 
 
 def _check_replaceable(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What is made of simulated runs: traces for a viewer."""
