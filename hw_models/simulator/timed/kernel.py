@@ -267,17 +267,10 @@ def _candidate(p: Any, s: Any, th: int) -> int:
     if op == WRITE:
         if s[s[lay.LEFT] + a] <= s[s[lay.WRITTEN] + a]:
             return NEVER
-        return _ports_free(p, s, max(s[s[lay.TIME] + th], s[s[lay.LEFT_AT] + a * RING + (s[s[lay.WRITTEN] + a] & (RING - 1))]), lay.WRITE_PORT_FROM, a)
+        return max(s[s[lay.TIME] + th], s[s[lay.LEFT_AT] + a * RING + (s[s[lay.WRITTEN] + a] & (RING - 1))])
     if op == ENTER:
         return _room(p, s, s[s[lay.TIME] + th], p[p[lay.GROUP_FROM] + a], p[p[lay.GROUP_FROM] + a + 1])
     return s[s[lay.TIME] + th]
-
-
-@njit(cache=True)
-def _ports_free(p: Any, s: Any, at: int, lists: int, index: int) -> int:
-    for k in range(p[p[lists] + index], p[p[lists] + index + 1]):
-        at = max(at, s[s[lay.FREE] + p[p[lay.PORT] + k]])
-    return at
 
 
 @njit(cache=True)
@@ -333,10 +326,7 @@ def _fetch_start(p: Any, s: Any, th: int, hold: int) -> int:
         if s[s[lay.WRITTEN] + hold] <= entry - again:
             return NEVER
         at = max(at, s[s[lay.WRITTEN_AT] + hold * RING + ((entry - again) & (RING - 1))])
-    free = _ports_free(p, s, at, lay.FETCH_PORT_FROM, hold)
-    if free > at:
-        s[s[lay.CAUSE] + th] = PORT
-    return free
+    return at
 
 
 @njit(cache=True)
@@ -388,7 +378,7 @@ def _task_start(p: Any, s: Any, th: int, task: int) -> int:
         at = max(begin + fill, at)
         if begin + fill > s[s[lay.ARRAY] + array * 4 + 0]:
             cause = OPERANDS
-    if p[p[lay.TASK_UNLOADS] + task]:
+    if p[p[lay.TASK_UNLOADS] + task] or p[p[lay.TASK_PORT_FROM] + 2 * task + 1] < p[p[lay.TASK_PORT_FROM] + 2 * task + 2]:
         steps = p[p[lay.STEPS] + _number(p, s, th, task)]
         if s[s[lay.ARRAY] + array * 4 + 3] - steps > at:
             at, cause, split = s[s[lay.ARRAY] + array * 4 + 3] - steps, DRAIN, 0
@@ -507,25 +497,26 @@ def _leave(p: Any, s: Any, e: Any, th: int, hold: int, row: int) -> None:
 
 @njit(cache=True)
 def _serve(p: Any, s: Any, e: Any, port: int, name: int, at: int, ticks: int) -> int:
-    """Let a port work, and return when it is done."""
-    at = max(at, s[s[lay.FREE] + port])
-    s[s[lay.FREE] + port] = at + ticks
+    """Let a port work, and return when it is done: after those before it, or sooner by its share of the bandwidth."""
+    begin = max(at, s[s[lay.FREE] + port])
+    s[s[lay.FREE] + port] = begin + ticks
     s[s[lay.SERVED] + port] += ticks
     if ticks > 0:
-        _record(s, e, p[p[lay.PORT_TRACK] + port], name, at, at + ticks)
-    return at + ticks
+        _record(s, e, p[p[lay.PORT_TRACK] + port], name, begin, begin + ticks)
+    return min(begin + ticks, at + ticks * p[p[lay.PORT_USERS] + port])
 
 
 @njit(cache=True)
 def _fetch(p: Any, s: Any, e: Any, th: int, hold: int, start: int) -> None:
     number = _number(p, s, th, p[p[lay.HOLD_TABLE] + hold])
-    end = start
+    end = alone = start
     for k in range(p[p[lay.FETCH_PORT_FROM] + hold], p[p[lay.FETCH_PORT_FROM] + hold + 1]):
         ticks = p[p[lay.DEMAND] + p[p[lay.PORT_DEMAND] + k] + number - p[p[lay.TABLE_BASE] + p[p[lay.HOLD_TABLE] + hold]]]
         end = max(end, _serve(p, s, e, p[p[lay.PORT] + k], p[p[lay.FETCH_NAME] + hold], start, ticks))
+        alone = max(alone, start + ticks)
     entry = s[s[lay.FETCHED] + hold] & (RING - 1)
     s[s[lay.FETCHED_AT] + hold * RING + entry] = end + (p[p[lay.LATENCY] + hold] if end > start else 0)
-    s[s[lay.FETCH_CAUSE] + hold * RING + entry] = s[s[lay.CAUSE] + th]
+    s[s[lay.FETCH_CAUSE] + hold * RING + entry] = PORT if end > alone else s[s[lay.CAUSE] + th]
     s[s[lay.FETCHED] + hold] += 1
     s[s[lay.TIME] + th] = start
     if p[p[lay.HOLD_MEMORY] + hold] >= 0:
@@ -556,8 +547,6 @@ def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
     s[s[lay.VISITS] + number] += 1
     unloads = p[p[lay.TASK_UNLOADS] + task]
     end = max(start + steps, _stream(p, s, e, task, number, 2 * task, start))
-    if not unloads:
-        end = max(end, _stream(p, s, e, task, number, 2 * task + 1, start))
     for k in range(p[p[lay.WAIT_FROM] + task], p[p[lay.WAIT_FROM] + task + 1]):
         if p[p[lay.WAIT_KIND] + k] == FOLLOWS:
             end = max(end, s[s[lay.FOLLOW] + (p[p[lay.WAIT_INDEX] + k]) * 6 + 5] if p[p[lay.WAIT_CROSSES] + k] else s[s[lay.FOLLOW] + (p[p[lay.WAIT_INDEX] + k]) * 6 + 3])
@@ -584,7 +573,13 @@ def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
         first = begin + TICKS
     else:
         out = made + fill + p[p[lay.TASK_DRAIN] + task]
-        first = min(start + p[p[lay.TASK_POINT] + task] + p[p[lay.TASK_DEPTH] + task] + fill + p[p[lay.TASK_DRAIN] + task], out)
+        first = min(
+            start + p[p[lay.TASK_POINT] + task] + p[p[lay.TASK_DEPTH] + task] + fill + p[p[lay.TASK_DRAIN] + task], out
+        )
+        left = _stream(p, s, e, task, number, 2 * task + 1, start)
+        if left > start:
+            s[s[lay.ARRAY] + array * 4 + 3] = max(s[s[lay.ARRAY] + array * 4 + 3], left)
+            out = max(out, left)
     _made(p, s, th, task, made, out, first, end)
     s[s[lay.TIME] + th] = end
     s[s[lay.CLOCK] + 2] = max(s[s[lay.CLOCK] + 2], out)

@@ -82,6 +82,7 @@ PROGRAM_PARTS: Final = (
     "task_name",
     "task_pipe",
     "task_fork",
+    "port_users",
 )
 """Parts of what a run reads."""
 STATE_PARTS: Final = (
@@ -206,6 +207,7 @@ TASK_POINT: Final = 73
 TASK_NAME: Final = 74
 TASK_PIPE: Final = 75
 TASK_FORK: Final = 76
+PORT_USERS: Final = 77
 RUNNING: Final = 0
 STATE: Final = 1
 CLOCK: Final = 2

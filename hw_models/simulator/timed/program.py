@@ -311,6 +311,20 @@ class Build:
         self._lists("landed_from landed_hold", landed)
         self._put("again", again)
 
+    def _users(self, port: int) -> int:
+        """How many arrays and transfers use a port."""
+        found: set[tuple[str, int]] = set()
+        arrays, starts = self.values["task_array"], self.values["task_port_from"]
+        for task in range(len(self.lowered.tasks)):
+            rows = self.port_rows[starts[2 * task] : starts[2 * task + 2]]
+            found |= {("array", int(arrays[task])) for number, _ in rows if number == port}
+        for way in ("fetch", "write"):
+            starts = self.values[f"{way}_port_from"]
+            for hold in range(len(self.lowered.kept)):
+                rows = self.port_rows[starts[hold] : starts[hold + 1]]
+                found |= {(way, hold) for number, _ in rows if number == port}
+        return max(len(found), 1)
+
     def _rows_of(self, name: str, index: int) -> list[tuple[int, int]]:
         start, end = self.values[f"{name}_from"][index : index + 2]
         first = self.values["outer_hold" if name == "outer" else "source_signal"]
@@ -430,6 +444,7 @@ class Build:
             )
         self._lists("signal_from signal_task", signals)
         tracks = len(self.machine.arrays)
+        self._put("port_users", (self._users(i) for i in range(len(self.ports))))
         self._put("port_track", (tracks + i for i in range(len(self.ports))))
 
 
