@@ -128,15 +128,20 @@ def activity_of(plan: Plan, machine: Machine, accounting: Accounting) -> Activit
     rows, tasks = list(counts.rows), {}
     for site in plan.computes:
         points, steps = counts.points[site.number], counts.steps[site.number]
-        task, further = _task(site, plan, machine, accounting, points, steps)
+        task, further = task_of(site, plan, machine, accounting, points, steps)
         tasks[site.number] = task
         rows += further
     return Activity(plan, machine, tuple(rows), tasks, accounting.pipeline_copies)
 
 
-def _task(
+def task_of(
     site: Site, plan: Plan, machine: Machine, accounting: Accounting, points: Number, steps: Number
 ) -> tuple[Task, list[Row]]:
+    """Return what a compute asks of its array for so many points, in so many steps, and its further register accesses.
+
+    Raises:
+        InputError: the array has no unit for the Einsum's work.
+    """
     assert isinstance(site.node, Compute)
     step, array = plan.step(site), machine.array(site.node.unit)
     exp = "exp" in work_of(step.einsum)

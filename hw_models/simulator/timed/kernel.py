@@ -583,7 +583,9 @@ def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
     _made(p, s, th, task, made, out, first, end)
     s[s[lay.TIME] + th] = end
     s[s[lay.CLOCK] + 2] = max(s[s[lay.CLOCK] + 2], out)
-    _record(s, e, array, p[p[lay.TASK_NAME] + task], start, end)
+    pipe = p[p[lay.TASK_PIPE] + task]
+    epoch = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ITERATION] + pipe] if pipe >= 0 else -1
+    _record(s, e, array, p[p[lay.TASK_NAME] + task], start, end, epoch)
 
 
 @njit(cache=True)
@@ -616,10 +618,10 @@ def _made(p: Any, s: Any, th: int, task: int, made: int, out: int, first: int, e
 
 
 @njit(cache=True)
-def _record(s: Any, e: Any, track: int, name: int, begin: int, end: int) -> None:
+def _record(s: Any, e: Any, track: int, name: int, begin: int, end: int, epoch: int = -1) -> None:
     n = s[s[lay.CLOCK] + 1]
     if n < s[lay.ROOM_LEFT]:
-        e[4 * n], e[4 * n + 1], e[4 * n + 2], e[4 * n + 3] = track, name, begin, end
+        e[5 * n], e[5 * n + 1], e[5 * n + 2], e[5 * n + 3], e[5 * n + 4] = track, name, begin, end, epoch
         s[s[lay.CLOCK] + 1] = n + 1
 
 

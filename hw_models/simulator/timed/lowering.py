@@ -13,7 +13,7 @@ and holds is between and no stage waits for a later one of an earlier iteration;
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TypeAlias
@@ -179,13 +179,16 @@ class _Where:
 class Lowered:
     """The threads of a plan.
 
+    Args:
+        twice: whether there is room for two entries of each of some holds at a time.
+
     Attributes:
         threads: forked ones after their parents; then those of transfers.
         tasks, kept: in tree order.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, twice: Callable[[list[Kept]], bool] = lambda _: False) -> None:
+        self.plan, self.twice = plan, twice
         self.controls = Controls(_sizes(plan))
         self.threads: list[Thread] = []
         self.tasks: list[Task] = []
@@ -340,6 +343,8 @@ class Lowered:
         for control in reversed(outer):
             if any(not _in_time(made, used, distance) for made, used in self._carried(pipe, control, place)):
                 break
+            if not self.twice(_held_inside(pipe, control, root)):
+                break
             root, distance = control, distance * control.least_trips
         return root
 
@@ -405,6 +410,13 @@ class Lowered:
                 thread.code[check][2] = len(thread.code)
         thread.emit(Op.END)
         self.threads.append(thread)
+
+
+def _held_inside(pipe: Pipe, outer: Control, inner: Control) -> list[Kept]:
+    """The holds between two loops around a pipeline."""
+    steps = [step.control for step in pipe.chain]
+    between = pipe.chain[steps.index(outer) : steps.index(inner)]
+    return [step.kept for step in between if step.kept is not None]
 
 
 Place: TypeAlias = tuple[int, int, int]

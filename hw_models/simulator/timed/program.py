@@ -25,6 +25,7 @@ from hw_models.simulator.timed import kernel
 from hw_models.simulator.timed.control import Control, Table
 from hw_models.simulator.timed.lowering import Kept, Lowered, Op, Task
 from hw_models.simulator.timed.periodic import Links
+from hw_models.simulator.timed.room import Room, in_use
 from hw_models.simulator.timed.visits import Moved
 from hw_models.simulator.timed.waits import source_of, waits_of
 from hw_models.spatial.activity import value_bits
@@ -103,7 +104,8 @@ class Build:
 
     def __init__(self, plan: Plan, machine: Machine, accounting: Accounting) -> None:
         self.plan, self.machine, self.accounting = plan, machine, accounting
-        self.lowered = Lowered(plan)
+        self.room = Room(plan, machine, accounting)
+        self.lowered = Lowered(plan, self.room.twice)
         self.ports = ports_of(machine)
         self.demand: list[int] = []
         self.port_rows: list[tuple[int, int]] = []
@@ -246,12 +248,7 @@ class Build:
     def _kept(self) -> None:
         lowered, number = self.lowered, len(self.lowered.tasks)
         memories = [memory.name for memory in self.machine.memories]
-        room = np.zeros(max(lowered.size, 1), np.int64)
-        for kept in lowered.kept:
-            bits = self.bits(lowered.plan.operand_of(kept.site).tensor)
-            for i, (at, _) in enumerate(kept.table):
-                room[kept.table.base + i] = lowered.visits.region(kept.site, at) * bits
-        self.values["room"] = room
+        self.values["room"] = self.room.of(lowered)
         ports: dict[str, list[int]] = {"fetch": [], "write": []}
         for way, out in (("fetch", False), ("write", True)):
             starts = []
@@ -262,7 +259,7 @@ class Build:
             ports[way] = [b - a for a, b in zip(starts, [*starts[1:], len(self.port_rows)], strict=True)]
         self.filled = {k.index for k in lowered.kept if ports["fetch"][k.index]}
         self.emptied = {k.index for k in lowered.kept if ports["write"][k.index]}
-        self.copies = self._copies(room)
+        self.copies = self._copies()
         tensors = [self.plan.operand_of(k.site).tensor for k in lowered.kept]
         self._put("fetches", (int(k.index in self.filled) for k in lowered.kept))
         self._put("writes", (int(k.index in self.emptied) for k in lowered.kept))
@@ -330,29 +327,15 @@ class Build:
         first = self.values["outer_hold" if name == "outer" else "source_signal"]
         return [(int(first[k]), int(self.values[f"{name}_mark"][k])) for k in range(start, end)]
 
-    def _copies(self, room: Any) -> dict[int, int]:
-        """How many entries of each hold may be in its memory at a time."""
-        lowered = self.lowered
-        most = {k.index: int(room[k.table.base : k.table.base + k.table.size].max()) for k in lowered.kept}
-        own = {}
-        for kept in lowered.kept:
-            assert isinstance(kept.site.node, Hold)
-            low, high = kept.late
-            memory = self.plan.levels[kept.site.unit]
-            double = kept.site.node.double or (memory.double_buffered and any(s.control for s in kept.path))
-            own[kept.index] = max(1 + high - low, 2 if double else 1)
-        node_of = {id(k.site.node): k for k in lowered.kept}
-        for memory in self.machine.memories:
-            if memory.bytes is None:
-                left = 1 << 62
-            else:
-                left = 8 * int(memory.bytes) - _strict(self.plan.tree.body, memory.name, node_of, most, own)
-            moved = [k for k in lowered.kept if k.site.unit == memory.name and k.index in self.filled | self.emptied]
-            for kept in sorted(moved, key=lambda k: most[k.index]):
-                if most[kept.index] <= left and any(s.control for s in kept.path):
-                    own[kept.index] += 1
-                    left -= most[kept.index]
-        return own
+    def _copies(self) -> dict[int, int]:
+        """How many entries of each hold may be in its memory at a time: as many as are in use, and where there is room
+        one more that comes or goes."""
+        found = {kept.index: in_use(kept, self.plan) for kept in self.lowered.kept}
+        moved = [k for k in self.lowered.kept if k.index in self.filled | self.emptied and any(s.control for s in k.path)]
+        for kept in sorted(moved, key=self.room.most):
+            if self.room.take(kept):
+                found[kept.index] += 1
+        return found
 
     # What waits for what.
 
@@ -462,17 +445,6 @@ def _shared_fork(a: int, b: int, parents: dict[int, int], forks: dict[int, int])
 
     mine = {forks[t] for t in up(a) if t in forks}
     return next(forks[t] for t in up(b) if t in forks and forks[t] in mine)
-
-
-def _strict(node: Node, memory: str, kept: dict[int, Kept], most: dict[int, int], copies: dict[int, int]) -> int:
-    """The most bits that a tree keeps in a memory at a time, at most."""
-    below = [_strict(child, memory, kept, most, copies) for child in children(node)]
-    if isinstance(node, Hold) and id(node) in kept and node.memory == memory:
-        index = kept[id(node)].index
-        return below[0] + (0 if node.place else most[index] * copies[index])
-    if isinstance(node, Parallel | Pipeline):
-        return sum(below)
-    return max(below, default=0)
 
 
 __all__ = ["Build", "Port", "ports_of", "Callable", "Compute", "Level", "Loop", "Moved", "cached_property"]

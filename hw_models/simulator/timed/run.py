@@ -58,7 +58,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.program, self.state = program_of(self.build), state_of(self.build)
-        self.record = np.zeros((self.events, 4), np.int64)
+        self.record = np.zeros((self.events, 5), np.int64)
         self._moments: dict[int, list[tuple[Moment, int]]] = {}
         self._failed: dict[int, int] = {}
         if not self.every:
