@@ -26,6 +26,7 @@ EXTRAS = {
     "gpu": ("kernels.gpu", "kernels.measure.gpu"),
     "kernels": ("kernels.cpu", "kernels.compiler", "kernels.measure"),
     "report": ("fusemax.report", "fusemax.cli.report", "fusemax.figures.front"),
+    "rtl": ("hw_models.simulator.rtl",),
     "sweep": ("fusemax.sweep", "fusemax.tables"),
 }
 """Extra to the modules that may import what it brings."""

@@ -1,0 +1,1 @@
+"""What executes mappings: the judge of the engine, with which it shares no counting code."""

@@ -1,0 +1,1 @@
+"""The timed simulator: mappings executed in integer cycles."""
