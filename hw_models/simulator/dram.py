@@ -36,6 +36,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
+from einsum_cascades.extras import require
+
 # Places in params.
 CHANNELS: Final = 0  # 0 is bandwidth and latency
 LATENCY: Final = 1
@@ -261,7 +263,12 @@ _HELPERS: Final = (
 
 @cache
 def compiled() -> Any:
-    """Return ``transfer`` as a function of ``numba.njit``, which others may call; needs the extra ``kernels``."""
+    """Return ``transfer`` as a function of ``numba.njit``, which others may call.
+
+    Raises:
+        InputError: the extra ``kernels`` is not installed.
+    """
+    require("kernels", "a compiled model of a memory")
     from numba import njit
     from numba.extending import register_jitable
 

@@ -78,7 +78,7 @@ def test_every_command_of_a_plain_model(timing: DramTiming, sequence: list[Call]
 
 
 @pytest.mark.slow
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(timings(), calls())
 def test_every_command_of_a_plain_model_often(timing: DramTiming, sequence: list[Call]) -> None:
     used, plain = Used(model(timing)), PlainMemory(timing)
