@@ -28,24 +28,25 @@ class PlainChannel:
     history: list[Command] = field(default_factory=list)
     refreshes: int = 0
 
-    def delay(self, before: Command, kind: str, group: int, bank: int) -> int:
-        """How long a command keeps one of a kind waiting."""
+    def __post_init__(self) -> None:
+        """Make the table: how long a kind of command keeps another waiting, anywhere, in its group, in its bank."""
         t = self.timing
-        of_group = before.group == group
-        of_bank = of_group and before.bank == bank
         written = t.t_cwl + t.t_bl
-        waits = {
-            ("ACT", "ACT"): max(t.t_rrd_s, t.t_rrd_l if of_group else 0),
-            ("RD", "RD"): max(t.t_bl, t.t_ccd_l if of_group else 0),
-            ("WR", "WR"): max(t.t_bl, t.t_ccd_l if of_group else 0),
-            ("RD", "WR"): max(t.t_rtw, t.t_ccd_l if of_group else 0),
-            ("WR", "RD"): max(
-                written + t.t_wtr_s, written + t.t_wtr_l if of_group else 0, t.t_ccd_l if of_group else 0
-            ),
+        self.anywhere = {
+            ("ACT", "ACT"): t.t_rrd_s,
+            ("RD", "RD"): t.t_bl,
+            ("WR", "WR"): t.t_bl,
+            ("RD", "WR"): t.t_rtw,
+            ("WR", "RD"): written + t.t_wtr_s,
             ("REF", "ACT"): t.t_rfc,
             ("PRE", "REF"): t.t_rp,
         }
-        in_bank = {
+        self.in_group = {
+            ("ACT", "ACT"): t.t_rrd_l,
+            **{(one, other): t.t_ccd_l for one in ("RD", "WR") for other in ("RD", "WR")},
+        }
+        self.in_group["WR", "RD"] = max(t.t_ccd_l, written + t.t_wtr_l)
+        self.in_bank = {
             ("ACT", "RD"): t.t_rcd,
             ("ACT", "WR"): t.t_rcd,
             ("ACT", "PRE"): t.t_ras,
@@ -53,13 +54,19 @@ class PlainChannel:
             ("RD", "PRE"): t.t_rtp,
             ("WR", "PRE"): written + t.t_wr,
         }
+
+    def free(self, before: Command, kind: str, group: int, bank: int) -> int:
+        """The first cycle in which a command allows one of a kind."""
         pair = before.kind, kind
-        return max(waits.get(pair, 0), in_bank.get(pair, 0) if of_bank else 0)
+        waits = [self.anywhere.get(pair)]
+        if before.group == group:
+            waits.append(self.in_group.get(pair))
+            waits.append(self.in_bank.get(pair) if before.bank == bank else None)
+        return max((before.at + wait for wait in waits if wait is not None), default=0)
 
     def issue(self, since: int, kind: str, group: int = -1, bank: int = -1, row: int = -1) -> int:
         """Append a command in the first cycle in which it is legal."""
-        waits = ((c.at, self.delay(c, kind, group, bank)) for c in self.history)
-        since = max([since, *(at + wait for at, wait in waits if wait)])
+        since = max([since, *(self.free(c, kind, group, bank) for c in self.history)])
         acts = [c.at for c in self.history if c.kind == kind == "ACT"]
         while sum(since < at + self.timing.t_faw for at in acts) >= 4:
             since += 1

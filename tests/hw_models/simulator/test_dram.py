@@ -69,7 +69,7 @@ def calls(draw: st.DrawFn) -> list[Call]:
     return found
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(timings(), calls())
 def test_every_command_of_a_plain_model(timing: DramTiming, sequence: list[Call]) -> None:
     used, plain = Used(model(timing)), PlainMemory(timing)
