@@ -45,7 +45,7 @@ $(INSTALLED): pyproject.toml constraints.txt hatch_build.py
 	    exit 1; }
 	@rm -f $(PIP_LOG); \
 	$(BIN)/python -m pip install --disable-pip-version-check --log $(PIP_LOG) --constraint constraints.txt \
-	    --editable '.[cluster,dev,kernels,report,sweep,test]' || { \
+	    --editable '.[cluster,dev,kernels,report,rtl,sweep,test]' || { \
 	    if grep -q 'connection broken by' $(PIP_LOG) 2>/dev/null; then \
 	        echo "No package index could be reached: check the network, or set PIP_INDEX_URL to a mirror, or" \
 	            "PIP_FIND_LINKS to a folder of wheels with PIP_NO_INDEX=1; then run make again." >&2; \

@@ -15,6 +15,7 @@ PACKAGES: Final = {
     "gpu": ("torch", "triton"),
     "kernels": ("llvmlite", "numba"),
     "report": ("moocore", "plotly", "pyarrow"),
+    "rtl": ("amaranth",),
     "sweep": ("pyarrow", "scipy"),
 }
 """Each extra's packages, as they are imported."""

@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 from einsum_cascades.errors import unknown
 from einsum_cascades.loops.levels import Level, Levels
 from einsum_cascades.operators import WorkClass
+from hw_models.dram_timing import DramTiming
 from hw_models.links import Link
 
 T = TypeVar("T")
@@ -92,6 +93,8 @@ class Memory:
         read_bytes_per_s, write_bytes_per_s: bandwidths of their own; None is without limit.
         double_buffered: whether what is refilled takes its room twice, so that it is refilled while it is used.
         banks, ports: how it is built.
+        latency_s: of an access to the off-chip memory, in seconds; for the timed simulator.
+        timing: of the off-chip memory's banks and buses, for the timed simulator; None is bandwidth and latency alone.
     """
 
     name: str
@@ -107,6 +110,8 @@ class Memory:
     ports: Number = 1
     pricing: Pricing = Pricing()
     link: Link = ONE
+    latency_s: Number = 0.0
+    timing: DramTiming | None = None
 
     @property
     def rates(self) -> tuple[Number | None, Number | None, Number | None]:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from einsum_cascades.errors import InputError, nearest, quoted
 from einsum_cascades.schema import Fault
-from hw_models.components import check_technology, scale
+from hw_models.components import check_technology, dram_presets, dram_timing, scale
+from hw_models.dram_timing import FIGURES
 from hw_models.machine_schema import NAME, PORTS, Layout
 from hw_models.machine_values import Values, numbers, target
 
@@ -121,11 +122,50 @@ def _node_faults(
         if isinstance(value, str) and NAME.fullmatch(value) and value not in dimensions:
             hint = nearest(value, dimensions) if dimensions else "a number of cycles is expected"
             yield f"{name}.{skew}", f"{name}.{skew} is '{value}', which is no dimension of {name}", hint
+    yield from _timing_faults(name, node, outermost)
     if node.get("cells") == "regfile" and node.get("table", "accelergy") != "accelergy":
         yield f"{name}.table", f"the table {node['table']} has no register files", "the table accelergy has"
     if kinds[name] == "memory" and _needs_width(node, node.get("in") is None):
         hint = "add 'row_values: ...' or 'width_bits: ...': what one access moves"
         yield name, f"'{name}.row_values' is missing", hint
+
+
+def _timing_faults(name: str, node: Mapping[str, Any], outermost: bool) -> Iterator[Fault]:
+    """Yield what is wrong with the timing of the off-chip memory, as far as no figure is wrong by itself."""
+    timing = node.get("timing")
+    stated = {**timing} if isinstance(timing, dict) else {}
+    for key in ("timing", "latency_s") if not outermost else ():
+        if node.get(key):
+            yield f"{name}.{key}", f"{name} is not the off-chip memory, which alone has '{key}'", f"leave out '{key}'"
+    preset = stated.pop("preset", None)
+    if not outermost or (not stated and preset is None) or (preset is not None and preset not in dram_presets()):
+        return
+    for rate in ("read_bytes_per_s", "write_bytes_per_s"):
+        if node.get(rate) is not None:
+            hint = "state bandwidth_bytes_per_s"
+            yield f"{name}.{rate}", f"reads and writes share the data bus of a memory with timing, {name}", hint
+    figures = {**(vars(dram_timing(preset)) if preset is not None else {"channels": 1}), **stated}
+    for figure in FIGURES:
+        if figure not in figures:
+            hint = f"add '{figure}: ...', or 'preset: ...', whose figures hold where none is given"
+            yield f"{name}.timing.{figure}", f"'{name}.timing.{figure}' is missing", hint
+    if all(isinstance(figures.get(figure), int | float) for figure in FIGURES):
+        yield from _figure_faults(f"{name}.timing", figures)
+
+
+def _figure_faults(place: str, figures: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield which figures no memory has together."""
+    row, burst = figures["row_bytes"], figures["burst_bytes"]
+    if burst < 1 or row % burst:
+        yield f"{place}.row_bytes", f"a row of {row} bytes has no whole number of bursts", f"a multiple of {burst}"
+    groups = figures["groups"] * figures["t_bl"]
+    if figures["t_ccd_l"] > groups:
+        message = f"t_ccd_l is {figures['t_ccd_l']}, so bursts that go round the groups would not follow without a gap"
+        yield f"{place}.t_ccd_l", message, f"at most groups x t_bl, {groups} cycles"
+    least = sum(figures[f"t_{name}"] for name in ("rfc", "rp", "ras", "rcd", "faw", "cwl", "bl", "wr"))
+    if 0 < figures["t_refi"] <= least:
+        message = f"a refresh falls due every {figures['t_refi']} cycles, before the last one is over"
+        yield f"{place}.t_refi", message, f"more than {least} cycles, or 0 for no refresh"
 
 
 def _needs_width(node: Mapping[str, Any], outermost: bool) -> bool:

@@ -8,6 +8,10 @@
       global_buffer: {kind: memory, in: dram, bytes: 16MiB, row_values: array_2d.columns}
       array_2d: {kind: array, in: global_buffer, dimensions: {rows: 256, columns: 256}, registers: 12, units: {…}}
 
+The off-chip memory, which is in none, may have ``latency_s`` and ``timing``, for the timed simulator: the name of a
+memory (``timing: hbm2``), or figures that stand before its own (``timing: {preset: hbm2, channels: 32, t_rfc: 350}``).
+It has as many channels as ``bandwidth_bytes_per_s`` takes, and the clock that gives exactly this peak rate.
+
 A whole number may be the key of another one (``array_2d.columns``); these are looked up after overrides are laid over
 the file. Keys leave out ``nodes`` and ``dimensions``: ``array_2d.rows`` is ``nodes.array_2d.dimensions.rows``.
 """
@@ -31,6 +35,7 @@ from hw_models.machine_schema import NAME, NODE_KINDS, HeadSpec, Layout, reserve
 from hw_models.machine_values import Values, machine_from, numbers
 
 _LONG: Final = re.compile(r"^\s*(?:nodes\.)?(\w+)\.dimensions\.|^\s*nodes\.")
+_TIMING: Final = re.compile(r"^(\s*\w+\.timing)(?=\s*(?:=|$))")
 _INSTEAD: Final = (("row_values", "width_bits"), ("bandwidth_bytes_per_s", "read_bytes_per_s"))
 _INSTEAD_TOO: Final = (*_INSTEAD, ("bandwidth_bytes_per_s", "write_bytes_per_s"))
 """Keys of which a node has one or the other: an override of one takes the place of the other."""
@@ -79,7 +84,7 @@ def read_spatial(node: Node, overrides: Overrides = (), *, whole_rows: bool = Tr
     """
     overrides = _short(overrides)
     flat, layout, faults = _flattened(node, _keys(overrides))
-    schema = section_of(layout, _tensors(flat, overrides))
+    schema = section_of(layout, _homes(flat, layout), _tensors(flat, overrides))
 
     def further(tree: Mapping[str, Any], found: HeadSpec | None) -> Iterator[tuple[str, str, str]]:
         wrong = tuple(faults_of(tree, layout, _types(schema), whole=not faults))
@@ -114,14 +119,17 @@ def machine_keys(node: Node) -> dict[str, type]:
     flat, layout, faults = _flattened(node, ())
     if faults:
         raise all_of(faults)
-    return leaves(section_of(layout, _tensors(flat, ())))
+    return leaves(section_of(layout, _homes(flat, layout), _tensors(flat, ())))
 
 
 def _short(overrides: Overrides) -> Overrides:
     """Return overrides with their keys as short as they may be written."""
 
     def short(key: object) -> Any:
-        return _LONG.sub(lambda m: f"{m[1]}." if m[1] else "", key, count=1) if isinstance(key, str) else key
+        if not isinstance(key, str):
+            return key
+        key = _LONG.sub(lambda m: f"{m[1]}." if m[1] else "", key, count=1)
+        return _TIMING.sub(r"\1.preset", key, count=1)
 
     if isinstance(overrides, Mapping):
         return {short(key): value for key, value in overrides.items()}
@@ -131,6 +139,13 @@ def _short(overrides: Overrides) -> Overrides:
 def _keys(overrides: Overrides) -> tuple[str, ...]:
     texts = [overrides] if isinstance(overrides, str) else overrides
     return tuple(str(text).partition("=")[0].strip() for text in texts)
+
+
+def _homes(flat: Node, layout: Layout) -> tuple[str, ...]:
+    """Return the memories that are in no other: one, in a file that is right."""
+    nodes = flat.value if isinstance(flat.value, dict) else {}
+    memories = {name: nodes[name].value for name, kind, _ in layout if kind == "memory"}
+    return tuple(name for name, value in memories.items() if not isinstance(value, dict) or "in" not in value)
 
 
 def _tensors(flat: Node, overrides: Overrides) -> tuple[str, ...]:
@@ -190,6 +205,9 @@ def _dimensions(
         dropped |= {b for a, b in ((one, other), (other, one)) if f"{name}.{a}" in overridden}
     parts = {k: p for k, p in part.value.items() if k not in dropped}
     keys = {k: p for k, p in part.keys.items() if k not in dropped}
+    timing = parts.get("timing")
+    if timing is not None and isinstance(timing.value, str):  # a preset's name
+        parts["timing"] = replace(timing, value={"preset": timing}, keys={"preset": timing})
     lengths = part.value.get("dimensions")
     names: list[str] = []
     if lengths is not None and not isinstance(lengths.value, dict):

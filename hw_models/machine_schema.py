@@ -7,7 +7,7 @@ node with a key for each dimension. Keys are then those that overrides use: ``ar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import cache, lru_cache
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -25,7 +25,7 @@ from pydantic import (
 from einsum_cascades.numbers import LARGEST
 from einsum_cascades.schema import ByteRate, Bytes, Flag, Rate, Section, Size, Text, unknown_name
 from einsum_cascades.sizes import PATTERNS, Unit
-from hw_models.components import logic_table
+from hw_models.components import dram_presets, logic_table
 from hw_models.machine import Cells, Overlap, Table
 
 NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
@@ -69,6 +69,16 @@ def _component(name: str) -> str:
     return name
 
 
+def _preset(name: str) -> str:
+    if name not in dram_presets():
+        raise unknown_name("timing", dram_presets())
+    return name
+
+
+def _named(value: object) -> object:
+    return {"preset": value} if isinstance(value, str) else value
+
+
 def _rate(value: object, handler: ValidatorFunctionWrapHandler) -> object:
     return value if value == PORTS else handler(value)
 
@@ -86,6 +96,7 @@ Skew: TypeAlias = Annotated[int, Field(strict=True, ge=0, le=LARGEST), _refers(N
 """A number of cycles, 0 among them, or the name of a dimension of the array."""
 Bits: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=64)]
 Cost: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=1e18, allow_inf_nan=False)]
+Cycles: TypeAlias = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
 PortRate: TypeAlias = Annotated[ByteRate, WrapValidator(_rate), _written_rate()]
 """Bytes per second, or ``ports``."""
 Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_words)]
@@ -171,6 +182,61 @@ class MemorySpec(FileCostSpec):
     link: LinkSpec = Field(default=LinkSpec(), description="The link to its parent.")
 
 
+class TimingSpec(Section):
+    """Timing of the off-chip memory; times are in cycles of its command clock, and those not given are the preset's."""
+
+    preset: Annotated[Text, AfterValidator(_preset)] | None = Field(
+        default=None, description="A memory whose timing is known, such as hbm2."
+    )
+    clock_hz: Rate | None = Field(
+        default=None, description="Clock of commands, Hz; of the bandwidth if that is given, which it follows."
+    )
+    channels: Size | None = Field(
+        default=None, description="Channels; if not given, as many as the bandwidth takes, else the preset's."
+    )
+    groups: Size | None = Field(default=None, description="Bank groups of a channel.")
+    banks: Size | None = Field(default=None, description="Banks of a group.")
+    row_bytes: Bytes | None = Field(default=None, description="Bytes of a bank's row.")
+    burst_bytes: Bytes | None = Field(default=None, description="Bytes of a burst.")
+    t_bl: Size | None = Field(default=None, description="Data bus: a burst.")
+    t_ccd_l: Size | None = Field(default=None, description="Column command to column command, in a group.")
+    t_cl: Size | None = Field(default=None, description="Read to its first data.")
+    t_cwl: Size | None = Field(default=None, description="Write to its first data.")
+    t_rcd: Size | None = Field(default=None, description="Activation to column command.")
+    t_rp: Size | None = Field(default=None, description="Precharge to activation.")
+    t_ras: Size | None = Field(default=None, description="Activation to precharge.")
+    t_rrd_s: Size | None = Field(default=None, description="Activation to activation, of any groups.")
+    t_rrd_l: Size | None = Field(default=None, description="Activation to activation, in a group.")
+    t_faw: Cycles | None = Field(default=None, description="Window of at most four activations; 0: no limit.")
+    t_rtp: Size | None = Field(default=None, description="Read to precharge.")
+    t_wr: Size | None = Field(default=None, description="End of written data to precharge.")
+    t_wtr_s: Cycles | None = Field(default=None, description="End of written data to read, of any groups.")
+    t_wtr_l: Cycles | None = Field(default=None, description="End of written data to read, in a group.")
+    t_rtw: Size | None = Field(default=None, description="Read to write.")
+    t_rfc: Size | None = Field(default=None, description="A refresh.")
+    t_refi: Cycles | None = Field(default=None, description="Refresh to refresh; 0: no refresh.")
+
+
+def _timing_schema() -> WithJsonSchema:
+    section = TimingSpec.model_json_schema()
+    return WithJsonSchema({"anyOf": [{"type": "string", "enum": list(dram_presets())}, section]})
+
+
+Timing: TypeAlias = Annotated[TimingSpec, BeforeValidator(_named), _timing_schema()]
+"""A preset's name, or a mapping of figures."""
+
+
+class HomeSpec(MemorySpec):
+    """The off-chip memory; what it has more than others is for the timed simulation."""
+
+    latency_s: Cost = Field(default=0.0, description="Latency of an access, s, in timed simulations.")
+    timing: Timing = Field(
+        default=TimingSpec(),
+        description="Timing, in timed simulations: that of a memory by name, such as hbm2, or figures; bandwidth and "
+        "latency alone if not given.",
+    )
+
+
 class UnitSpec(Section):
     """How a PE does one class of work."""
 
@@ -208,7 +274,7 @@ class ArraySpec(Section):
     link: LinkSpec = Field(default=LinkSpec(), description="The link to its parent.")
 
 
-_SECTIONS: Final[dict[str, type[Section]]] = {"memory": MemorySpec, "array": ArraySpec}
+_SECTIONS: Final[dict[str, type[Section]]] = {"memory": HomeSpec, "array": ArraySpec}
 NODE_KINDS: Final = tuple(_SECTIONS)
 _PARENT: Final[Any] = (Text | None, Field(default=None, description="The memory that it takes values from."))
 Layout: TypeAlias = tuple[tuple[str, str, tuple[str, ...]], ...]
@@ -222,12 +288,12 @@ def reserved(kind: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=256)
-def section_of(layout: Layout, tensors: Iterable[str] = ()) -> type[HeadSpec]:
-    """Return the schema of files with these nodes, and with bits of these tensors."""
+def section_of(layout: Layout, homes: Container[str], tensors: Iterable[str] = ()) -> type[HeadSpec]:
+    """Return the schema of files with these nodes, those named off chip, and with bits of these tensors."""
     fields: dict[str, Any] = {}
     for name, kind, dimensions in layout:
         own: dict[str, Any] = {d: (Count, Field(description=f"Length of dimension {d}.")) for d in dimensions}
-        base = _SECTIONS[kind]
+        base = MemorySpec if kind == "memory" and name not in homes else _SECTIONS[kind]
         placed = create_model(f"{name} placed", __base__=Section, **own, **{"in": _PARENT})
         node = create_model(name, __base__=(base, placed), __doc__=base.__doc__)
         fields[name] = (node, Field(description=f"{(base.__doc__ or '').rstrip('.')}."))
@@ -246,7 +312,7 @@ def file_section() -> type[Section]:
         create_model(
             f"{kind.title()}Node",
             __base__=base,
-            __doc__=base.__doc__,
+            __doc__=MemorySpec.__doc__ if kind == "memory" else base.__doc__,
             **{"kind": (Literal[kind], Field(description="What it is.")), "in": _PARENT, "dimensions": lengths},
         )
         for kind, base in _SECTIONS.items()

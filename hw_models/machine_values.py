@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from einsum_cascades.operators import WORK_CLASSES
+from hw_models.components import dram_timing
+from hw_models.dram_timing import FIGURES, DramTiming
 from hw_models.links import Link
 from hw_models.machine import ROLES, Array, Machine, Memory, Node, Number, Pricing, StatedCost, Unit
 from hw_models.machine_schema import PORTS, Layout, Reference
@@ -114,7 +116,20 @@ def _memory(name: str, own: Values, lengths: tuple[tuple[str, Number], ...], fre
         ports=own["ports"],
         pricing=_pricing(own),
         link=_link(own, lengths),
+        latency_s=own.get("latency_s", 0.0),
+        timing=_timing(own, shared),
     )
+
+
+def _timing(own: Values, bytes_per_s: Number | None) -> DramTiming | None:
+    stated = {figure: value for figure in FIGURES if (value := own.get(f"timing.{figure}")) is not None}
+    preset = own.get("timing.preset")
+    if preset is None and not stated:
+        return None
+    figures = {"channels": None} if preset is None else vars(dram_timing(preset))
+    if bytes_per_s is not None:
+        figures = {**figures, "channels": None}
+    return DramTiming(**{**figures, **stated})
 
 
 def _pricing(own: Values) -> Pricing:

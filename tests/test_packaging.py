@@ -24,8 +24,9 @@ EXTRAS = {
     "cluster": ("fusemax.sweep.cluster",),
     "components": ("hw_models.components.hwcomponents",),
     "gpu": ("kernels.gpu", "kernels.measure.gpu"),
-    "kernels": ("kernels.cpu", "kernels.compiler", "kernels.measure"),
+    "kernels": ("kernels.cpu", "kernels.compiler", "kernels.measure", "hw_models.simulator.dram"),
     "report": ("fusemax.report", "fusemax.cli.report", "fusemax.figures.front"),
+    "rtl": ("hw_models.simulator.rtl",),
     "sweep": ("fusemax.sweep", "fusemax.tables"),
 }
 """Extra to the modules that may import what it brings."""

@@ -20,6 +20,11 @@ _WORK: Final = ("mac", "add", "max", "exp", "divide")
 _LINK: Final = tuple(
     f"link.{key}" for key in ("multicast", "reduction", "bandwidth_bytes_per_s", "hop_j_per_byte", "mesh")
 )
+_TIMING: Final = (
+    *("clock_hz", "channels", "groups", "banks", "row_bytes", "burst_bytes"),
+    *(f"t_{name}" for name in ("bl", "ccd_l", "cl", "cwl", "rcd", "rp", "ras", "rrd_s", "rrd_l", "faw", "rtp", "wr")),
+    *(f"t_{name}" for name in ("wtr_s", "wtr_l", "rtw", "rfc", "refi")),
+)
 HEAD_KEYS: Final = (
     *("frequency_hz", "technology_nm", "overlap"),
     *(f"bits.{role}" for role in ("inputs", "accumulators", "outputs")),
@@ -31,6 +36,7 @@ NODE_KEYS: Final = {
         *("double_buffered", "banks", "ports", "table", "cells", "component", "priced_as", "energy_j_per_byte"),
         *_LINK,
     ),
+    "home": ("latency_s", "timing.preset", *(f"timing.{figure}" for figure in _TIMING)),
     "array": (
         "registers",
         *(f"register_file.{cost}" for cost in _COSTS),
@@ -43,7 +49,7 @@ NODE_KEYS: Final = {
         *_LINK,
     ),
 }
-"""Keys of a spatial array and of each kind of its nodes, of which files leave out most."""
+"""Keys of a spatial array and of each kind of its nodes, of which files leave out most; ``home`` is off chip."""
 COLUMNS: Final = (
     *("latency_s", "energy_j", "dram_bytes", "buffer_bytes", "area_mm2", "util_2d", "util_1d", "passes", "bound"),
     "status",
@@ -140,7 +146,9 @@ def _spatial_keys(text: str) -> Iterator[str]:
         kind = re.search(r"\bkind: *(\w+)", node[2])
         lengths = re.search(r"\bdimensions: *\{([^}]*)\}", node[2])
         dimensions = _INNER.findall(lengths[1]) if lengths else ()
-        yield from (f"{node[1]}.{key}" for key in (*dimensions, *NODE_KEYS.get(kind[1] if kind else "", ())))
+        own = NODE_KEYS.get(kind[1] if kind else "", ())
+        home = () if re.search(r"\bin: *\w", node[2]) else NODE_KEYS["home"]
+        yield from (f"{node[1]}.{key}" for key in (*dimensions, *own, *home))
 
 
 def _columns(source: str | Path) -> list[str]:

@@ -1,1 +1,1 @@
-"""Executes loop trees on machines, on values and in time; shares no counting code with the engine."""
+"""Executes loop trees: ``functional`` on numbers, ``timed`` cycle by cycle; ``rtl`` has what hardware does, as logic."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from jsonschema import Draft202012Validator
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.yaml_source import parse_yaml
+from hw_models.components import dram_timing
+from hw_models.dram_timing import FIGURES
 from hw_models.machine import Machine, Memory, Unit
 from hw_models.machine_file import load_spatial, machine_keys, read_spatial
 from hw_models.machine_schema import file_section
@@ -101,6 +104,9 @@ OVERRIDES = [
     ("array_2d.register_file.read_j=1e-13", lambda m: m.array("array_2d").register_file.read_j, 1e-13),
     ("dram.bandwidth_bytes_per_s=50GiB", lambda m: m.root.rates[0], 50 * 2**30),
     ("dram.energy_j_per_byte=1e-12", lambda m: m.root.pricing.j_per_byte, 1e-12),
+    ("dram.latency_s=1e-7", lambda m: m.root.latency_s, 1e-7),
+    ("dram.timing=hbm2", lambda m: m.root.timing, replace(dram_timing("hbm2"), channels=None)),
+    ("dram.timing.preset=hbm3", lambda m: m.root.timing, replace(dram_timing("hbm3"), channels=None)),
     ("frequency_hz=1.5e9", lambda m: m.frequency_hz, 1.5e9),
     ("technology_nm=16", lambda m: m.technology_nm, 16),
     ("overlap=whole", lambda m: m.overlap, "whole"),
@@ -118,6 +124,71 @@ def test_overrides_reach_every_value(override: str, value: object, expected: obj
     assert found == expected
     key, _, text = override.partition("=")
     assert value(spatial_machine("fusemax-cloud", {key: text})) == expected
+
+
+def with_home(home: str) -> str:
+    return SMALL.replace("home: {kind: memory, bandwidth_bytes_per_s: 10GB/s}", f"home: {{kind: memory, {home}}}")
+
+
+def test_timing_of_the_off_chip_memory() -> None:
+    """A name, figures over a name's, or all figures; channels follow from the bandwidth unless they are stated."""
+    hbm2 = dram_timing("hbm2")
+    named = loaded(with_home("timing: hbm2, bandwidth_bytes_per_s: 400GiB/s, latency_s: 50.0e-9")).root
+    assert (named.timing, named.latency_s) == (replace(hbm2, channels=None), 50e-9)
+    assert loaded(with_home("timing: hbm2")).root.timing == hbm2
+    assert loaded(SMALL).root.timing is None
+    changed = with_home("timing: {preset: hbm2, channels: 32, t_rfc: 350}, bandwidth_bytes_per_s: 1TB/s")
+    assert loaded(changed).root.timing == replace(hbm2, channels=32, t_rfc=350)
+    assert loaded(changed, "home.timing.t_rfc=10").root.timing == replace(hbm2, channels=32, t_rfc=10)
+    assert loaded(with_home("timing: hbm2"), "home.timing.t_faw=0").root.timing == replace(hbm2, t_faw=0)
+    assert loaded(with_home("timing: hbm2"), "home.timing=hbm3").root.timing == dram_timing("hbm3")
+    figures = ", ".join(f"{figure}: {getattr(hbm2, figure)}" for figure in FIGURES)
+    assert loaded(with_home(f"timing: {{{figures}}}")).root.timing == hbm2
+    assert not [key for key in machine_keys(parse_yaml(SMALL)) if key.startswith(("near.timing", "near.latency"))]
+
+
+TIMING_FAULTS = [
+    ("timing: hbm22", "unknown timing 'hbm22'", "did you mean 'hbm2'"),
+    ("timing: {t_cl: 5}", "'home.timing.t_rfc' is missing", "preset"),
+    ("timing: {preset: hbm2, t_refl: 9}", "unknown key 't_refl'", "t_refi"),
+    ("timing: {preset: hbm2, t_rcd: -1}", "home.timing.t_rcd is -1", "a whole number from 1"),
+    ("timing: {preset: hbm2, row_bytes: 1000}", "no whole number of bursts", "a multiple of 32"),
+    ("timing: {preset: hbm2, groups: 1}", "would not follow without a gap", "at most groups x t_bl, 2"),
+    ("timing: {preset: hbm2, t_refi: 300}", "before the last one is over", "more than 353"),
+    ("timing: 7", "home.timing is 7", "a mapping with the keys preset"),
+    ("timing: hbm2, read_bytes_per_s: 5GB/s", "share the data bus", "state bandwidth_bytes_per_s"),
+    ("latency_s: -1.0", "home.latency_s is -1", "from 0"),
+]
+
+
+@pytest.mark.parametrize(("home", "said", "hint"), TIMING_FAULTS)
+def test_wrong_timing(home: str, said: str, hint: str) -> None:
+    text = refused(with_home(home))
+    assert said in text
+    assert hint in text
+
+
+def test_only_the_off_chip_memory_has_timing() -> None:
+    assert "unknown key 'timing'" in refused(SMALL.replace("ports: 2", "timing: hbm2"))
+    moved = SMALL + "  further: {kind: memory}\n"
+    text = refused(moved.replace("home: {kind: memory", "home: {kind: memory, timing: hbm2"), "home.in=further")
+    assert "home is not the off-chip memory, which alone has 'timing'" in text
+
+
+@pytest.mark.parametrize(
+    ("timing", "valid"),
+    [
+        ("hbm2", True),
+        ("hbm22", False),
+        ({"preset": "hbm2", "channels": 8}, True),
+        ({"preset": "hbm2", "chanels": 8}, False),
+        ({"t_rcd": -1}, False),
+    ],
+)
+def test_the_schema_of_timing(timing: object, valid: bool) -> None:
+    plain = parse_yaml(SMALL).plain()
+    plain["nodes"] = {"home": {"kind": "memory", "timing": timing}}
+    assert Draft202012Validator(file_section().model_json_schema()).is_valid(plain) == valid
 
 
 def test_all_keys_that_may_be_set() -> None:

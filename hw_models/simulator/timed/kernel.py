@@ -466,10 +466,11 @@ def _enter(p: Any, s: Any, e: Any, th: int, hold: int, row: int) -> None:
 def _occupy(p: Any, s: Any, e: Any, hold: int, row: int) -> None:
     memory = p[p[lay.HOLD_MEMORY] + hold]
     if memory >= 0:
-        s[s[lay.USED] + memory * 4 + 0] += p[p[lay.ROOM] + _number(p, s, row, p[p[lay.HOLD_TABLE] + hold])]
+        bits = p[p[lay.ROOM] + _number(p, s, row, p[p[lay.HOLD_TABLE] + hold])]
+        s[s[lay.USED] + memory * 4 + 0] += bits * p[p[lay.DOUBLED] + hold]
         s[s[lay.USED] + memory * 4 + 1] = max(s[s[lay.USED] + memory * 4 + 1], s[s[lay.USED] + memory * 4 + 0])
         if not p[p[lay.FETCHES] + hold]:
-            _take(p, s, e, memory, p[p[lay.ROOM] + _number(p, s, row, p[p[lay.HOLD_TABLE] + hold])])
+            _take(p, s, e, memory, bits)
 
 
 @njit(cache=True)
@@ -490,7 +491,7 @@ def _leave(p: Any, s: Any, e: Any, th: int, hold: int, row: int) -> None:
     s[s[lay.LEFT] + hold] += 1
     memory = p[p[lay.HOLD_MEMORY] + hold]
     if memory >= 0:
-        s[s[lay.USED] + memory * 4 + 0] -= p[p[lay.ROOM] + number]
+        s[s[lay.USED] + memory * 4 + 0] -= p[p[lay.ROOM] + number] * p[p[lay.DOUBLED] + hold]
         if not p[p[lay.WRITES] + hold]:
             _take(p, s, e, memory, -p[p[lay.ROOM] + number])
 

@@ -83,6 +83,7 @@ PROGRAM_PARTS: Final = (
     "task_pipe",
     "task_fork",
     "port_users",
+    "doubled",
 )
 """Parts of what a run reads."""
 STATE_PARTS: Final = (
@@ -208,6 +209,7 @@ TASK_NAME: Final = 74
 TASK_PIPE: Final = 75
 TASK_FORK: Final = 76
 PORT_USERS: Final = 77
+DOUBLED: Final = 78
 RUNNING: Final = 0
 STATE: Final = 1
 CLOCK: Final = 2

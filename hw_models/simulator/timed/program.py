@@ -25,7 +25,7 @@ from hw_models.simulator.timed import kernel
 from hw_models.simulator.timed.control import Control, Table
 from hw_models.simulator.timed.lowering import Kept, Lowered, Op, Task
 from hw_models.simulator.timed.periodic import Links
-from hw_models.simulator.timed.room import Room, in_use
+from hw_models.simulator.timed.room import Room, doubled, in_use
 from hw_models.simulator.timed.visits import Moved
 from hw_models.simulator.timed.waits import source_of, waits_of
 from hw_models.spatial.activity import value_bits
@@ -209,7 +209,7 @@ class Build:
             point = round(Fraction(cycles) * kernel.TICKS)
             for number, (at, _) in enumerate(table):
                 steps[table.base + number] = visits.steps(task.site, at) * point
-            depth = max(int(array.unit_of[kind].depth) for kind in work_of(step.einsum)) - 1 if array.units else 0
+            depth = max((int(array.unit_of[kind].depth) for kind in work_of(step.einsum)), default=1) - 1
             loads, unloads = self._stationary(task)
             own = {
                 "task_array": arrays.index(array.name),
@@ -256,13 +256,15 @@ class Build:
                 starts.append(len(self.port_rows))
                 self._ports(kept.table, (kept.site,), out=out)
             self._put(f"{way}_port_from", [*starts, len(self.port_rows)])
-            ports[way] = [b - a for a, b in zip(starts, [*starts[1:], len(self.port_rows)], strict=True)]
+            ends = [*starts[1:], len(self.port_rows)] if starts else []
+            ports[way] = [b - a for a, b in zip(starts, ends, strict=True)]
         self.filled = {k.index for k in lowered.kept if ports["fetch"][k.index]}
         self.emptied = {k.index for k in lowered.kept if ports["write"][k.index]}
         self.copies = self._copies()
         tensors = [self.plan.operand_of(k.site).tensor for k in lowered.kept]
         self._put("fetches", (int(k.index in self.filled) for k in lowered.kept))
         self._put("writes", (int(k.index in self.emptied) for k in lowered.kept))
+        self._put("doubled", (doubled(k, self.plan) for k in lowered.kept))
         self._put("copies", (self.copies[k.index] for k in lowered.kept))
         self._put("hold_table", (number + k.index for k in lowered.kept))
         self._put("hold_memory", (memories.index(m) if (m := k.site.unit) in memories else -1 for k in lowered.kept))

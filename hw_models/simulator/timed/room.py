@@ -93,13 +93,17 @@ class Room:
 def in_use(kept: Kept, plan: Plan) -> int:
     """Return how many entries of a hold are used at a time: those of iterations that a pipeline has under way, and the
     next one where it is double."""
-    assert isinstance(kept.site.node, Hold)
     low, high = kept.late
     inside = 1
     if kept.pipe is not None:
         after = [step.kept for step in kept.pipe.chain].index(kept)
         for step in kept.pipe.chain[after:]:
             inside *= 1 if step.control is None else step.control.least_trips
-    level = plan.levels[kept.site.unit]
-    double = kept.site.node.double or (level.double_buffered and any(step.control for step in kept.path))
-    return max(1 - (low - high) // inside, 2 if double else 1)
+    return max(1 - (low - high) // inside, doubled(kept, plan))
+
+
+def doubled(kept: Kept, plan: Plan) -> int:
+    """Return how often a hold takes its room: twice if the next entry comes in while this one is used."""
+    assert isinstance(kept.site.node, Hold)
+    refilled = plan.levels[kept.site.unit].double_buffered and any(step.control for step in kept.path)
+    return 2 if kept.late[0] == kept.late[1] and (kept.site.node.double or refilled) else 1
