@@ -332,6 +332,7 @@ def _fetch_start(p: Any, s: Any, th: int, hold: int) -> int:
 @njit(cache=True)
 def _task_start(p: Any, s: Any, th: int, task: int) -> int:
     at, cause, split = s[s[lay.TIME] + th], DEPENDENCE, 0
+    held = 0
     for k in range(p[p[lay.WAIT_FROM] + task], p[p[lay.WAIT_FROM] + task + 1]):
         kind, index = p[p[lay.WAIT_KIND] + k], p[p[lay.WAIT_INDEX] + k]
         when, why, leaving = 0, DEPENDENCE, 0
@@ -368,20 +369,22 @@ def _task_start(p: Any, s: Any, th: int, task: int) -> int:
                 return NEVER
             when = s[s[lay.FOLLOW] + index * 6 + 2] if p[p[lay.WAIT_CROSSES] + k] else s[s[lay.FOLLOW] + index * 6 + 3]
             leaving = s[s[lay.FOLLOW] + index * 6 + 4]
+        held = max(held, when)
         if when > at:
             at, cause = when, why
             split = leaving if why == DEPENDENCE and leaving < when else 0
     array = p[p[lay.TASK_ARRAY] + task]
     fill = p[p[lay.TASK_FILL] + task]
-    if fill > 0 and p[p[lay.TASK_LOADS] + task]:
-        begin = max(at, s[s[lay.ARRAY] + array * 4 + 1], s[s[lay.ARRAY] + array * 4 + 2])
-        at = max(begin + fill, at)
-        if begin + fill > s[s[lay.ARRAY] + array * 4 + 0]:
-            cause = OPERANDS
-    if p[p[lay.TASK_UNLOADS] + task] or p[p[lay.TASK_PORT_FROM] + 2 * task + 1] < p[p[lay.TASK_PORT_FROM] + 2 * task + 2]:
+    if p[p[lay.TASK_LOADS] + task]:
+        filled = max(held, s[s[lay.ARRAY] + array * 4 + 1]) + fill
+        fill = 0
+        if filled > at:
+            at, cause, split = filled, OPERANDS, 0
+    streams = p[p[lay.TASK_PORT_FROM] + 2 * task + 1] < p[p[lay.TASK_PORT_FROM] + 2 * task + 2]
+    if p[p[lay.TASK_UNLOADS] + task] or streams:
         steps = p[p[lay.STEPS] + _number(p, s, th, task)]
-        if s[s[lay.ARRAY] + array * 4 + 3] - steps > at:
-            at, cause, split = s[s[lay.ARRAY] + array * 4 + 3] - steps, DRAIN, 0
+        if s[s[lay.ARRAY] + array * 4 + 3] - steps - fill > at:
+            at, cause, split = s[s[lay.ARRAY] + array * 4 + 3] - steps - fill, DRAIN, 0
     if s[s[lay.ARRAY] + array * 4 + 0] > at:
         at = s[s[lay.ARRAY] + array * 4 + 0]
     s[s[lay.CAUSE] + th] = cause
@@ -563,7 +566,6 @@ def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
     if p[p[lay.TASK_LOADS] + task]:
         s[s[lay.ARRAY] + array * 4 + 1] = start
         fill = 0
-    s[s[lay.ARRAY] + array * 4 + 2] = start
     s[s[lay.ARRAY] + array * 4 + 0] = end
     made = end + p[p[lay.TASK_DEPTH] + task]
     if unloads:

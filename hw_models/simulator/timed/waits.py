@@ -91,7 +91,7 @@ def _in_pipeline(
     if made[0] == used[0] and made[1] == used[1]:
         depth = _common(task.path, maker.path)
         yield Wait("follows", maker.index, crosses, mine=_visits(task, depth), theirs=_visits(maker, depth))
-    else:
+    elif made[:2] < used[:2]:
         yield Wait("iteration", maker.index, crosses, pipe.index)
 
 
