@@ -1,0 +1,291 @@
+"""The order in which a tree runs: a loop in time epoch by epoch, what is late in it in later epochs.
+
+All positions of spatial loops go together, in lockstep; within an epoch the nodes run in tree order. Nothing is laid out
+ahead but the iterations of a pipeline that are under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from time import monotonic
+from typing import NamedTuple
+
+from einsum_cascades.loops.tree import Compute, Hold, Last, Late, Loop, parts_of
+from hw_models.simulator.functional.holds import Holds
+from hw_models.simulator.functional.occupancy import FullError
+from hw_models.simulator.functional.once import once
+from hw_models.simulator.functional.places import Place
+from hw_models.simulator.functional.points import Points
+from hw_models.simulator.functional.state import State
+from hw_models.simulator.functional.stores import Position, Store, Thread, Visit, moved
+from hw_models.simulator.functional.wiring import tensor_of
+
+_OFTEN = 0.2
+"""Seconds between two reports of progress."""
+
+
+class _Task(NamedTuple):
+    """What an epoch does at one place: enter a hold, leave it, compute, or run a loop in time."""
+
+    order: int
+    kind: str
+    place: Place
+    threads: list[Thread]
+
+
+_Epochs = dict[int, list[_Task]]
+
+
+class Schedule:
+    """Runs a tree.
+
+    Attributes:
+        short: whether some pipeline had fewer turns of full size than stages, so that not all copies lived at a time.
+    """
+
+    def __init__(
+        self, state: State, holds: Holds, points: Points, progress: Callable[[float], None] | None = None
+    ) -> None:
+        self.state, self.wiring, self.holds, self.points = state, state.wiring, holds, points
+        self.progress = progress
+        self._told = monotonic()
+        self._done: list[tuple[int, int]] = []
+        self._late: dict[Place | None, int] = {}
+        self._lasts = {place.node.rank for place in self.wiring.root.all() if isinstance(place.node, Last)}
+        foreign = {loop for compute in self.wiring.computes for loop in points.foreign(compute)}
+        self._repeats = frozenset(foreign)
+
+    def run(self) -> None:
+        """Run it all."""
+        state = self.state
+        thread = Thread((0,) * len(state.dimensions), state.regions.whole, {})
+        epochs: _Epochs = {}
+        self._collect(self.wiring.root, [thread], 0, epochs)
+        self._late[None] = max(epochs, default=0)
+        for number in sorted(epochs):
+            self._epoch(epochs[number], number, max(epochs) + 1)
+
+    @property
+    def short(self) -> bool:
+        return any(late >= (1 if loop is None else loop.trips) for loop, late in self._late.items() if late)
+
+    # Epochs.
+
+    def _loop(self, place: Place, threads: list[Thread]) -> None:
+        """Run a loop in time."""
+        loop = place.loop
+        slot, tile = self.state.regions.slots[loop.rank], int(loop.tile)
+        sizes = [high - low for low, high in (thread.ranges[slot] for thread in threads)]
+        trips = -(-max(sizes) // tile)
+        place.trips = max(place.trips, max(1, max(sizes) // tile))
+        epochs: _Epochs = {}
+        number = 0
+        while number < trips or epochs:
+            if number < trips:
+                inside = self._cut(place, threads, number)
+                self._collect(place.below[0], inside, number, epochs)
+                if epochs:
+                    self._late[place] = max(self._late.get(place, 0), max(epochs) - number)
+            if number in epochs:
+                self._epoch(epochs.pop(number), number, max(trips, max(epochs, default=0) + 1))
+            number += 1
+
+    def _epoch(self, tasks: list[_Task], number: int, epochs: int) -> None:
+        """Run what an epoch does, in tree order."""
+        tasks.sort(key=lambda task: task.order)
+        occupancy = self.state.rooms.occupancy
+        depth = len(occupancy.abreast)
+        for done, task in enumerate(tasks):
+            occupancy.turn_to(task.place.sides, depth)
+            self._done.append((number * len(tasks) + done, epochs * len(tasks)))
+            self._do(task)
+            self._done.pop()
+        occupancy.turn_to((), depth)
+
+    def _do(self, task: _Task) -> None:
+        if task.kind == "loop":
+            self._loop(task.place, task.threads)
+            return
+        self.state.here = task.place
+        try:
+            if task.kind == "compute":
+                self.points.run(task.place, task.threads)
+            elif task.kind == "enter":
+                self.holds.enter(task.place, task.threads)
+            else:
+                self.holds.leave(task.place, task.threads)
+        except FullError as full:
+            raise self._too_full(task.place, full) from None
+        if self.progress is not None and monotonic() - self._told >= _OFTEN:
+            self._tell(self.progress)
+
+    def _tell(self, progress: Callable[[float], None]) -> None:
+        fraction, part = 0.0, 1.0
+        for done, of in self._done:
+            part /= of
+            fraction += done * part
+        progress(fraction)
+        self._told = monotonic()
+
+    def _too_full(self, place: Place, full: FullError) -> Exception:
+        over = full.needed - full.room
+        unit, name = (8, "byte") if full.room % 8 == full.needed % 8 == 0 else (1, "bit")
+        said = f"{full.room // unit:,} {name}s, and {full.needed // unit:,} are taken in it: {over // unit:,} too many"
+        what = f"an instance of {full.memory}" if self.state.fan(full.memory)((0,) * len(self.state.dimensions)) else full.memory
+        keeps = f", as {tensor_of(place)} comes" if isinstance(place.node, Hold) else ""
+        return self.state.fault(f"{what} has {said}{keeps}", hint="take smaller tiles, or keep tensors further out")
+
+    # What an iteration does.
+
+    def _collect(self, place: Place, threads: list[Thread], epoch: int, epochs: _Epochs) -> None:
+        """Put what a subtree does for one iteration of the loop around it into the epochs in which it does it."""
+        node = place.node
+        if isinstance(node, Loop):
+            if node.over is None:
+                epochs.setdefault(epoch, []).append(_Task(place.first, "loop", place, threads))
+            else:
+                self._collect(place.below[0], self._spread(place, threads), epoch, epochs)
+        elif isinstance(node, Late):
+            self._collect(place.below[0], threads, epoch + node.by, epochs)
+        elif isinstance(node, Last):
+            if kept := [thread for thread in threads if node.rank not in thread.early]:
+                self._collect(place.below[0], kept, epoch, epochs)
+        elif isinstance(node, Hold):
+            self._collect_hold(place, threads, epoch, epochs)
+        elif isinstance(node, Compute):
+            self._check_apart(place, threads)
+            epochs.setdefault(epoch, []).append(_Task(place.first, "compute", place, threads))
+        else:
+            for child in place.below:
+                self._collect(child, threads, epoch, epochs)
+
+    def _collect_hold(self, place: Place, threads: list[Thread], epoch: int, epochs: _Epochs) -> None:
+        fan = self.state.fan(place.where)
+        visits = [Visit(fan, {}) for _ in threads]
+        inside = [thread.within(place.number, visit) for thread, visit in zip(threads, visits, strict=True)]
+        entering = inside
+        if self.wiring.is_spread(place):
+            entering = self._spread_stores(place, inside)
+        else:
+            for thread, visit in zip(inside, visits, strict=True):
+                at = fan(thread.position)
+                visit.stores[at] = Store(place, at, self.state.regions.region(place, thread))
+        self._check_apart(place, entering)
+        low, high = self.wiring.lateness(place)
+        epochs.setdefault(epoch + low, []).append(_Task(place.first, "enter", place, entering))
+        self._collect(place.below[0], inside, epoch, epochs)
+        epochs.setdefault(epoch + high, []).append(_Task(place.final, "leave", place, entering))
+
+    def _check_apart(self, place: Place, threads: Sequence[Thread]) -> None:
+        if len(threads) < 2:
+            return
+        fan = self.state.fan(place.where)
+        if len({fan(thread.position) for thread in threads}) < len(threads):
+            self.state.here = place
+            raise self.state.fault(f"{place.where} has fewer instances than positions come to it")
+
+    # Loops.
+
+    def _cut(self, place: Place, threads: Sequence[Thread], number: int, over: int | None = None) -> list[Thread]:
+        """Return the threads that have an iteration of a loop, with its tile; over a dimension, at its position."""
+        loop = place.loop
+        slot, tile = self.state.regions.slots[loop.rank], int(loop.tile)
+        last, repeats = loop.rank in self._lasts, place in self._repeats
+        found = []
+        for thread in threads:
+            begin, end = thread.ranges[slot]
+            low = begin + number * tile
+            if low >= end:
+                continue
+            high = min(low + tile, end)
+            ranges = (*thread.ranges[:slot], (low, high), *thread.ranges[slot + 1 :])
+            position = thread.position if over is None else self._position(place, thread.position, over, number)
+            turns = (*thread.turns, (place, low)) if repeats else thread.turns
+            early = thread.early | {loop.rank} if last and high < end else thread.early
+            found.append(Thread(position, ranges, thread.visits, turns, early))
+        return found
+
+    def _position(self, place: Place, position: Position, over: int, number: int) -> Position:
+        at = position[over] * self._positions(place) + number
+        name = place.loop.over or ""
+        if at >= int(self.state.levels.dimensions[name]):
+            self.state.here = place
+            raise self.state.fault(f"{name} has {self.state.levels.dimensions[name]} positions, and needs {at + 1}")
+        return moved(position, (over,), (at,))
+
+    def _spread(self, place: Place, threads: Sequence[Thread]) -> list[Thread]:
+        """Return the threads of all positions of a spatial loop."""
+        loop = place.loop
+        slot, tile = self.state.regions.slots[loop.rank], int(loop.tile)
+        over = self.state.dimensions[loop.over or ""]
+        trips = max(-(-(high - low) // tile) for low, high in (thread.ranges[slot] for thread in threads))
+        return [thread for number in range(trips) for thread in self._cut(place, threads, number, over)]
+
+    @once
+    def _positions(self, place: Place) -> int:
+        """Most iterations of a loop, as the first of those around it have them."""
+        rank, found = place.loop.rank, 1
+        left = self.state.regions.length(rank)
+        for loop in (*place.loops, place):
+            if loop.loop.rank == rank:
+                tile = int(loop.loop.tile)
+                found, left = -(-left // tile), min(left, tile)
+        return found
+
+    # Holds over several instances.
+
+    def _spread_stores(self, place: Place, inside: Sequence[Thread]) -> list[Thread]:
+        """Make the stores of a hold in all instances that its uses are at; return the threads at these."""
+        found = []
+        for thread in inside:
+            regions: dict[Position, dict[int, None]] = {}
+            for at, region in self._touched(place, place.below[0], [thread]):
+                regions.setdefault(at, {}).update(dict.fromkeys(region))
+            visit = thread.visits[place.number]
+            for at, region in regions.items():
+                there = thread.at(moved(thread.position, self._slots(place), at))
+                instance = visit.at(there.position)
+                visit.stores[instance] = Store(place, instance, list(region))
+                found.append(there)
+        return found
+
+    @once
+    def _slots(self, hold: Place) -> list[int]:
+        """The dimensions along which a hold's memory has instances."""
+        return sorted(self.state.dimensions[d] for d in self.state.levels.fan_out(hold.where))
+
+    def _touched(self, hold: Place, place: Place, threads: list[Thread]) -> Iterator[tuple[Position, list[int]]]:
+        """Yield what the uses of a hold in a subtree touch, and at which of its instances."""
+        node, slot_of = place.node, self.state.regions.slots
+        if isinstance(node, Compute):
+            for use, thread in product(self._uses(hold, place), threads):
+                at = tuple([thread.position[slot] for slot in self._slots(hold)])
+                yield at, self.state.regions.region(hold, thread, use)
+        elif isinstance(node, Last):
+            threads = [thread for thread in threads if node.rank not in thread.early]
+        elif isinstance(node, Loop) and node.over is not None:
+            threads = self._spread(place, threads)
+        elif isinstance(node, Loop) and self._matters(place):
+            sizes = [high - low for low, high in (thread.ranges[slot_of[node.rank]] for thread in threads)]
+            trips = -(-max(sizes) // int(node.tile))
+            threads = [thread for number in range(trips) for thread in self._cut(place, threads, number)]
+        for child in place.below if threads else ():
+            yield from self._touched(hold, child, threads)
+
+    @once
+    def _uses(self, hold: Place, place: Place) -> list[int]:
+        """Numbers of the uses of a hold that a compute is."""
+        own = self.wiring.used_in(hold)
+        return [number for number, use in enumerate(self.wiring.uses) if use.place is place and use in own]
+
+    @once
+    def _matters(self, loop: Place) -> bool:
+        """Whether it matters to what instances touch where a loop in time stands: loops over them cut its rank again,
+        or something is run in its last turn alone."""
+        ranks = set(parts_of(loop.loop.rank))
+        return not ranks.isdisjoint(self._lasts) or any(
+            not ranks.isdisjoint(parts_of(inner.node.rank))
+            for inner in loop.below[0].all()
+            if isinstance(inner.node, Loop) and inner.node.over is not None
+        )
