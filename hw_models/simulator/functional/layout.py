@@ -126,6 +126,12 @@ class Layout:
         self.versions = sizes[last[0]] if last else 1
         self.size = prod(sizes)
 
+    @classmethod
+    def of(cls, tensor: str, ranks: Ranks) -> Layout:
+        """Return the layout of a tensor, long enough for all accesses of it."""
+        einsums = ranks.space.cascade.einsums
+        return cls(tensor, ranks, [a for e in einsums for a in (e.output, *e.inputs) if a.tensor == tensor])
+
     def indices(self, key: int) -> tuple[int, ...]:
         """Return the index along each axis of a value."""
         return tuple(key // axis.stride % axis.size for axis in self.axes)

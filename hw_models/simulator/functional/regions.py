@@ -7,15 +7,14 @@ from functools import cached_property
 from itertools import product
 from math import prod
 
-from einsum_cascades.ir import Access
-from einsum_cascades.loops.space import PRIME, Operand, Space
+from einsum_cascades.loops.space import Operand, Space
 from einsum_cascades.loops.tree import INSTANCES, Loop, parts_of
 from einsum_cascades.order import carried
 from hw_models.simulator.functional.layout import Address, Layout, Ranks
 from hw_models.simulator.functional.once import once
 from hw_models.simulator.functional.places import Place
 from hw_models.simulator.functional.stores import Thread
-from hw_models.simulator.functional.wiring import Wiring
+from hw_models.simulator.functional.wiring import Wiring, tensor_of
 
 
 class Regions:
@@ -23,12 +22,7 @@ class Regions:
 
     def __init__(self, wiring: Wiring, space: Space, ranks: Ranks) -> None:
         self.wiring, self.space, self.ranks = wiring, space, ranks
-        cascade = space.cascade
-        accesses: dict[str, list[Access]] = {tensor: [] for tensor in cascade.ranks_of}
-        for einsum in cascade.einsums:
-            for access in (einsum.output, *einsum.inputs):
-                accesses[access.tensor].append(access)
-        self.layouts = {tensor: Layout(tensor, ranks, found) for tensor, found in accesses.items()}
+        self.layouts = {tensor: Layout.of(tensor, ranks) for tensor in space.cascade.ranks_of}
         self.slots = {rank: slot for slot, rank in enumerate((*ranks.sizes, *self.joined))}
 
     @cached_property
@@ -72,13 +66,11 @@ class Regions:
     def _kept(self, hold: Place, use: int | None) -> _Kept:
         """What a hold keeps, or what one use of it touches there."""
         uses = self.wiring.used_in(hold)
-        if use is not None:
-            uses = [self.wiring.uses[use]]
-        elif own := [one for one in uses if one.operand.name == hold.hold.tensor]:
-            uses = own
-        addresses = [address for one in uses for address in self.addresses(*one)]
-        tensor = hold.hold.tensor.removesuffix(PRIME)
-        return _Kept(addresses, self.layouts[tensor], hold.hold.state, self)
+        named = [one for one in uses if one.operand.name == hold.hold.tensor] or uses
+        some = named if use is None else [self.wiring.uses[use]]
+        addresses = [address for one in some for address in self.addresses(*one)]
+        later = 0 if some[0] in named else 1  # what reads the iteration before finds it among those that are made
+        return _Kept(addresses, self.layouts[tensor_of(hold)], hold.hold.state, later, self)
 
     def region(self, hold: Place, thread: Thread, use: int | None = None) -> list[int]:
         """Return the values that a thread's ranges select of what a hold keeps, or one use of it touches."""
@@ -89,8 +81,8 @@ class Regions:
 class _Kept:
     """What some addresses select of a tensor: one value for each point of the ranks that they walk."""
 
-    def __init__(self, addresses: list[Address], layout: Layout, state: bool, regions: Regions) -> None:
-        self.state, self.versions, self.regions = state, layout.versions, regions
+    def __init__(self, addresses: list[Address], layout: Layout, state: bool, later: int, regions: Regions) -> None:
+        self.state, self.versions, self.later, self.regions = state, layout.versions, later, regions
         along = None if layout.iterative is None or not state else layout.axes[layout.iterative].part.whole
         self.parts = [
             (address, {rank: grain for rank, grain in sorted(address.grains.items()) if rank != along})
@@ -108,7 +100,7 @@ class _Kept:
         keys: dict[int, None] = {}
         for address, grains in self.parts:
             sides = self._sides(address, grains, by_rank)
-            keys.update(dict.fromkeys(address.base + sum(picked) for picked in product(*sides)))
+            keys.update(dict.fromkeys(address.base + self.later + sum(picked) for picked in product(*sides)))
         if self.state:
             return list(dict.fromkeys(key // self.versions * self.versions for key in keys))
         return list(keys)

@@ -38,11 +38,7 @@ _Epochs = dict[int, list[_Task]]
 
 
 class Schedule:
-    """Runs a tree.
-
-    Attributes:
-        short: whether some pipeline had fewer turns of full size than stages, so that not all copies lived at a time.
-    """
+    """Runs a tree."""
 
     def __init__(
         self, state: State, holds: Holds, points: Points, progress: Callable[[float], None] | None = None
@@ -52,6 +48,7 @@ class Schedule:
         self._told = monotonic()
         self._done: list[tuple[int, int]] = []
         self._late: dict[Place | None, int] = {}
+        self._ragged = False
         self._lasts = {place.node.rank for place in self.wiring.root.all() if isinstance(place.node, Last)}
         foreign = {loop for compute in self.wiring.computes for loop in points.foreign(compute)}
         self._repeats = frozenset(foreign)
@@ -68,7 +65,9 @@ class Schedule:
 
     @property
     def short(self) -> bool:
-        return any(late >= (1 if loop is None else loop.trips) for loop, late in self._late.items() if late)
+        """Whether something that a longer run keeps at a time never was there at a time: some pipeline had fewer turns
+        of full size than stages, or what runs in a last turn alone met a smaller tile than those before."""
+        return self._ragged or any(late >= (1 if loop is None else loop.trips) for loop, late in self._late.items() if late)
 
     # Epochs.
 
@@ -161,6 +160,9 @@ class Schedule:
                 self._collect(child, threads, epoch, epochs)
 
     def _collect_hold(self, place: Place, threads: list[Thread], epoch: int, epochs: _Epochs) -> None:
+        if not self.wiring.used_in(place):
+            self.state.here = place
+            raise self.state.fault(f"nothing inside uses {place.hold.tensor} of {place.where}", hint="leave this hold out")
         fan = self.state.fan(place.where)
         visits = [Visit(fan, {}) for _ in threads]
         inside = [thread.within(place.number, visit) for thread, visit in zip(threads, visits, strict=True)]
@@ -199,6 +201,7 @@ class Schedule:
             if low >= end:
                 continue
             high = min(low + tile, end)
+            self._ragged |= last and number > 0 and high - low < tile
             ranges = (*thread.ranges[:slot], (low, high), *thread.ranges[slot + 1 :])
             position = thread.position if over is None else self._position(place, thread.position, over, number)
             turns = (*thread.turns, (place, low)) if repeats else thread.turns

@@ -43,8 +43,8 @@ class Executed:
         peaks: the most bits that one instance of each memory held at a time; home is left out.
         checked_reads: how many reads found their value there and complete.
         cycles: steps of all computes, one after another.
-        short: whether some pipeline had fewer turns of full size than stages, so that not all copies that a longer run
-            has lived at a time.
+        short: whether peaks may be less than those of a longer run: some pipeline had fewer turns of full size than
+            stages, or what runs in a last turn alone met a smaller tile than those before.
     """
 
     results: Mapping[str, NDArray[np.float64]]
