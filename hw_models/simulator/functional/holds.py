@@ -89,7 +89,7 @@ class Holds:
         if layout.iterative is None:
             return 0
         part = layout.axes[layout.iterative].part
-        return part.index(thread.ranges[self.state.regions.slots[part.whole]][0])
+        return part.at(thread.ranges[self.state.regions.slots[part.whole]][0])
 
     def _begin(self, hold: Place, threads: Sequence[Thread], stores: Sequence[Store]) -> None:
         if hold.hold.state:

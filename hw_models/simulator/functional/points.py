@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import product
 from math import prod
 from typing import NamedTuple
 
@@ -183,10 +182,10 @@ class Points:
             if part.whole not in parts_of(walked):
                 sides.append([0] * (high - low))
             elif walked == part.whole:
-                sides.append([part.index(index * grain) for index in range(low, high)])
+                sides.append([part.at(index * grain) for index in range(low, high)])
             else:
                 parted = (self.state.regions.parted(walked, index) for index in range(low, high))
-                sides.append([part.index(point[part.whole]) for point in parted])
+                sides.append([part.at(point[part.whole]) for point in parted])
         return _summed(0, sides)
 
     def _read(
@@ -261,7 +260,8 @@ class _Out:
         for t in steps:
             for i, key, value in self._values(t, results):
                 arrived += 1
-                store, passed = self.stores[i], ()
+                store = self.stores[i]
+                passed: tuple[Place, ...] = ()
                 if self.partial:
                     store, passed = self.state.beyond(self.threads[i], self.into, self.tensor, key)
                 before = store.values.get(key)
@@ -305,5 +305,12 @@ def _summed(base: int, sides: Sequence[Sequence[int]]) -> list[int]:
     """Return all sums of one of each side, the last one changing fastest."""
     found = [base]
     for side in sides:
-        found = [a + b for a, b in product(found, side)]
+        if len(side) == 1:
+            (one,) = side
+            if one:
+                found = [a + one for a in found]
+        elif len(found) == 1:
+            found = [found[0] + b for b in side]
+        else:
+            found = [a + b for a in found for b in side]
     return found

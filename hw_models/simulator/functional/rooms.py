@@ -51,14 +51,16 @@ class Rooms:
 
     def _size(self, store: Store, hold: Place) -> int:
         values = len(store.region) if store.kept is None else len(store.kept)
-        return values * self.bits(tensor_of(hold)) * max(store.planes, self._copies(hold))
+        bits, copies = self._each(hold)
+        return values * bits * max(store.planes, copies)
 
     @once
-    def _copies(self, hold: Place) -> int:
+    def _each(self, hold: Place) -> tuple[int, int]:
+        """Bits of a value, and how often it takes them at least."""
         low, high = self.wiring.lateness(hold)
         timed = any(loop.loop.over is None for loop in hold.loops)
         double = hold.hold.double or (self.levels[hold.where].double_buffered and timed)
-        return 2 if double and low == high else 1
+        return self.bits(tensor_of(hold)), 2 if double and low == high else 1
 
     def _choose(self, store: Store, hold: Place) -> None:
         part = hold.hold.part

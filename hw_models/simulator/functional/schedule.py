@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
+from operator import itemgetter
 from time import monotonic
 from typing import NamedTuple
 
@@ -189,41 +190,49 @@ class Schedule:
 
     # Loops.
 
-    def _cut(self, place: Place, threads: Sequence[Thread], number: int, over: int | None = None) -> list[Thread]:
-        """Return the threads that have an iteration of a loop, with its tile; over a dimension, at its position."""
+    def _cut(self, place: Place, threads: Sequence[Thread], number: int) -> list[Thread]:
+        """Return the threads that have an iteration of a loop in time, with its tile."""
         loop = place.loop
         slot, tile = self.state.regions.slots[loop.rank], int(loop.tile)
-        last, repeats = loop.rank in self._lasts, place in self._repeats
         found = []
         for thread in threads:
             begin, end = thread.ranges[slot]
             low = begin + number * tile
-            if low >= end:
-                continue
-            high = min(low + tile, end)
-            self._ragged |= last and number > 0 and high - low < tile
-            ranges = (*thread.ranges[:slot], (low, high), *thread.ranges[slot + 1 :])
-            position = thread.position if over is None else self._position(place, thread.position, over, number)
-            turns = (*thread.turns, (place, low)) if repeats else thread.turns
-            early = thread.early | {loop.rank} if last and high < end else thread.early
-            found.append(Thread(position, ranges, thread.visits, turns, early))
+            if low < end:
+                high = min(low + tile, end)
+                found.append(self._turned(place, thread, thread.position, slot, low, high))
         return found
 
-    def _position(self, place: Place, position: Position, over: int, number: int) -> Position:
-        at = position[over] * self._positions(place) + number
-        name = place.loop.over or ""
-        if at >= int(self.state.levels.dimensions[name]):
-            self.state.here = place
-            raise self.state.fault(f"{name} has {self.state.levels.dimensions[name]} positions, and needs {at + 1}")
-        return moved(position, (over,), (at,))
+    def _turned(self, place: Place, thread: Thread, position: Position, slot: int, low: int, high: int) -> Thread:
+        """Return a thread in a turn of a loop around it."""
+        whole, rank = thread.ranges, place.loop.rank
+        turns = (*thread.turns, (place, low)) if place in self._repeats else thread.turns
+        early = thread.early
+        if rank in self._lasts:
+            begin, end = whole[slot]
+            self._ragged |= begin < low and high - low < int(place.loop.tile)
+            early = early | {rank} if high < end else early
+        return Thread(position, (*whole[:slot], (low, high), *whole[slot + 1 :]), thread.visits, turns, early)
 
     def _spread(self, place: Place, threads: Sequence[Thread]) -> list[Thread]:
         """Return the threads of all positions of a spatial loop."""
         loop = place.loop
         slot, tile = self.state.regions.slots[loop.rank], int(loop.tile)
         over = self.state.dimensions[loop.over or ""]
-        trips = max(-(-(high - low) // tile) for low, high in (thread.ranges[slot] for thread in threads))
-        return [thread for number in range(trips) for thread in self._cut(place, threads, number, over)]
+        positions, length = self._positions(place), int(self.state.levels.dimensions[loop.over or ""])
+        found: list[tuple[int, Thread]] = []
+        for thread in threads:
+            begin, end = thread.ranges[slot]
+            own, at = thread.position, thread.position[over] * positions
+            for number, low in enumerate(range(begin, end, tile)):
+                position = (*own[:over], at + number, *own[over + 1 :])
+                found.append((number, self._turned(place, thread, position, slot, low, min(low + tile, end))))
+        most = max(thread.position[over] for _, thread in found)
+        if most >= length:
+            self.state.here = place
+            raise self.state.fault(f"{loop.over} has {length} positions, and needs {most + 1}")
+        found.sort(key=itemgetter(0))
+        return [thread for _, thread in found]
 
     @once
     def _positions(self, place: Place) -> int:
