@@ -172,6 +172,10 @@ class Address:
                 self.terms.setdefault(part.whole, []).append((part, subscript.shift, axis.stride))
                 self.grains[part.whole] = min(part.unit, self.grains.get(part.whole, part.unit))
 
+    def changes(self, whole: str) -> bool:
+        """Whether the value changes along a whole rank."""
+        return whole in self.terms
+
     def add(self, whole: str, point: int) -> int:
         """Return what a point of a whole rank adds to the value's number."""
         return sum((part.at(point) + shift) * stride for part, shift, stride in self.terms.get(whole, ()))
