@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from numba import njit, types
+from numba import carray, njit, types
 from numba.extending import intrinsic
 
+from hw_models.simulator import dram
 from hw_models.simulator.timed import layout as lay
 from hw_models.simulator.timed.lowering import Op
 
@@ -23,6 +24,7 @@ NEVER: Final = 1 << 62
 MARGIN: Final = 256
 """More than a turn records."""
 
+TRANSFER: Final = dram.compiled()
 IDLE, RUNNING, WAITING, JOINING = 0, 1, 2, 3
 READY, MADE, ITERATION, FOLLOWS = 0, 1, 2, 3
 OPERANDS, SPACE, PORT, DEPENDENCE, DRAIN = 0, 1, 2, 3, 4
@@ -500,14 +502,43 @@ def _leave(p: Any, s: Any, e: Any, th: int, hold: int, row: int) -> None:
 
 
 @njit(cache=True)
-def _serve(p: Any, s: Any, e: Any, port: int, name: int, at: int, ticks: int) -> int:
-    """Let a port work, and return when it is done: after those before it, or sooner by its share of the bandwidth."""
+def _serve(p: Any, s: Any, e: Any, row: int, visit: int, name: int, at: int, asked: int) -> int:
+    """Let a port work, and return when it is done: after those before it, or sooner by its share of the bandwidth.
+
+    Banks and rows of an off-chip memory have been asked for what comes as soon as ``asked``.
+    """
+    port, ticks = p[p[lay.PORT] + row], p[p[lay.DEMAND] + p[p[lay.PORT_DEMAND] + row] + visit]
+    if ticks == 0:
+        return at
     begin = max(at, s[s[lay.FREE] + port])
-    s[s[lay.FREE] + port] = begin + ticks
+    end = begin + ticks
     s[s[lay.SERVED] + port] += ticks
-    if ticks > 0:
+    if p[p[lay.RUNS_FROM] + row] < p[p[lay.RUNS_FROM] + row + 1]:
+        end = max(end, _off_chip(p, s, row, visit, asked))
+        s[s[lay.FREE] + port] = begin + ticks
         _record(s, e, p[p[lay.PORT_TRACK] + port], name, begin, begin + ticks)
-    return min(begin + ticks, at + ticks * p[p[lay.PORT_USERS] + port])
+        return end
+    s[s[lay.FREE] + port] = end
+    _record(s, e, p[p[lay.PORT_TRACK] + port], name, begin, end)
+    return min(end, at + ticks * p[p[lay.PORT_USERS] + port])
+
+
+@njit(cache=True)
+def _off_chip(p: Any, s: Any, row: int, visit: int, at: int) -> int:
+    """Transfer tensors to or from an off-chip memory of banks and rows; return when it is done."""
+    state = carray(s, (s[lay.LENGTH],))[s[lay.BANKS] :]
+    params = carray(p, (p[lay.DRAM] + dram.PARAMS,))[p[lay.DRAM] :]
+    start, end = -(-at // TICKS), 0
+    for k in range(p[p[lay.RUNS_FROM] + row], p[p[lay.RUNS_FROM] + row + 1]):
+        place = p[p[lay.RUNS_TABLE] + k] + 3 * visit
+        runs, size, stride = p[p[lay.RUNS] + place], p[p[lay.RUNS] + place + 1], p[p[lay.RUNS] + place + 2]
+        if runs > 0:
+            tensor = p[p[lay.RUNS_TENSOR] + k]
+            address = p[p[lay.RUNS_BASE] + k] + s[s[lay.CURSOR] + tensor]
+            s[s[lay.CURSOR] + tensor] = (s[s[lay.CURSOR] + tensor] + runs * size) % p[p[lay.RUNS_SIZE] + k]
+            write = p[p[lay.RUNS_WRITE] + k] > 0
+            end = max(end, TRANSFER(state, params, start, address, runs, size, stride, write))
+    return end * TICKS
 
 
 @njit(cache=True)
@@ -515,9 +546,9 @@ def _fetch(p: Any, s: Any, e: Any, th: int, hold: int, start: int) -> None:
     number = _number(p, s, th, p[p[lay.HOLD_TABLE] + hold])
     end = alone = start
     for k in range(p[p[lay.FETCH_PORT_FROM] + hold], p[p[lay.FETCH_PORT_FROM] + hold + 1]):
-        ticks = p[p[lay.DEMAND] + p[p[lay.PORT_DEMAND] + k] + number - p[p[lay.TABLE_BASE] + p[p[lay.HOLD_TABLE] + hold]]]
-        end = max(end, _serve(p, s, e, p[p[lay.PORT] + k], p[p[lay.FETCH_NAME] + hold], start, ticks))
-        alone = max(alone, start + ticks)
+        visit = number - p[p[lay.TABLE_BASE] + p[p[lay.HOLD_TABLE] + hold]]
+        end = max(end, _serve(p, s, e, k, visit, p[p[lay.FETCH_NAME] + hold], start, start))
+        alone = max(alone, start + p[p[lay.DEMAND] + p[p[lay.PORT_DEMAND] + k] + visit])
     entry = s[s[lay.FETCHED] + hold] & (RING - 1)
     s[s[lay.FETCHED_AT] + hold * RING + entry] = end + (p[p[lay.LATENCY] + hold] if end > start else 0)
     s[s[lay.FETCH_CAUSE] + hold * RING + entry] = PORT if end > alone else s[s[lay.CAUSE] + th]
@@ -533,8 +564,8 @@ def _write(p: Any, s: Any, e: Any, th: int, hold: int, start: int) -> None:
     number = s[s[lay.LEFT_NUMBER] + hold * RING + entry]
     end = start
     for k in range(p[p[lay.WRITE_PORT_FROM] + hold], p[p[lay.WRITE_PORT_FROM] + hold + 1]):
-        ticks = p[p[lay.DEMAND] + p[p[lay.PORT_DEMAND] + k] + number - p[p[lay.TABLE_BASE] + p[p[lay.HOLD_TABLE] + hold]]]
-        end = max(end, _serve(p, s, e, p[p[lay.PORT] + k], p[p[lay.WRITE_NAME] + hold], start, ticks))
+        visit = number - p[p[lay.TABLE_BASE] + p[p[lay.HOLD_TABLE] + hold]]
+        end = max(end, _serve(p, s, e, k, visit, p[p[lay.WRITE_NAME] + hold], start, start))
     s[s[lay.WRITTEN_AT] + hold * RING + entry] = end + (p[p[lay.LATENCY] + hold] if end > start else 0)
     s[s[lay.WRITTEN] + hold] += 1
     s[s[lay.TIME] + th] = start
@@ -550,7 +581,7 @@ def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
     steps = p[p[lay.STEPS] + number]
     s[s[lay.VISITS] + number] += 1
     unloads = p[p[lay.TASK_UNLOADS] + task]
-    end = max(start + steps, _stream(p, s, e, task, number, 2 * task, start))
+    end = max(start + steps, _stream(p, s, e, task, number, 2 * task, start, s[s[lay.ARRAY] + array * 4 + 2]))
     for k in range(p[p[lay.WAIT_FROM] + task], p[p[lay.WAIT_FROM] + task + 1]):
         if p[p[lay.WAIT_KIND] + k] == FOLLOWS:
             end = max(end, s[s[lay.FOLLOW] + (p[p[lay.WAIT_INDEX] + k]) * 6 + 5] if p[p[lay.WAIT_CROSSES] + k] else s[s[lay.FOLLOW] + (p[p[lay.WAIT_INDEX] + k]) * 6 + 3])
@@ -566,12 +597,13 @@ def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
     if p[p[lay.TASK_LOADS] + task]:
         s[s[lay.ARRAY] + array * 4 + 1] = start
         fill = 0
+    s[s[lay.ARRAY] + array * 4 + 2] = start
     s[s[lay.ARRAY] + array * 4 + 0] = end
     made = end + p[p[lay.TASK_DEPTH] + task]
     if unloads:
         begin = max(made + fill, s[s[lay.ARRAY] + array * 4 + 3])
         out = begin + p[p[lay.TASK_DRAIN] + task]
-        out = max(out, _stream(p, s, e, task, number, 2 * task + 1, begin))
+        out = max(out, _stream(p, s, e, task, number, 2 * task + 1, begin, begin))
         s[s[lay.ARRAY] + array * 4 + 3] = out
         first = begin + TICKS
     else:
@@ -579,9 +611,9 @@ def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
         first = min(
             start + p[p[lay.TASK_POINT] + task] + p[p[lay.TASK_DEPTH] + task] + fill + p[p[lay.TASK_DRAIN] + task], out
         )
-        left = _stream(p, s, e, task, number, 2 * task + 1, start)
+        left = _stream(p, s, e, task, number, 2 * task + 1, start, start)
         if left > start:
-            s[s[lay.ARRAY] + array * 4 + 3] = max(s[s[lay.ARRAY] + array * 4 + 3], left)
+            s[s[lay.ARRAY] + array * 4 + 3] = max(s[s[lay.ARRAY] + array * 4 + 3], _passed(p, s, task, left))
             out = max(out, left)
     _made(p, s, th, task, made, out, first, end)
     s[s[lay.TIME] + th] = end
@@ -592,13 +624,21 @@ def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
 
 
 @njit(cache=True)
-def _stream(p: Any, s: Any, e: Any, task: int, number: int, way: int, start: int) -> int:
+def _passed(p: Any, s: Any, task: int, left: int) -> int:
+    """When results are on their way to where they go: all there, or taken by the off-chip memory's bus."""
+    for k in range(p[p[lay.TASK_PORT_FROM] + 2 * task + 1], p[p[lay.TASK_PORT_FROM] + 2 * task + 2]):
+        if p[p[lay.RUNS_FROM] + k] < p[p[lay.RUNS_FROM] + k + 1]:
+            left = min(left, s[s[lay.FREE] + p[p[lay.PORT] + k]])
+    return left
+
+
+@njit(cache=True)
+def _stream(p: Any, s: Any, e: Any, task: int, number: int, way: int, start: int, asked: int) -> int:
     """Move a task's operands, or its results, as it works; return when that is done."""
     end = start
     for k in range(p[p[lay.TASK_PORT_FROM] + way], p[p[lay.TASK_PORT_FROM] + way + 1]):
-        ticks = p[p[lay.DEMAND] + p[p[lay.PORT_DEMAND] + k] + number - p[p[lay.TABLE_BASE] + task]]
-        if ticks > 0:
-            end = max(end, _serve(p, s, e, p[p[lay.PORT] + k], p[p[lay.TASK_STREAM] + task], start, ticks))
+        visit = number - p[p[lay.TABLE_BASE] + task]
+        end = max(end, _serve(p, s, e, k, visit, p[p[lay.TASK_STREAM] + task], start, asked))
     return end
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,79 +24,18 @@ from hw_models.machine import Machine, Memory
 from hw_models.simulator.timed import kernel
 from hw_models.simulator.timed.control import Control, Table
 from hw_models.simulator.timed.lowering import Kept, Lowered, Op, Task
+from hw_models.simulator.timed.off_chip_layout import Layout
 from hw_models.simulator.timed.periodic import Links
+from hw_models.simulator.timed.ports import Port, ports_of
+from hw_models.simulator.timed.ragged import Ragged
 from hw_models.simulator.timed.room import Room, doubled, in_use
 from hw_models.simulator.timed.visits import Moved
 from hw_models.simulator.timed.waits import source_of, waits_of
 from hw_models.spatial.activity import value_bits
 from hw_models.spatial.work import cycles_of, in_tile, work_of
 
-READS = ("read", "drain")
-WRITES = ("fill", "update")
-
-
-@dataclass(frozen=True)
-class Port:
-    """A bandwidth.
-
-    Attributes:
-        name: the memory, with what of it; or the link to a node.
-        node: whose accesses it carries.
-        actions: which of them.
-        only: dimensions of the instances that have one each.
-        bits_per_tick: how fast it is.
-    """
-
-    name: str
-    kind: str
-    node: str
-    actions: tuple[str, ...]
-    only: frozenset[str]
-    bits_per_tick: Fraction
-
-
-def ports_of(machine: Machine) -> tuple[Port, ...]:
-    """Return the bandwidths that a machine states."""
-    found = []
-
-    def add(name: str, kind: str, node: str, actions: tuple[str, ...], rate: Any, at: str) -> None:
-        if rate is not None:
-            speed = Fraction(rate) * 8 / Fraction(machine.frequency_hz) / kernel.TICKS
-            found.append(Port(name, kind, node, actions, machine.levels.fan_out(at), speed))
-
-    for node in machine.nodes:
-        if isinstance(node, Memory):
-            shared, reads, writes = node.rates
-            add(node.name, "port", node.name, READS + WRITES, shared, node.name)
-            add(f"{node.name} reads", "port", node.name, READS, reads, node.name)
-            add(f"{node.name} writes", "port", node.name, WRITES, writes, node.name)
-        if node.parent is not None:
-            add(f"{node.name} link", "link", node.name, ("sent",), node.link.bandwidth_bytes_per_s, node.parent)
-    return tuple(found)
-
-
-class Fields(NamedTuple):
-    """Names and values of arrays, in order."""
-
-    names: tuple[str, ...]
-    values: tuple[Any, ...]
-
-
-class Ragged:
-    """Lists of rows of integers, one after another."""
-
-    def __init__(self, width: int) -> None:
-        self.width, self.rows, self.starts = width, [], [0]  # type: ignore[var-annotated]
-
-    def add(self, rows: Iterable[tuple[int, ...]]) -> None:
-        """Append a list."""
-        self.rows += rows
-        self.starts.append(len(self.rows))
-
-    def arrays(self) -> tuple[Any, ...]:
-        """Return where each list starts, and the columns."""
-        table = np.array(self.rows, np.int64).reshape(len(self.rows), self.width)
-        return np.array(self.starts, np.int64), *(np.ascontiguousarray(table[:, i]) for i in range(self.width))
+AHEAD: Final = 6
+"""Entries by which holds are filled ahead at most, where the off-chip memory makes them wait."""
 
 
 class Build:
@@ -107,6 +46,7 @@ class Build:
         self.room = Room(plan, machine, accounting)
         self.lowered = Lowered(plan, self.room.twice)
         self.ports = ports_of(machine)
+        self.layout = Layout(self.lowered.visits, machine)
         self.demand: list[int] = []
         self.port_rows: list[tuple[int, int]] = []
         self.names: list[tuple[str, str]] = []
@@ -145,6 +85,7 @@ class Build:
         self.values["port"] = np.array([p for p, _ in self.port_rows], np.int64)
         self.values["port_demand"] = np.array([d for _, d in self.port_rows], np.int64)
         self.values["demand"] = np.array(self.demand, np.int64)
+        self.values |= self.layout.arrays()
 
     def _put(self, name: str, numbers: Iterable[int]) -> None:
         self.values[name] = np.array(list(numbers), np.int64)
@@ -172,18 +113,16 @@ class Build:
         self._lists("key_from key_loop key_stride", keys)
         self._put("table_base", (t.base for t in self.tables))
 
-    def _ports(self, table: Table, sites: tuple[Site, ...], *, out: bool) -> list[int]:
-        """Add the ports that visits need, and return which rows they are."""
-        found = []
+    def _ports(self, table: Table, sites: tuple[Site, ...], *, out: bool) -> None:
+        """Add the ports that visits need."""
         for number, port in enumerate(self.ports):
             ticks = [
                 round(self._port_bits(port, sites, at, first, out) / port.bits_per_tick) for at, first in table
             ]
             if any(ticks):
-                found.append(len(self.port_rows))
                 self.port_rows.append((number, len(self.demand)))
                 self.demand += ticks
-        return found
+                self.layout.add(table, sites, port, out=out)
 
     def _port_bits(self, port: Port, sites: tuple[Site, ...], at: Any, first: Any, out: bool) -> Fraction:
         found = Fraction(0)
@@ -280,12 +219,11 @@ class Build:
         self._sources()
 
     def _latency(self, kept: Kept) -> int:
-        outer = self.plan.outer(kept.site)
-        memory = self.machine.root if outer is None else self.machine.memory(outer.unit) if outer.unit in {
-            m.name for m in self.machine.memories
-        } else None
-        seconds = getattr(memory, "latency_s", 0) or 0
-        return round(seconds * self.machine.frequency_hz * kernel.TICKS)
+        """Ticks that the off-chip memory takes beside its bandwidth; banks and rows have it in their own times."""
+        root, outer = self.machine.root, self.plan.outer(kept.site)
+        if self.layout.timed or (outer is not None and outer.unit != root.name):
+            return 0
+        return round(root.latency_s * self.machine.frequency_hz * kernel.TICKS)
 
     def _sources(self) -> None:
         lowered = self.lowered
@@ -334,9 +272,11 @@ class Build:
         one more that comes or goes."""
         found = {kept.index: in_use(kept, self.plan) for kept in self.lowered.kept}
         moved = [k for k in self.lowered.kept if k.index in self.filled | self.emptied and any(s.control for s in k.path)]
-        for kept in sorted(moved, key=self.room.most):
-            if self.room.take(kept):
-                found[kept.index] += 1
+        waits = self.layout.timed or self.machine.root.latency_s > 0
+        for _ in range(AHEAD if waits else 1):
+            for kept in sorted(moved, key=self.room.most):
+                if self.room.take(kept):
+                    found[kept.index] += 1
         return found
 
     # What waits for what.
@@ -447,6 +387,3 @@ def _shared_fork(a: int, b: int, parents: dict[int, int], forks: dict[int, int])
 
     mine = {forks[t] for t in up(a) if t in forks}
     return next(forks[t] for t in up(b) if t in forks and forks[t] in mine)
-
-
-__all__ = ["Build", "Port", "ports_of", "Callable", "Compute", "Level", "Loop", "Moved", "cached_property"]

@@ -61,7 +61,7 @@ class Run:
         self.record = np.zeros((self.events, 5), np.int64)
         self._moments: dict[int, list[tuple[Moment, int]]] = {}
         self._failed: dict[int, int] = {}
-        if not self.every:
+        if not self.every and not self.build.layout.timed:  # the next refresh stands elsewhere each time
             self._part("watch")[...] = _LOOKS
 
     def _part(self, name: str) -> Any:

@@ -71,6 +71,8 @@ def state_of(build: Any) -> Any:
         "visits": zeros(lowered.size),
         "busy": zeros(tasks),
         "watch": zeros(loops),
+        "cursor": zeros(len(build.layout.places)),
+        "banks": build.layout.banks,
         "stalled": zeros(arrays, len(kernel.CAUSES)),
         "served": zeros(len(build.ports)),
     }
@@ -84,7 +86,10 @@ def state_of(build: Any) -> Any:
             values["stack"][values["running"][0]] = number
             values["running"][0] += 1
     parts = [values[name] for name in layout.STATE_PARTS]
-    return _flat(parts, (5 * loops + holds + pipes, 5 * loops, 5 * loops + holds, max(holds, 1), max(len(lowered.marks), 1), 0, 0))
+    numbers = (5 * loops + holds + pipes, 5 * loops, 5 * loops + holds, max(holds, 1), max(len(lowered.marks), 1), 0, 0, 0)
+    found = _flat(parts, numbers)
+    found[layout.LENGTH] = len(found)
+    return found
 
 
 def part(state: Any, name: str) -> Any:

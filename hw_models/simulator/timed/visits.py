@@ -134,6 +134,19 @@ class Visits:
             if rank in at
         )
 
+    def covered(self, site: Site, at: Mapping[str, Pieces], tensor: str) -> list[tuple[int, int]]:
+        """Return, along each rank of a tensor as it is laid out, how many values a visit touches, and how many there are."""
+        joint, found = _joint(self.plan.loops(site)), {}
+        grains = {INSTANCES: (), **self.space.grains(self.space.cascade.ranks_of[tensor])}
+        walked = self._walked(site) if isinstance(site.node, Compute) else {}
+        for rank, grain in grains.items():
+            own, length = joint.get(rank, rank), int(self.space.length(grain))
+            size = -(-int(self.space.extent(own)) // length)
+            cuts = (*self.cuts(site, own), *walked.get(own, ()))
+            touched = accesses(at[own], cuts, length, frozenset()) if own in at else size
+            found[own] = (min(touched, size), size)
+        return list(found.values())
+
     def _walked(self, site: Site) -> dict[str, tuple[Cut, ...]]:
         joint = _joint(self.plan.loops(site))
         grains = self.space.grains(self.plan.step(site).ranks)
