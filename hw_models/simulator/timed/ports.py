@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from hw_models.machine import Machine, Memory
-from hw_models.simulator.timed import kernel
+from hw_models.simulator.timed import codes
 
 READS: Final = ("read", "drain")
 WRITES: Final = ("fill", "update")
@@ -39,7 +39,7 @@ def ports_of(machine: Machine) -> tuple[Port, ...]:
 
     def add(name: str, kind: str, node: str, actions: tuple[str, ...], rate: Any, at: str) -> None:
         if rate is not None:
-            speed = Fraction(rate) * 8 / Fraction(machine.frequency_hz) / kernel.TICKS
+            speed = Fraction(rate) * 8 / Fraction(machine.frequency_hz) / codes.TICKS
             found.append(Port(name, kind, node, actions, machine.levels.fan_out(at), speed))
 
     for node in machine.nodes:
