@@ -2,10 +2,10 @@
 
 What a stage reads that another array made in an iteration before, so that nothing is to wait for it, is there if
 
-    later · T + start of the reader >= end of the maker's slot + drain
+    later · T + start of the reader >= end of the maker + drain
 
-where an epoch takes T, its slots and what they wait for, and a reader may start as late as makes no slot longer. A
-stage comes after those that it reads, and after those of the iteration before whose states it reads, if there is such
+where an epoch takes T, its slots and what they wait for. A reader may start as late as makes no slot longer; a maker
+ends with its array's work in the slot, or where that may start late, with the slot. A stage comes after those that it reads, and after those of the iteration before whose states it reads, if there is such
 an order. What waits for drains in one epoch, or runs beside what it takes values from, stays as late as that.
 
 Lateness changes the ends of pipelines and the copies of what crosses stages. Where an accounting counts neither, trees
@@ -176,10 +176,16 @@ class _Pipe:
         if read.across is None:
             return read.after
         slot = read.reader.slot
-        array = read.reader.sites[0].unit
-        start = self._times.begins[slot + 1] - self._spans[slot].busy[array]
-        there = self._times.ends[read.maker.slot] + read.across[1]
+        start = self._times.begins[slot + 1] - self._spans[slot].busy[read.reader.sites[0].unit]
+        there = self._end(read) + read.across[1]
         return most(steps(there - start, self._times.begins[-1]), read.after)
+
+    def _end(self, read: _Read) -> Number:
+        """When a maker has ended."""
+        assert read.across is not None
+        slot, array = read.maker.slot, read.across[0]
+        waits = any(r.across and r.reader.slot == slot and r.reader.sites[0].unit == array for r in self._reads)
+        return self._times.ends[slot] if waits else self._times.begins[slot] + self._spans[slot].busy[array]
 
     @cached_property
     def _times(self) -> _Times:
