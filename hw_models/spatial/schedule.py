@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from einsum_cascades.loops.arith import Number, most, steps
+from einsum_cascades.loops.arith import Number, least, most, roomy, steps
 from einsum_cascades.loops.sites import Site
 from einsum_cascades.loops.tree import (
     Compute,
@@ -70,7 +70,7 @@ class _Timing:
         """Return the time of a subtree; nodes are visited in tree order, as sites are numbered."""
         if isinstance(node, Compute):
             task = self.activity.tasks[self._take().number]
-            cycles = task.cycles + self._filling(task.array, loops)
+            cycles = roomy(task.cycles) + self._filling(task.array, loops)
             return Span(cycles, {task.array: cycles}, {task.array: cycles})
         if isinstance(node, Hold):
             self._take()
@@ -92,7 +92,7 @@ class _Timing:
             return 0
         outside = [loop for loop in loops if loop.over is None]
         spatial = next((i for i, loop in enumerate(loops) if loop.over is not None), len(loops))
-        return fill * self.measure.passing([loop for loop in loops[:spatial] if loop in outside], None)
+        return fill * roomy(self.measure.passing([loop for loop in loops[:spatial] if loop in outside], None))
 
     def _one_after_another(self, node: Sequential | Pipeline, loops: tuple[Loop, ...]) -> Span:
         slots: list[list[tuple[int, Span]]] = []
@@ -120,14 +120,14 @@ class _Timing:
         rank = inner[-1].rank
         before = [loop.tile for loop in loops if loop.rank == rank][:-1]
         trips = steps(first(self.plan.space.extent(rank), before), inner[-1].tile)
-        cycles = steady.elapsed * most(trips - latest, 0)
+        beside = -steady.elapsed * least(trips, latest)  # what the ends take more than as many steady epochs
         for epoch in range(latest):
             for slot in slots:
-                cycles = cycles + _longest([(epoch - late >= 0) & (epoch - late < trips) for late, _ in slot], slot)
+                beside = beside + _longest([(epoch - late >= 0) & (epoch - late < trips) for late, _ in slot], slot)
                 at = most(trips, latest) + epoch  # one of the last epochs, if it is none of the first
                 there = [(at - late < trips) & (at < trips + latest) for late, _ in slot]
-                cycles = cycles + _longest(there, slot)
-        whole = -(-cycles // trips)
+                beside = beside + _longest(there, slot)
+        whole = steady.elapsed + -(-beside // trips)
         longer = whole / most(steady.elapsed, 1)
         waits = {name: one * longer for name, one in steady.waits.items()}
         return Span(whole, steady.busy, waits)
@@ -141,7 +141,7 @@ class _Timing:
         drains = [(array, self.machine.array(array).drain_cycles) for array, _ in sorted(waited)]
         if not any(not isinstance(cycles, int) or cycles for _, cycles in drains):
             return span
-        times = self.measure.passing([loop for loop in loops if loop.over is None], None)
+        times = roomy(self.measure.passing([loop for loop in loops if loop.over is None], None))
         return in_turn([span, *(Span(cycles * times, {}, {array: cycles * times}) for array, cycles in drains)])
 
     def _crossing(self, number: int, before: list[range]) -> list[tuple[str, int]]:
