@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from einsum_cascades.loops.arith import Number, least, most
+from einsum_cascades.loops.arith import Number, least, most, roomy
 from einsum_cascades.loops.pipes import iterations, lateness, parts_in
 from einsum_cascades.loops.sites import Site
 from einsum_cascades.loops.tree import Compute, Hold, Loop, Node, Parallel, Pipeline, Sequential, children
@@ -65,7 +65,7 @@ class _Timing:
         """
         if isinstance(node, Compute):
             task = self.activity.tasks[self._take().number]
-            cycles = task.cycles + self._filling(task.array, loops)
+            cycles = roomy(task.cycles) + self._filling(task.array, loops)
             return Span(cycles, {task.array: cycles}, {task.array: cycles})
         if isinstance(node, Hold):
             self._take()
@@ -87,7 +87,7 @@ class _Timing:
             return 0
         outside = [loop for loop in loops if loop.over is None]
         spatial = next((i for i, loop in enumerate(loops) if loop.over is not None), len(loops))
-        return fill * self.measure.passing([loop for loop in loops[:spatial] if loop in outside], None)
+        return fill * roomy(self.measure.passing([loop for loop in loops[:spatial] if loop in outside], None))
 
     def _one_after_another(self, node: Sequential | Pipeline, loops: tuple[Loop, ...], between: int) -> Span:
         slots: list[list[tuple[int, Span]]] = []
@@ -114,7 +114,7 @@ class _Timing:
         drains = [(array, self.machine.array(array).drain_cycles) for array, _ in sorted(waited)]
         if not any(not isinstance(cycles, int) or cycles for _, cycles in drains):
             return span
-        times = self.measure.passing([loop for loop in loops if loop.over is None], None)
+        times = roomy(self.measure.passing([loop for loop in loops if loop.over is None], None))
         return in_turn([span, *(Span(cycles * times, {}, {array: cycles * times}) for array, cycles in drains)])
 
     def _crossing(self, number: int, before: list[range]) -> list[tuple[str, int]]:
