@@ -364,6 +364,7 @@ class Build:
             )
         self._lists("signal_from signal_task", signals)
         tracks = len(self.machine.arrays)
+        self._put("timed", [int(self.layout.timed)])
         self._put("port_users", (self._users(i) for i in range(len(self.ports))))
         self._put("port_track", (tracks + i for i in range(len(self.ports))))
 

@@ -9,7 +9,7 @@ from numba import njit
 from hw_models.simulator.timed import layout as lay
 
 
-@njit(cache=True)
+@njit
 def visit_number(p: Any, s: Any, row: int, table: int) -> Any:
     """The number of a visit, from the classes of the loops around it."""
     found = p[p[lay.TABLE_BASE] + table]
@@ -18,7 +18,7 @@ def visit_number(p: Any, s: Any, row: int, table: int) -> Any:
     return found
 
 
-@njit(cache=True)
+@njit
 def copy(s: Any, into: int, row: int) -> None:
     width = s[lay.WIDTH]
     to, of = s[lay.CONTEXT] + into * width, s[lay.CONTEXT] + row * width
@@ -26,7 +26,7 @@ def copy(s: Any, into: int, row: int) -> None:
         s[to + k] = s[of + k]
 
 
-@njit(cache=True)
+@njit
 def record(s: Any, e: Any, track: int, name: int, begin: int, end: int, epoch: int = -1) -> None:
     n = s[s[lay.CLOCK] + 1]
     if n < s[lay.ROOM_LEFT]:
@@ -34,6 +34,6 @@ def record(s: Any, e: Any, track: int, name: int, begin: int, end: int, epoch: i
         s[s[lay.CLOCK] + 1] = n + 1
 
 
-@njit(cache=True)
+@njit
 def changed(s: Any, e: Any, memory: int) -> None:
     record(s, e, -1 - memory, 0, s[s[lay.CLOCK]], s[s[lay.USED] + memory * 4 + 2])

@@ -11,7 +11,7 @@ from hw_models.simulator.timed.codes import RING
 from hw_models.simulator.timed.kernel.access import changed, visit_number
 
 
-@njit(cache=True)
+@njit
 def epoch(p: Any, s: Any, e: Any, th: int, pipe: int, what: int) -> None:
     """Enter (1) or leave (2) the holds around a pipeline that the iterations in its epoch do."""
     x = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ITERATION] + pipe]
@@ -28,7 +28,7 @@ def epoch(p: Any, s: Any, e: Any, th: int, pipe: int, what: int) -> None:
                 leave(p, s, e, th, hold, row)
 
 
-@njit(cache=True)
+@njit
 def enter(p: Any, s: Any, e: Any, th: int, hold: int, row: int) -> None:
     s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ENTRIES] + hold] = s[s[lay.ENTERED] + hold]
     s[s[lay.ENTERED] + hold] += 1
@@ -37,7 +37,7 @@ def enter(p: Any, s: Any, e: Any, th: int, hold: int, row: int) -> None:
         _occupy(p, s, e, hold, row)
 
 
-@njit(cache=True)
+@njit
 def _occupy(p: Any, s: Any, e: Any, hold: int, row: int) -> None:
     memory = p[p[lay.HOLD_MEMORY] + hold]
     if memory >= 0:
@@ -48,14 +48,14 @@ def _occupy(p: Any, s: Any, e: Any, hold: int, row: int) -> None:
             take(p, s, e, memory, bits)
 
 
-@njit(cache=True)
+@njit
 def take(p: Any, s: Any, e: Any, memory: int, bits: int) -> None:
     s[s[lay.USED] + memory * 4 + 2] += bits
     s[s[lay.USED] + memory * 4 + 3] = max(s[s[lay.USED] + memory * 4 + 3], s[s[lay.USED] + memory * 4 + 2])
     changed(s, e, memory)
 
 
-@njit(cache=True)
+@njit
 def leave(p: Any, s: Any, e: Any, th: int, hold: int, row: int) -> None:
     at = s[s[lay.TIME] + th]
     for k in range(p[p[lay.HOLD_TASK_FROM] + hold], p[p[lay.HOLD_TASK_FROM] + hold + 1]):

@@ -32,7 +32,7 @@ from hw_models.simulator.timed.codes import (
 from hw_models.simulator.timed.kernel.access import copy
 
 
-@njit(cache=True)
+@njit
 def advance(p: Any, s: Any) -> None:
     """Let a thread that runs take instructions until it waits, forks or ends."""
     s[s[lay.RUNNING]] -= 1
@@ -73,7 +73,7 @@ def advance(p: Any, s: Any) -> None:
             return
 
 
-@njit(cache=True)
+@njit
 def _enter_loop(p: Any, s: Any, th: int, loop: int) -> None:
     outer = p[p[lay.LOOP_OUTER] + loop]
     row = p[p[lay.LOOP_ROW] + loop] + (s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (outer) * 5 + 2] if outer >= 0 else 0)
@@ -87,7 +87,7 @@ def _enter_loop(p: Any, s: Any, th: int, loop: int) -> None:
     s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 4] = row
 
 
-@njit(cache=True)
+@njit
 def _turn_loop(p: Any, s: Any, th: int, loop: int) -> None:
     i = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 0] + 1
     run = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 1]
@@ -103,7 +103,7 @@ def _turn_loop(p: Any, s: Any, th: int, loop: int) -> None:
         s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 3] = 1
 
 
-@njit(cache=True)
+@njit
 def _fork(p: Any, s: Any, th: int, fork: int) -> bool:
     """Start the threads of a fork; return whether there are any to wait for."""
     pipe = p[p[lay.FORK_PIPE] + fork]
@@ -132,7 +132,7 @@ def _fork(p: Any, s: Any, th: int, fork: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit
 def _end(p: Any, s: Any, th: int) -> None:
     s[s[lay.STATE] + th] = IDLE
     up = p[p[lay.PARENT] + th]
@@ -146,7 +146,7 @@ def _end(p: Any, s: Any, th: int) -> None:
             s[s[lay.RUNNING]] += 1
 
 
-@njit(cache=True)
+@njit
 def _push(p: Any, s: Any, th: int, pipe: int) -> None:
     """Begin an epoch with a new iteration."""
     x = s[s[lay.PIPES] + pipe * 4 + 0] + 1
@@ -167,7 +167,7 @@ def _push(p: Any, s: Any, th: int, pipe: int) -> None:
         s[s[lay.AROUND] + row * s[lay.N_HOLDS] + hold] = begins + 2 * ends
 
 
-@njit(cache=True)
+@njit
 def _empty(p: Any, s: Any, th: int, pipe: int, start: int) -> None:
     """After the last iteration: epochs of late stages alone, until none is under way."""
     x = s[s[lay.PIPES] + pipe * 4 + 0] + 1
@@ -179,7 +179,7 @@ def _empty(p: Any, s: Any, th: int, pipe: int, start: int) -> None:
         s[s[lay.PIPES] + pipe * 4 + 3] = 0
 
 
-@njit(cache=True)
+@njit
 def _done(p: Any, s: Any, th: int, signal: int) -> None:
     at = s[s[lay.TIME] + th]
     for k in range(p[p[lay.SIGNAL_FROM] + signal], p[p[lay.SIGNAL_FROM] + signal + 1]):
