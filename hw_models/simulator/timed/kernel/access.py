@@ -37,3 +37,11 @@ def record(s: Any, e: Any, track: int, name: int, begin: int, end: int, epoch: i
 @njit
 def changed(s: Any, e: Any, memory: int) -> None:
     record(s, e, -1 - memory, 0, s[s[lay.CLOCK]], s[s[lay.USED] + memory * 4 + 2])
+
+
+@njit
+def count(p: Any, s: Any, th: int, hold: int, row: int) -> None:
+    """Count an entry of a hold."""
+    s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ENTRIES] + hold] = s[s[lay.ENTERED] + hold]
+    s[s[lay.ENTERED] + hold] += 1
+    s[s[lay.VISITS] + visit_number(p, s, row, p[p[lay.HOLD_TABLE] + hold])] += 1

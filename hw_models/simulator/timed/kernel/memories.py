@@ -8,7 +8,7 @@ from numba import njit
 
 from hw_models.simulator.timed import layout as lay
 from hw_models.simulator.timed.codes import RING
-from hw_models.simulator.timed.kernel.access import changed, visit_number
+from hw_models.simulator.timed.kernel.access import changed, count, visit_number
 
 
 @njit
@@ -30,9 +30,8 @@ def epoch(p: Any, s: Any, e: Any, th: int, pipe: int, what: int) -> None:
 
 @njit
 def enter(p: Any, s: Any, e: Any, th: int, hold: int, row: int) -> None:
-    s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ENTRIES] + hold] = s[s[lay.ENTERED] + hold]
-    s[s[lay.ENTERED] + hold] += 1
-    s[s[lay.VISITS] + visit_number(p, s, row, p[p[lay.HOLD_TABLE] + hold])] += 1
+    """Enter a hold."""
+    count(p, s, th, hold, row)
     if p[p[lay.HOLD_PIPE] + hold] < 0:
         _occupy(p, s, e, hold, row)
 

@@ -10,6 +10,7 @@ from hw_models.simulator.timed import layout as lay
 from hw_models.simulator.timed.codes import (
     BEGIN,
     CLOSE,
+    COUNT,
     DONE,
     EMPTY,
     ENTER,
@@ -21,6 +22,7 @@ from hw_models.simulator.timed.codes import (
     LEAVE,
     LOOP,
     NEXT,
+    PASS,
     PUSH,
     RING,
     RUNNING,
@@ -29,7 +31,7 @@ from hw_models.simulator.timed.codes import (
     WAITING,
     WRITE,
 )
-from hw_models.simulator.timed.kernel.access import copy
+from hw_models.simulator.timed.kernel.access import copy, count
 
 
 @njit
@@ -68,6 +70,11 @@ def advance(p: Any, s: Any) -> None:
             s[s[lay.MARKS] + th * s[lay.N_MARKS] + a] += 1
         elif op == DONE:
             _done(p, s, th, a)
+        elif op == COUNT:
+            for k in range(p[p[lay.GROUP_FROM] + a], p[p[lay.GROUP_FROM] + a + 1]):
+                count(p, s, th, p[p[lay.GROUP_HOLD] + k], th)
+        elif op == PASS:
+            pass
         else:
             _end(p, s, th)
             return
