@@ -26,7 +26,7 @@ def given(cascade: Cascade, tensor: str, layout: Layout, ranks: Ranks, inputs: M
     plain = dict(cascade.views).get(tensor)
     if plain in {einsum.name for einsum in cascade.einsums}:
         raise InputError(f"{tensor} is a view of {plain}, which the cascade makes", hint="the simulator reads inputs")
-    names = [name for name in (tensor, plain) if name in inputs]
+    names = [name for name in (tensor, plain) if name is not None and name in inputs]
     if not names:
         hint = f"its shape is {_said(layout.shape()[1:])}, or that with the instances before it"
         raise InputError(f"input {tensor} is missing", hint=f"{hint}; {nearest(tensor, inputs)}")

@@ -51,7 +51,7 @@ class Function:
             indices: where the points are along the ranks of ``self.indices``.
         """
         found = np.asarray(self._value(self.einsum.expression, read, indices), dtype=np.float64)
-        result: list[float] = np.broadcast_to(found, (points,)).tolist()
+        result: list[float] = (found if found.ndim else np.full(points, found)).tolist()
         return result
 
     def _value(self, expression: Expression, read: Mapping[Access, Numbers], indices: Mapping[str, Numbers]) -> Any:

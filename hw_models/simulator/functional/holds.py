@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hw_models.simulator.functional.once import once
 from hw_models.simulator.functional.places import Place
 from hw_models.simulator.functional.state import State
 from hw_models.simulator.functional.stores import Store, Thread, Value
@@ -28,32 +29,28 @@ class Holds:
     def __init__(self, state: State) -> None:
         self.state, self.wiring = state, state.wiring
 
-    def enter(self, hold: Place, threads: Sequence[Thread]) -> None:
-        """Enter a hold at the positions of its instances."""
-        stores = [self._own(hold, thread) for thread in threads]
-        place = self.wiring.place_of(hold)
+    def enter(self, hold: Place, threads: Sequence[Thread], stores: Sequence[Store]) -> None:
+        """Enter a hold at the positions of its instances, each with its store."""
+        place, enter = self.wiring.place_of(hold), self.state.rooms.enter
         for thread, store in zip(threads, stores, strict=True):
-            self.state.rooms.enter(store, None if place is None else self._own(place, thread))
+            enter(store, None if place is None else self.state.source(thread, place, tensor_of(place)))
         if not self.wiring.writes(hold):
             self._fetch(hold, threads, stores)
-        elif self._leaves_something(hold):
+            return
+        if hold.hold.state:
             self._begin(hold, threads, stores)
+        if self._leaves_something(hold):
             self._fetch_sums(hold, threads, stores)
-        else:
-            self._begin(hold, threads, stores)
 
-    def leave(self, hold: Place, threads: Sequence[Thread]) -> None:
+    def leave(self, hold: Place, threads: Sequence[Thread], stores: Sequence[Store]) -> None:
         """Leave a hold: write back what was made or added to, and drop all."""
-        stores = [self._own(hold, thread) for thread in threads]
         if self.wiring.writes(hold) and self._leaves_something(hold):
             self._write_back(hold, threads, stores)
         for store in stores:
             store.values.clear()
             self.state.rooms.leave(store)
 
-    def _own(self, hold: Place, thread: Thread) -> Store:
-        return self.state.source(thread, hold, tensor_of(hold))
-
+    @once
     def _leaves_something(self, hold: Place) -> bool:
         return self.wiring.kept_outside(hold) and self.wiring.wanted(hold)
 
@@ -69,13 +66,16 @@ class Holds:
         lag, versions = self.wiring.longest(hold), state.layouts[tensor].versions
         column: list[int] = []
         members: list[int] = []
+        careful = tensor in state.ranks.carried or (outer is not None and outer.hold.part != 1)
         for i, (thread, store) in enumerate(zip(threads, stores, strict=True)):
             began = self._first_version(hold, thread) if hold.hold.state else 0
-            for key in store.region if store.kept is None else sorted(store.kept):
-                key += began
-                source = sources[i] if sources[i].kept is None else state.beyond(thread, outer, tensor, key)[0]
-                value = state.read(source, tensor, key, lag)
-                store.values[key] = Value(value.number, value.mask)
+            keys = store.region if store.kept is None else sorted(store.kept)
+            for key in keys if not began else [key + began for key in keys]:
+                if careful:
+                    value = state.read(state.beyond(thread, outer, tensor, key)[0], tensor, key, lag)
+                else:
+                    value = state.plain(sources[i], tensor, key)
+                store.values[key] = value
                 if hold.hold.state:
                     store.newest[key // versions] = key % versions
                 column.append(key)
@@ -89,15 +89,14 @@ class Holds:
         if layout.iterative is None:
             return 0
         part = layout.axes[layout.iterative].part
-        return part.index(thread.ranges[self.state.regions.slots[part.whole]][0])
+        return part.at(thread.ranges[self.state.regions.slots[part.whole]][0])
 
     def _begin(self, hold: Place, threads: Sequence[Thread], stores: Sequence[Store]) -> None:
-        if hold.hold.state:
-            versions = self.state.layouts[tensor_of(hold)].versions
-            for thread, store in zip(threads, stores, strict=True):
-                store.began = self._first_version(hold, thread)
-                for key in store.region:
-                    store.newest[key // versions] = store.began
+        versions = self.state.layouts[tensor_of(hold)].versions
+        for thread, store in zip(threads, stores, strict=True):
+            store.began = self._first_version(hold, thread)
+            for key in store.region:
+                store.newest[key // versions] = store.began
 
     def same_run(self, value: Value, hold: Place, thread: Thread) -> bool:
         """Whether what is further out is a part of the sum that goes on in a hold."""
@@ -148,7 +147,7 @@ class Holds:
             return
         if hold.hold.state:
             self._turn(hold, store, tensor, key, several)
-        if store.room is not None and len(store.room.stores) > 1:
+        if store.room is not None:
             for other in store.room.stores:
                 if other is not store:
                     other.values.pop(self._same_place(store, tensor, key, other), None)

@@ -35,7 +35,7 @@ class Part(NamedTuple):
     wrap: int
     size: int
 
-    def index(self, point: int) -> int:
+    def at(self, point: int) -> int:
         """Return where a point of the whole rank is along this one."""
         at = point // self.unit
         return at % self.wrap if self.wrap else at
@@ -172,9 +172,13 @@ class Address:
                 self.terms.setdefault(part.whole, []).append((part, subscript.shift, axis.stride))
                 self.grains[part.whole] = min(part.unit, self.grains.get(part.whole, part.unit))
 
+    def changes(self, whole: str) -> bool:
+        """Whether the value changes along a whole rank."""
+        return whole in self.terms
+
     def add(self, whole: str, point: int) -> int:
         """Return what a point of a whole rank adds to the value's number."""
-        return sum((part.index(point) + shift) * stride for part, shift, stride in self.terms.get(whole, ()))
+        return sum((part.at(point) + shift) * stride for part, shift, stride in self.terms.get(whole, ()))
 
     @once
     def along(self, whole: str, grain: int, low: int, high: int) -> list[int]:

@@ -11,6 +11,8 @@ from hw_models.simulator.functional.once import once
 class Folded:
     """The ranks that an Einsum folds, whole or in part (a value of ``LM[m1]`` is that of several points of M)."""
 
+    base = 0
+
     def __init__(self, step: Step, layout: Layout, ranks: Ranks) -> None:
         self.step, self.layout = step, layout
         own, self.out = ranks.grains(step.ranks), ranks.grains(step.output.ranks)
@@ -21,6 +23,10 @@ class Folded:
         for rank, grain in reversed(self.ranks):
             self.strides[rank] = stride
             stride *= -(-ranks.sizes[rank] // grain)
+
+    def changes(self, rank: str) -> bool:
+        """Whether points of a whole rank have bits of their own."""
+        return rank in self.strides
 
     @once
     def along(self, rank: str, grain: int, low: int, high: int) -> list[int]:

@@ -74,41 +74,52 @@ class Occupancy:
 
     # Stores come and go.
 
-    def enter(self, store: Store, memory: str, bits: int, place: Store | None = None) -> None:
-        """Give a store room, or that of another one and what is wanting there."""
-        key = (memory, store.at)
-        if place is not None and place.room is not None:
+    def enter(self, store: Store, memory: str, bits: int, place: Store | None, shared: bool) -> None:
+        """Give a store room, or that of another one and what is wanting there.
+
+        Args:
+            shared: whether others may take its place.
+        """
+        if place is not None and place.room is not None and place.room.users:
             store.room = place.room
             store.room.users += 1
             store.room.stores.append(store)
             bits = max(0, bits - store.room.bits)
             store.room.bits += bits
-        else:
+        elif shared:
             store.room = Room(bits, store)
+        key, store.bits = (memory, store.at), bits
         self._change(key, bits)
-        store.bits = bits
-        store.high = self.taken[key]
         assert store.hold is not None
         if store.hold.hold.state:
+            store.high = self.taken[key]
             self.states.setdefault(key, []).append(store)
 
     def grow(self, store: Store, memory: str, bits: int) -> None:
         """Give a store more room, which it should have had since it was entered."""
         key = (memory, store.at)
-        assert store.room is not None
-        store.room.bits += bits
+        store.bits += bits
+        if store.room is not None:
+            store.room.bits += bits
         since = store.high + bits
         for other in self.states.get(key, ()):
             other.high += bits
         self._change(key, bits)
-        self._note(key, since)
+        if self.abreast:
+            side = self.abreast[-1].side
+            side.most[key] = max(side.most[key], since)
+        if since > self.peaks[memory]:
+            self._rise(memory, since)
 
     def leave(self, store: Store, memory: str) -> None:
         """Take a store's room back, unless another one has its place."""
         key, room = (memory, store.at), store.room
-        assert store.hold is not None and room is not None
+        assert store.hold is not None
         if store.hold.hold.state:
             self.states[key].remove(store)
+        if room is None:
+            self._change(key, -store.bits)
+            return
         room.users -= 1
         room.stores.remove(store)
         if not room.users:
@@ -116,25 +127,22 @@ class Occupancy:
 
     def _change(self, key: Key, bits: int) -> None:
         before = self.taken.get(key, 0)
+        now = self.taken[key] = before + bits
         if self.abreast:
             side = self.abreast[-1].side
             if key not in side.before:
                 side.before[key] = side.most[key] = before
-        self.taken[key] = before + bits
-        self._note(key, before + bits)
+            if now > side.most[key]:
+                side.most[key] = now
+        if now > self.peaks.get(key[0], -1):
+            self._rise(key[0], now)
+        for state in self.states.get(key, ()) if self.states else ():
+            state.high = max(state.high, now)
 
-    def _note(self, key: Key, bits: int) -> None:
-        """Note that so much is taken at a time."""
-        memory = key[0]
-        if bits > self.peaks.get(memory, -1):
-            self.peaks[memory] = bits
-            if memory in self.limits and bits > self.limits[memory]:
-                raise FullError(memory, self.limits[memory], bits)
-        for state in self.states.get(key, ()):
-            state.high = max(state.high, bits)
-        if self.abreast:
-            most = self.abreast[-1].side.most
-            most[key] = max(most.get(key, 0), bits)
+    def _rise(self, memory: str, bits: int) -> None:
+        self.peaks[memory] = bits
+        if memory in self.limits and bits > self.limits[memory]:
+            raise FullError(memory, self.limits[memory], bits)
 
     # What stands side by side.
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from functools import cache
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 _S = TypeVar("_S")
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def once(method: Callable[Concatenate[_S, _P], _T]) -> Callable[Concatenate[_S, _P], _T]:
-    """Evaluate a method once for each of its arguments."""
-    name = f"_kept_{method.__name__}"
+class _Once(Generic[_S, _P, _T]):
+    """A method that an object replaces by one with a memory when it is first asked for it."""
 
-    @wraps(method)
-    def found(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        assert not kwargs
-        known: dict[Any, _T] = self.__dict__.setdefault(name, {})
-        if args not in known:
-            known[args] = method(self, *args, **kwargs)
-        return known[args]
+    def __init__(self, method: Callable[Concatenate[_S, _P], _T]) -> None:
+        self.method, self.name = method, method.__name__
 
-    return found
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: _S, owner: Any = None) -> Callable[_P, _T]:
+        found = cast("Callable[_P, _T]", cache(self.method.__get__(instance)))
+        instance.__dict__[self.name] = found
+        return found
+
+
+def once(method: Callable[Concatenate[_S, _P], _T]) -> _Once[_S, _P, _T]:
+    """Evaluate a method once for each of its arguments, by position."""
+    return _Once(method)

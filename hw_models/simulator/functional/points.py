@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from math import prod
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from einsum_cascades.ir import Access
 from einsum_cascades.loops.space import Operand
 from einsum_cascades.loops.tree import parts_of
 from hw_models.simulator.functional.holds import Holds
-from hw_models.simulator.functional.layout import Address
+from hw_models.simulator.functional.layout import Address, Part
 from hw_models.simulator.functional.masks import Folded
 from hw_models.simulator.functional.once import once
 from hw_models.simulator.functional.places import Place
@@ -46,11 +46,15 @@ class _Lockstep:
         count: steps.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
+    def __init__(self, ranges: Sequence[Sequence[tuple[int, int]]]) -> None:
+        self.ranges = ranges
+        shapes = [tuple([high - low for low, high in own]) for own in ranges]
         self.cells: list[list[tuple[int, int]]] | None = None
         self.members: Columns
+        self.single = False
         if len(set(shapes)) == 1:
             self.count = prod(shapes[0])
+            self.single = self.count == 1
             self.members = [range(len(shapes))] * self.count
             return
         most = [max(sizes) for sizes in zip(*shapes, strict=True)]
@@ -64,11 +68,29 @@ class _Lockstep:
         self.count = len(self.cells)
         self.members = [[position for position, _ in cell] for cell in self.cells]
 
-    def columns(self, by_position: Sequence[Sequence[int]]) -> Columns:
+    def columns(self, walk: _Walk) -> Columns:
         """Return what each position has at each point, by step."""
+        by_position = [walk(own, self.single) for own in self.ranges]
         if self.cells is None:
             return list(zip(*by_position, strict=True))
         return [[by_position[position][point] for position, point in cell] for cell in self.cells]
+
+
+class _Walk:
+    """What the points of a position add up to, by its ranges of the ranks that a compute walks."""
+
+    def __init__(self, base: int, sides: Sequence[tuple[Callable[[int, int], list[int]], bool]]) -> None:
+        self.base, self.sides = base, [side for side, _ in sides]
+        self.changing = [(i, side) for i, (side, changes) in enumerate(sides) if changes]
+
+    def __call__(self, ranges: Sequence[tuple[int, int]], single: bool) -> list[int]:
+        """Return it for all points, in order; ``single`` says that there is one."""
+        if single:
+            found = self.base
+            for i, side in self.changing:
+                found += side(*ranges[i])[0]
+            return [found]
+        return _summed(self.base, [side(*own) for side, own in zip(self.sides, ranges, strict=True)])
 
 
 class Points:
@@ -82,22 +104,21 @@ class Points:
     def run(self, place: Place, threads: Sequence[Thread]) -> None:
         """Walk all points of some positions."""
         slots = self._slots(place)
-        grains = list(self._walked(place).values())
-        ranges = []
-        for thread in threads:
-            own = [thread.ranges[slot] for slot in slots]
-            ranges.append([(low // g, -(-high // g)) for (low, high), g in zip(own, grains, strict=True)])
-        lockstep = _Lockstep([tuple(high - low for low, high in own) for own in ranges])
+        ranges = [[thread.ranges[slot] for slot in slots] for thread in threads]
+        if any(grain > 1 for grain in self._walked(place).values()):
+            grains = list(self._walked(place).values())
+            ranges = [[(low // g, -(-high // g)) for (low, high), g in zip(own, grains, strict=True)] for own in ranges]
+        lockstep = _Lockstep(ranges)
         inputs, keys, stores = self._inputs(place), [], []
         for one in inputs:
-            keys.append(lockstep.columns([self._walk(place, one.address, own) for own in ranges]))
+            keys.append(lockstep.columns(self.walk(place, one.address)))
             stores.append([self.state.source(thread, one.hold, one.tensor) for thread in threads])
         indices = {
-            rank: lockstep.columns([self._index(place, rank, own) for own in ranges])
+            rank: lockstep.columns(self._index(place, rank))
             for rank in self.state.functions[self.wiring.step(place).name].indices
         }
-        out = _Out(self, place, threads, lockstep, ranges)
-        batch = 1 if self._stepwise(place) else max(1, lockstep.count)
+        out = _Out(self, place, threads, lockstep)
+        batch = 1 if self._stepwise(place) else lockstep.count
         for first in range(0, lockstep.count, batch):
             steps = range(first, min(first + batch, lockstep.count))
             read = {
@@ -158,36 +179,38 @@ class Points:
 
     # Points.
 
-    def _walk(self, place: Place, address: Address, ranges: Sequence[tuple[int, int]]) -> list[int]:
-        """Return where the values are that the points of a position want, in the order of these."""
-        walked = zip(self._walked(place).items(), ranges, strict=True)
-        return _summed(address.base, [self._side(address, *rank, *own) for rank, own in walked])
-
-    def bits(self, place: Place, folded: Folded, ranges: Sequence[tuple[int, int]]) -> list[int]:
-        """Return the numbers of the bits of a position's points."""
-        walked = zip(self._walked(place).items(), ranges, strict=True)
-        return _summed(0, [self._side(folded, *rank, *own) for rank, own in walked])
-
     @once
-    def _side(self, what: Address | Folded, rank: str, grain: int, low: int, high: int) -> list[int]:
-        """What the points of a rank add, or of several that are cut as one."""
-        if len(parts_of(rank)) == 1:
-            return what.along(rank, grain, low, high)
+    def walk(self, place: Place, what: Address | Folded) -> _Walk:
+        """Return what gives the values that points want, or the numbers of their bits."""
+        sides = []
+        for rank, grain in self._walked(place).items():
+            changes = any(what.changes(part) for part in parts_of(rank))
+            if len(parts_of(rank)) == 1:
+                sides.append((cache(partial(what.along, rank, grain)), changes))
+            else:
+                sides.append((cache(partial(self._joined, what, rank)), changes))
+        return _Walk(what.base, sides)
+
+    def _joined(self, what: Address | Folded, rank: str, low: int, high: int) -> list[int]:
+        """What the points of ranks that are cut as one add."""
         points = (self.state.regions.parted(rank, index) for index in range(low, high))
         return [sum(what.add(part, at) for part, at in point.items()) for point in points]
 
-    def _index(self, place: Place, rank: str, ranges: Sequence[tuple[int, int]]) -> list[int]:
-        """Return where the points of a position are along a rank."""
+    @once
+    def _index(self, place: Place, rank: str) -> _Walk:
+        """Return what gives where points are along a rank."""
         part, sides = self.state.ranks.part(rank), []
-        for (walked, grain), (low, high) in zip(self._walked(place).items(), ranges, strict=True):
-            if part.whole not in parts_of(walked):
-                sides.append([0] * (high - low))
-            elif walked == part.whole:
-                sides.append([part.index(index * grain) for index in range(low, high)])
-            else:
-                parted = (self.state.regions.parted(walked, index) for index in range(low, high))
-                sides.append([part.index(point[part.whole]) for point in parted])
-        return _summed(0, sides)
+        for walked, grain in self._walked(place).items():
+            own = part.whole in parts_of(walked)
+            sides.append((cache(partial(self._along, part, walked, grain)), own))
+        return _Walk(0, sides)
+
+    def _along(self, part: Part, walked: str, grain: int, low: int, high: int) -> list[int]:
+        if part.whole not in parts_of(walked):
+            return [0] * (high - low)
+        if walked == part.whole:
+            return [part.at(index * grain) for index in range(low, high)]
+        return [part.at(self.state.regions.parted(walked, index)[part.whole]) for index in range(low, high)]
 
     def _read(
         self,
@@ -229,7 +252,6 @@ class _Out:
         place: Place,
         threads: Sequence[Thread],
         lockstep: _Lockstep,
-        ranges: Sequence[Sequence[tuple[int, int]]],
     ) -> None:
         self.state, self.holds, self.threads, self.members = points.state, points.holds, threads, lockstep.members
         self.step = points.wiring.step(place)
@@ -240,8 +262,8 @@ class _Out:
         self.into = chain[-1] if chain else None
         (address,) = self.state.regions.addresses(place, operand, True)
         folded = self.state.by_step[self.step.name]
-        self.keys = lockstep.columns([points._walk(place, address, own) for own in ranges])
-        self.bits = lockstep.columns([points.bits(place, folded, own) for own in ranges])
+        self.keys = lockstep.columns(points.walk(place, address))
+        self.bits = lockstep.columns(points.walk(place, folded))
         foreign = points.foreign(place)
         self.runs: list[Run] = [
             (place, tuple((loop, low) for loop, low in thread.turns if loop in foreign)) for thread in threads
@@ -261,7 +283,8 @@ class _Out:
         for t in steps:
             for i, key, value in self._values(t, results):
                 arrived += 1
-                store, passed = self.stores[i], ()
+                store = self.stores[i]
+                passed: tuple[Place, ...] = ()
                 if self.partial:
                     store, passed = self.state.beyond(self.threads[i], self.into, self.tensor, key)
                 before = store.values.get(key)
@@ -305,5 +328,12 @@ def _summed(base: int, sides: Sequence[Sequence[int]]) -> list[int]:
     """Return all sums of one of each side, the last one changing fastest."""
     found = [base]
     for side in sides:
-        found = [a + b for a, b in product(found, side)]
+        if len(side) == 1:
+            (one,) = side
+            if one:
+                found = [a + one for a in found]
+        elif len(found) == 1:
+            found = [found[0] + b for b in side]
+        else:
+            found = [a + b for a in found for b in side]
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product
 from math import prod
@@ -13,7 +13,6 @@ from einsum_cascades.order import carried
 from hw_models.simulator.functional.layout import Address, Layout, Ranks
 from hw_models.simulator.functional.once import once
 from hw_models.simulator.functional.places import Place
-from hw_models.simulator.functional.stores import Thread
 from hw_models.simulator.functional.wiring import Wiring, tensor_of
 
 
@@ -72,10 +71,10 @@ class Regions:
         later = 0 if some[0] in named else 1  # what reads the iteration before finds it among those that are made
         return _Kept(addresses, self.layouts[tensor_of(hold)], hold.hold.state, later, self)
 
-    def region(self, hold: Place, thread: Thread, use: int | None = None) -> list[int]:
-        """Return the values that a thread's ranges select of what a hold keeps, or one use of it touches."""
+    def region(self, hold: Place, ranges: Sequence[tuple[int, int]], use: int | None = None) -> list[int]:
+        """Return the values that ranges of all ranks select of what a hold keeps, or one use of it touches."""
         kept = self._kept(hold, use)
-        return kept.region(tuple([thread.ranges[slot] for slot in kept.slots]))
+        return kept.region(tuple([ranges[slot] for slot in kept.slots]))
 
 
 class _Kept:

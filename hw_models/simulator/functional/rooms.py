@@ -31,9 +31,10 @@ class Rooms:
         """Give a store its room, that of another one where the hold says so."""
         hold = store.hold
         assert hold is not None
-        self._choose(store, hold)
+        if hold.hold.part != 1:
+            self._choose(store, hold)
         store.planes = hold.planes
-        self.occupancy.enter(store, hold.where, self._size(store, hold), place)
+        self.occupancy.enter(store, hold.where, self._size(store, hold), place, self._shared(hold))
 
     def leave(self, store: Store) -> None:
         """Take a store's room back."""
@@ -46,25 +47,28 @@ class Rooms:
         assert hold is not None
         before = self._size(store, hold)
         store.planes = hold.planes = max(planes, hold.planes)
-        if store.room is not None:
-            self.occupancy.grow(store, hold.where, self._size(store, hold) - before)
+        self.occupancy.grow(store, hold.where, self._size(store, hold) - before)
 
     def _size(self, store: Store, hold: Place) -> int:
         values = len(store.region) if store.kept is None else len(store.kept)
-        return values * self.bits(tensor_of(hold)) * max(store.planes, self._copies(hold))
+        bits, copies = self._each(hold)
+        return values * bits * max(store.planes, copies)
 
     @once
-    def _copies(self, hold: Place) -> int:
+    def _shared(self, hold: Place) -> bool:
+        """Whether other holds take the place of what one keeps."""
+        return any(self.wiring.place_of(site) is hold for site in self.wiring.sites if hold.encloses(site))
+
+    @once
+    def _each(self, hold: Place) -> tuple[int, int]:
+        """Bits of a value, and how often it takes them at least."""
         low, high = self.wiring.lateness(hold)
         timed = any(loop.loop.over is None for loop in hold.loops)
         double = hold.hold.double or (self.levels[hold.where].double_buffered and timed)
-        return 2 if double and low == high else 1
+        return self.bits(tensor_of(hold)), 2 if double and low == high else 1
 
     def _choose(self, store: Store, hold: Place) -> None:
-        part = hold.hold.part
-        if part == 1:
-            return
-        up, down = part.numerator, part.denominator
+        up, down = hold.hold.part.numerator, hold.hold.part.denominator
         seen = self._seen.get((hold, store.at), 0)
         counted = [-(-(seen + n) * up // down) for n in range(len(store.region) + 1)]
         store.kept = frozenset(key for n, key in enumerate(store.region) if counted[n + 1] > counted[n])

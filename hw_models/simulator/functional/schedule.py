@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
+from operator import itemgetter
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from einsum_cascades.loops.tree import Compute, Hold, Last, Late, Loop, parts_of
 from hw_models.simulator.functional.holds import Holds
@@ -31,10 +32,13 @@ class _Task(NamedTuple):
     order: int
     kind: str
     place: Place
-    threads: list[Thread]
+    threads: Sequence[Thread]
+    stores: Sequence[Store] = ()
 
 
 _Epochs = dict[int, list[_Task]]
+_Touched = tuple[int, Position, tuple[tuple[int, int], ...]]
+"""Number of a use, where it is, and its tiles of the ranks that loops cut."""
 
 
 class Schedule:
@@ -49,6 +53,7 @@ class Schedule:
         self._done: list[tuple[int, int]] = []
         self._late: dict[Place | None, int] = {}
         self._ragged = False
+        self._patterns: dict[tuple[Any, ...], list[_Touched]] = {}
         self._lasts = {place.node.rank for place in self.wiring.root.all() if isinstance(place.node, Last)}
         foreign = {loop for compute in self.wiring.computes for loop in points.foreign(compute)}
         self._repeats = frozenset(foreign)
@@ -71,7 +76,7 @@ class Schedule:
 
     # Epochs.
 
-    def _loop(self, place: Place, threads: list[Thread]) -> None:
+    def _loop(self, place: Place, threads: Sequence[Thread]) -> None:
         """Run a loop in time."""
         loop = place.loop
         slot, tile = self.state.regions.slots[loop.rank], int(loop.tile)
@@ -111,9 +116,9 @@ class Schedule:
             if task.kind == "compute":
                 self.points.run(task.place, task.threads)
             elif task.kind == "enter":
-                self.holds.enter(task.place, task.threads)
+                self.holds.enter(task.place, task.threads, task.stores)
             else:
-                self.holds.leave(task.place, task.threads)
+                self.holds.leave(task.place, task.threads, task.stores)
         except FullError as full:
             raise self._too_full(task.place, full) from None
         if self.progress is not None and monotonic() - self._told >= _OFTEN:
@@ -137,7 +142,7 @@ class Schedule:
 
     # What an iteration does.
 
-    def _collect(self, place: Place, threads: list[Thread], epoch: int, epochs: _Epochs) -> None:
+    def _collect(self, place: Place, threads: Sequence[Thread], epoch: int, epochs: _Epochs) -> None:
         """Put what a subtree does for one iteration of the loop around it into the epochs in which it does it."""
         node = place.node
         if isinstance(node, Loop):
@@ -159,25 +164,28 @@ class Schedule:
             for child in place.below:
                 self._collect(child, threads, epoch, epochs)
 
-    def _collect_hold(self, place: Place, threads: list[Thread], epoch: int, epochs: _Epochs) -> None:
+    def _collect_hold(self, place: Place, threads: Sequence[Thread], epoch: int, epochs: _Epochs) -> None:
         if not self.wiring.used_in(place):
             self.state.here = place
             raise self.state.fault(f"nothing inside uses {place.hold.tensor} of {place.where}", hint="leave this hold out")
         fan = self.state.fan(place.where)
         visits = [Visit(fan, {}) for _ in threads]
         inside = [thread.within(place.number, visit) for thread, visit in zip(threads, visits, strict=True)]
-        entering = inside
+        entering: Sequence[Thread] = inside
         if self.wiring.is_spread(place):
-            entering = self._spread_stores(place, inside)
+            pairs = self._spread_stores(place, inside)
+            entering, stores = [thread for thread, _ in pairs], [store for _, store in pairs]
         else:
+            stores = []
             for thread, visit in zip(inside, visits, strict=True):
                 at = fan(thread.position)
-                visit.stores[at] = Store(place, at, self.state.regions.region(place, thread))
+                store = visit.stores[at] = Store(place, at, self.state.regions.region(place, thread.ranges))
+                stores.append(store)
         self._check_apart(place, entering)
         low, high = self.wiring.lateness(place)
-        epochs.setdefault(epoch + low, []).append(_Task(place.first, "enter", place, entering))
+        epochs.setdefault(epoch + low, []).append(_Task(place.first, "enter", place, entering, stores))
         self._collect(place.below[0], inside, epoch, epochs)
-        epochs.setdefault(epoch + high, []).append(_Task(place.final, "leave", place, entering))
+        epochs.setdefault(epoch + high, []).append(_Task(place.final, "leave", place, entering, stores))
 
     def _check_apart(self, place: Place, threads: Sequence[Thread]) -> None:
         if len(threads) < 2:
@@ -189,41 +197,54 @@ class Schedule:
 
     # Loops.
 
-    def _cut(self, place: Place, threads: Sequence[Thread], number: int, over: int | None = None) -> list[Thread]:
-        """Return the threads that have an iteration of a loop, with its tile; over a dimension, at its position."""
+    def _cut(self, place: Place, threads: Sequence[Thread], number: int) -> list[Thread]:
+        """Return the threads that have an iteration of a loop in time, with its tile."""
         loop = place.loop
         slot, tile = self.state.regions.slots[loop.rank], int(loop.tile)
-        last, repeats = loop.rank in self._lasts, place in self._repeats
         found = []
         for thread in threads:
             begin, end = thread.ranges[slot]
             low = begin + number * tile
-            if low >= end:
-                continue
-            high = min(low + tile, end)
-            self._ragged |= last and number > 0 and high - low < tile
-            ranges = (*thread.ranges[:slot], (low, high), *thread.ranges[slot + 1 :])
-            position = thread.position if over is None else self._position(place, thread.position, over, number)
-            turns = (*thread.turns, (place, low)) if repeats else thread.turns
-            early = thread.early | {loop.rank} if last and high < end else thread.early
-            found.append(Thread(position, ranges, thread.visits, turns, early))
+            if low < end:
+                high = min(low + tile, end)
+                found.append(self._turned(place, thread, thread.position, slot, low, high))
         return found
 
-    def _position(self, place: Place, position: Position, over: int, number: int) -> Position:
-        at = position[over] * self._positions(place) + number
-        name = place.loop.over or ""
-        if at >= int(self.state.levels.dimensions[name]):
-            self.state.here = place
-            raise self.state.fault(f"{name} has {self.state.levels.dimensions[name]} positions, and needs {at + 1}")
-        return moved(position, (over,), (at,))
+    def _turned(self, place: Place, thread: Thread, position: Position, slot: int, low: int, high: int) -> Thread:
+        """Return a thread in a turn of a loop around it."""
+        whole, rank = thread.ranges, place.loop.rank
+        turns = (*thread.turns, (place, low)) if place in self._repeats else thread.turns
+        early = thread.early
+        if rank in self._lasts:
+            begin, end = whole[slot]
+            self._ragged |= begin < low and high - low < int(place.loop.tile)
+            early = early | {rank} if high < end else early
+        return Thread(position, (*whole[:slot], (low, high), *whole[slot + 1 :]), thread.visits, turns, early)
 
     def _spread(self, place: Place, threads: Sequence[Thread]) -> list[Thread]:
         """Return the threads of all positions of a spatial loop."""
+        slot = self.state.regions.slots[place.loop.rank]
+        over = self.state.dimensions[place.loop.over or ""]
+        found: list[tuple[int, Thread]] = []
+        for thread in threads:
+            own, (begin, end) = thread.position, thread.ranges[slot]
+            for number, at, low, high in self._tiles(place, own[over], begin, end):
+                position = (*own[:over], at, *own[over + 1 :])
+                found.append((number, self._turned(place, thread, position, slot, low, high)))
+        found.sort(key=itemgetter(0))
+        return [thread for _, thread in found]
+
+    @once
+    def _tiles(self, place: Place, at: int, begin: int, end: int) -> list[tuple[int, int, int, int]]:
+        """The iterations of a spatial loop over a range: number, place along its dimension, and tile."""
         loop = place.loop
-        slot, tile = self.state.regions.slots[loop.rank], int(loop.tile)
-        over = self.state.dimensions[loop.over or ""]
-        trips = max(-(-(high - low) // tile) for low, high in (thread.ranges[slot] for thread in threads))
-        return [thread for number in range(trips) for thread in self._cut(place, threads, number, over)]
+        tile, length = int(loop.tile), int(self.state.levels.dimensions[loop.over or ""])
+        first = at * self._positions(place)
+        found = [(n, first + n, low, min(low + tile, end)) for n, low in enumerate(range(begin, end, tile))]
+        if found[-1][1] >= length:
+            self.state.here = place
+            raise self.state.fault(f"{loop.over} has {length} positions, and needs {found[-1][1] + 1}")
+        return found
 
     @once
     def _positions(self, place: Place) -> int:
@@ -238,19 +259,30 @@ class Schedule:
 
     # Holds over several instances.
 
-    def _spread_stores(self, place: Place, inside: Sequence[Thread]) -> list[Thread]:
-        """Make the stores of a hold in all instances that its uses are at; return the threads at these."""
-        found = []
+    def _spread_stores(self, place: Place, inside: Sequence[Thread]) -> list[tuple[Thread, Store]]:
+        """Make the stores of a hold in all instances that its uses are at; return them with the threads there."""
+        found, slots, cut = [], self._slots(place), self._cut_inside(place)
         for thread in inside:
-            regions: dict[Position, dict[int, None]] = {}
-            for at, region in self._touched(place, place.below[0], [thread]):
-                regions.setdefault(at, {}).update(dict.fromkeys(region))
+            regions: dict[Position, list[int]] = {}
+            several: dict[Position, dict[int, None]] = {}
+            ranges = list(thread.ranges)
+            key = (place, thread.position, tuple([ranges[slot] for slot in cut]), thread.early)
+            if key not in self._patterns:
+                self._patterns[key] = list(self._touched(place, place.below[0], [thread]))
+            for use, at, tiles in self._patterns[key]:
+                for slot, tile in zip(cut, tiles, strict=True):
+                    ranges[slot] = tile
+                region = self.state.regions.region(place, ranges, use)
+                if at in regions and regions[at] is not region:
+                    several.setdefault(at, dict.fromkeys(regions[at])).update(dict.fromkeys(region))
+                regions[at] = region
             visit = thread.visits[place.number]
             for at, region in regions.items():
-                there = thread.at(moved(thread.position, self._slots(place), at))
+                there = thread.at(moved(thread.position, slots, at))
                 instance = visit.at(there.position)
-                visit.stores[instance] = Store(place, instance, list(region))
-                found.append(there)
+                store = Store(place, instance, list(several[at]) if at in several else region)
+                visit.stores[instance] = store
+                found.append((there, store))
         return found
 
     @once
@@ -258,13 +290,19 @@ class Schedule:
         """The dimensions along which a hold's memory has instances."""
         return sorted(self.state.dimensions[d] for d in self.state.levels.fan_out(hold.where))
 
-    def _touched(self, hold: Place, place: Place, threads: list[Thread]) -> Iterator[tuple[Position, list[int]]]:
-        """Yield what the uses of a hold in a subtree touch, and at which of its instances."""
+    @once
+    def _cut_inside(self, hold: Place) -> list[int]:
+        """The ranks that loops inside a hold cut."""
+        ranks = (place.loop.rank for place in hold.all() if isinstance(place.node, Loop))
+        return [self.state.regions.slots[rank] for rank in dict.fromkeys(ranks)]
+
+    def _touched(self, hold: Place, place: Place, threads: list[Thread]) -> Iterator[_Touched]:
+        """Yield the uses of a hold in a subtree, at which of its instances they are, and their tiles."""
         node, slot_of = place.node, self.state.regions.slots
         if isinstance(node, Compute):
+            cut, slots = self._cut_inside(hold), self._slots(hold)
             for use, thread in product(self._uses(hold, place), threads):
-                at = tuple([thread.position[slot] for slot in self._slots(hold)])
-                yield at, self.state.regions.region(hold, thread, use)
+                yield use, tuple([thread.position[s] for s in slots]), tuple([thread.ranges[s] for s in cut])
         elif isinstance(node, Last):
             threads = [thread for thread in threads if node.rank not in thread.early]
         elif isinstance(node, Loop) and node.over is not None:

@@ -140,6 +140,17 @@ class State:
             self._aged(store, tensor, key, lag, ahead)
         return value
 
+    def plain(self, store: Store, tensor: str, key: int, ahead: int = 0) -> Value:
+        """Return a value that is read, of what is carried along no rank, as ``read`` does."""
+        self.checked += 1
+        try:
+            value = store.values[key]
+        except KeyError:
+            raise self.missing(store, tensor, key, ahead) from None
+        if value.mask != COMPLETE:
+            self.complete(store, tensor, key, value, ahead)
+        return value
+
     def complete(self, store: Store, tensor: str, key: int, value: Value, ahead: int = 0) -> None:
         """Check that all points are summed into a value, and note that they are."""
         whole = self.whole(tensor, key)

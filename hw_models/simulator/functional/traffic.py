@@ -27,16 +27,18 @@ class Tally:
 
     def __init__(self, state: State, way: Way, threads: Sequence[Thread], stores: Sequence[Store]) -> None:
         self.state, self.way, self.threads = state, way, threads
-        self.groups: list[tuple[int, ...]] = []
-        for apart in way.apart:
+        known: dict[tuple[int, ...], tuple[int, ...]] = {}
+        for apart in set(way.apart) if len(threads) > 1 else ():
             along = state.places_along(apart)
             numbers: dict[tuple[int, object], int] = {}
-            self.groups.append(
-                tuple(
+            known[apart] = tuple(
+                [
                     numbers.setdefault((id(store), along(thread.position)), len(numbers))
                     for thread, store in zip(threads, stores, strict=True)
-                )
+                ]
             )
+        alone = (0,) * len(threads)
+        self.groups = [known.get(apart, alone) for apart in way.apart]
 
     @property
     def each(self) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from einsum_cascades.loops.levels import Levels
 from einsum_cascades.loops.space import PRIME, Operand, Space, Step
-from einsum_cascades.loops.tree import Compute, Late, Loop, parts_of
+from einsum_cascades.loops.tree import Compute, Hold, Late, Loop, parts_of
 from hw_models.simulator.functional.layout import Ranks
 from hw_models.simulator.functional.once import once
 from hw_models.simulator.functional.places import Place
@@ -202,6 +202,8 @@ class Wiring:
     @once
     def place_of(self, hold: Place) -> Place | None:
         """Return the hold around whose room one takes."""
+        if not isinstance(hold.node, Hold) or hold.hold.place is None:
+            return None
         same = [h for h in hold.holds if h.hold.tensor == hold.hold.place and h.where == hold.where]
         return same[-1] if same else None
 
