@@ -1,4 +1,7 @@
-"""Runs loop trees on real values: every memory is a store of its capacity, every read finds its value there or fails."""
+"""Runs loop trees on real values: every memory is a store of its capacity, and every read must find its value there.
+
+It shares no counting code with the engine, whose results, accesses and capacities it is the judge of.
+"""
 
 from hw_models.simulator.functional.errors import SimulationError
 from hw_models.simulator.functional.reference import max_error, reference

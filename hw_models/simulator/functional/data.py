@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,8 @@ def _number(name: str, value: Any) -> Array:
 def _cut(cascade: Cascade, name: str, tensor: str, array: Array, layout: Layout, ranks: Ranks) -> Array:
     """Return a plain array in the parts of a tensor that views it; beyond the end of a ragged last part is nothing."""
     declared = cascade.ranks_of[tensor]
-    whole = [ranks.sizes[rank] if rank in ranks.sizes else ranks.part(rank).size for rank in plain_ranks(cascade, declared)]
+    names = plain_ranks(cascade, declared)
+    whole = [ranks.sizes[rank] if rank in ranks.sizes else _joined(cascade, rank, ranks) for rank in names]
     if list(array.shape) == whole:
         array = np.broadcast_to(array, (ranks.instances.size, *whole))
     if list(array.shape) != [ranks.instances.size, *whole]:
@@ -63,15 +65,28 @@ def _cut(cascade: Cascade, name: str, tensor: str, array: Array, layout: Layout,
             hint=f"{_said(tuple(whole))} is expected, or that with the {ranks.instances.size} instances first",
         )
     found = np.full(layout.shape(), np.nan)
-    names = plain_ranks(cascade, declared)
     points = np.indices(tuple(whole))
-    at = []
+    at: list[Any] = []
     for axis in layout.axes[1:]:
-        family = next((i for i, rank in enumerate(names) if rank in (axis.part.rank, cascade.whole_rank(axis.part.rank))))
-        along = points[family] // axis.part.unit
-        at.append(along % axis.part.wrap if axis.part.wrap else along)
+        own = {axis.part.rank, cascade.whole_rank(axis.part.rank)}
+        along = next(points[i] for i, rank in enumerate(names) if rank in own)
+        at.append(_index(cascade, axis.part.rank, along, ranks))
     found[(slice(None), *at)] = array
     return found
+
+
+def _joined(cascade: Cascade, rank: str, ranks: Ranks) -> int:
+    """Return the size of a split rank whose parts are ranks of their own."""
+    return prod(ranks.part(part).size for part in cascade.family(rank))
+
+
+def _index(cascade: Cascade, rank: str, points: NDArray[np.int64], ranks: Ranks) -> NDArray[np.int64]:
+    """Return where points of a plain rank are along a part of it."""
+    family = cascade.family(rank)
+    if len(family) == 1 or rank not in family:
+        return points
+    inner = prod(ranks.part(part).size for part in family[family.index(rank) + 1 :])
+    return points // inner % ranks.part(rank).size
 
 
 def array_of(layout: Layout, numbers: Mapping[int, float]) -> Array:

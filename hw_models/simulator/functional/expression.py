@@ -72,4 +72,3 @@ def constant(einsum: Einsum, ranks: Ranks, at: Mapping[str, int]) -> float:
     """Return the value of an Einsum that reads nothing, at the indices of its ranks."""
     function = Function(einsum, ranks)
     return function({}, {rank: [float(at[rank])] for rank in function.indices}, 1)[0]
-

@@ -39,7 +39,7 @@ class Holds:
             return
         if hold.hold.state:
             self._begin(hold, threads, stores)
-        if self._leaves_something(hold):
+        if self._leaves_something(hold) or (hold.hold.state and self.wiring.begins_with_what_is_made(hold)):
             self._fetch_sums(hold, threads, stores)
 
     def leave(self, hold: Place, threads: Sequence[Thread], stores: Sequence[Store]) -> None:
@@ -119,7 +119,7 @@ class Holds:
                 source, _ = state.beyond(thread, outer, tensor, key)
                 value = source.values.get(key)
                 if value is None:
-                    if is_state and (store.began or state.first(tensor) is None):
+                    if is_state and store.began:
                         raise state.missing(source, tensor, key)
                     continue
                 if value.taken or not (is_state or self.same_run(value, hold, thread)):

@@ -116,7 +116,8 @@ class Layout:
                 reached[i] = max(reached[i], _reach(subscript, ranks))
         parts, sizes = [ranks.instances, *own], [ranks.instances.size, *reached]
         along = ranks.carried.get(tensor)
-        last = [i for i, part in enumerate(parts) if part.whole == along and part.rank in ranks.space.cascade.iterative_ranks]
+        iterative = {part.rank for part in parts if part.whole == along} & set(ranks.space.cascade.iterative_ranks)
+        last = [i for i, part in enumerate(parts) if part.rank in iterative]
         order = [i for i in range(len(parts)) if i not in last] + last
         if along is not None and sum(part.whole == along for part in parts) > 1:
             raise InputError(f"{tensor} is carried along a part of {along}, and has another part of it")

@@ -8,7 +8,7 @@ from itertools import product
 from math import prod
 
 from einsum_cascades.loops.space import Operand, Space
-from einsum_cascades.loops.tree import INSTANCES, Loop, parts_of
+from einsum_cascades.loops.tree import Loop, parts_of
 from einsum_cascades.order import carried
 from hw_models.simulator.functional.layout import Address, Layout, Ranks
 from hw_models.simulator.functional.once import once
@@ -53,7 +53,7 @@ class Regions:
         layout = self.layouts[operand.tensor]
         if writes:
             return (Address(einsum.output, layout, self.ranks),)
-        in_body = any(einsum is other for other in self.space.cascade.body)
+        in_body = einsum in self.space.cascade.body
         return tuple(
             Address(access, layout, self.ranks)
             for access in einsum.inputs

@@ -62,7 +62,7 @@ class Rooms:
     @once
     def _each(self, hold: Place) -> tuple[int, int]:
         """Bits of a value, and how often it takes them at least."""
-        low, high = self.wiring.lateness(hold)
+        low, high = self.wiring.span(hold)
         timed = any(loop.loop.over is None for loop in hold.loops)
         double = hold.hold.double or (self.levels[hold.where].double_buffered and timed)
         return self.bits(tensor_of(hold)), 2 if double and low == high else 1

@@ -1,7 +1,7 @@
 """The order in which a tree runs: a loop in time epoch by epoch, what is late in it in later epochs.
 
-All positions of spatial loops go together, in lockstep; within an epoch the nodes run in tree order. Nothing is laid out
-ahead but the iterations of a pipeline that are under way.
+All positions of spatial loops go together, in lockstep; within an epoch the nodes run in tree order. Nothing is laid
+out ahead but the iterations of a pipeline that are under way.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Schedule:
     def short(self) -> bool:
         """Whether something that a longer run keeps at a time never was there at a time: some pipeline had fewer turns
         of full size than stages, or what runs in a last turn alone met a smaller tile than those before."""
-        return self._ragged or any(late >= (1 if loop is None else loop.trips) for loop, late in self._late.items() if late)
+        turns = {loop: 1 if loop is None else loop.trips for loop in self._late}
+        return self._ragged or any(late >= turns[loop] for loop, late in self._late.items() if late)
 
     # Epochs.
 
@@ -136,7 +137,7 @@ class Schedule:
         over = full.needed - full.room
         unit, name = (8, "byte") if full.room % 8 == full.needed % 8 == 0 else (1, "bit")
         said = f"{full.room // unit:,} {name}s, and {full.needed // unit:,} are taken in it: {over // unit:,} too many"
-        what = f"an instance of {full.memory}" if self.state.fan(full.memory)((0,) * len(self.state.dimensions)) else full.memory
+        what = f"an instance of {full.memory}" if self.state.levels.fan_out(full.memory) else full.memory
         keeps = f", as {tensor_of(place)} comes" if isinstance(place.node, Hold) else ""
         return self.state.fault(f"{what} has {said}{keeps}", hint="take smaller tiles, or keep tensors further out")
 
@@ -167,7 +168,8 @@ class Schedule:
     def _collect_hold(self, place: Place, threads: Sequence[Thread], epoch: int, epochs: _Epochs) -> None:
         if not self.wiring.used_in(place):
             self.state.here = place
-            raise self.state.fault(f"nothing inside uses {place.hold.tensor} of {place.where}", hint="leave this hold out")
+            message = f"nothing inside uses {place.hold.tensor} of {place.where}"
+            raise self.state.fault(message, hint="leave this hold out, or move it")
         fan = self.state.fan(place.where)
         visits = [Visit(fan, {}) for _ in threads]
         inside = [thread.within(place.number, visit) for thread, visit in zip(threads, visits, strict=True)]

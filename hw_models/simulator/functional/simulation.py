@@ -129,9 +129,8 @@ def _check(space: Space) -> None:
             raise InputError(f"rank {rank} has the size {size!r}", hint="the simulator runs one size, of 1 or more")
     for stop in space.cascade.stop:
         if stop.bound != Size(stop.rank):
-            raise InputError(
-                f"{stop.rank} stops before its end", hint=f"the simulator runs what stops at {stop.rank.lower()} >= {stop.rank}"
-            )
+            hint = f"the simulator runs what stops at {stop.rank.lower()} >= {stop.rank}"
+            raise InputError(f"{stop.rank} stops before its end", hint=hint)
 
 
 def _results(state: State) -> dict[str, NDArray[np.float64]]:
@@ -145,9 +144,9 @@ def _results(state: State) -> dict[str, NDArray[np.float64]]:
         numbers = {}
         for einsum in state.space.cascade.einsums:
             if einsum.name == tensor:
+                first = einsum is state.first(tensor)
                 for key in _written(Address(einsum.output, layout, state.ranks), state):
-                    value = state.first_value(tensor, key) if einsum is state.first(tensor) else _final(state, tensor, key)
-                    assert value is not None
+                    value = (state.first_value(tensor, key) if first else None) or _final(state, tensor, key)
                     numbers[key] = value.number
         found[tensor] = array_of(layout, numbers)
     return found

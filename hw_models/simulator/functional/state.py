@@ -72,7 +72,9 @@ class State:
 
     # Errors.
 
-    def fault(self, message: str, tensor: str = "", key: int = -1, *, hint: str = "", ahead: int = 0) -> SimulationError:
+    def fault(
+        self, message: str, tensor: str = "", key: int = -1, *, hint: str = "", ahead: int = 0
+    ) -> SimulationError:
         """Return the error for what cannot be done here, with a value's coordinates in place of ``{}``.
 
         Args:

@@ -63,9 +63,21 @@ class Store:
     """
 
     __slots__ = (
-        "at", "bits", "began", "dirty", "fetched", "high", "hold", "kept", "newest", "outgoing", "planes", "region",
-        "room", "values",
-    )  # fmt: skip
+        "at",
+        "began",
+        "bits",
+        "dirty",
+        "fetched",
+        "high",
+        "hold",
+        "kept",
+        "newest",
+        "outgoing",
+        "planes",
+        "region",
+        "room",
+        "values",
+    )
 
     def __init__(self, hold: Place | None, at: Any = (), region: list[int] | None = None) -> None:
         self.hold, self.at, self.region = hold, at, region or []

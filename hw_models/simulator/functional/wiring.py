@@ -137,6 +137,13 @@ class Wiring:
         return found
 
     @once
+    def begins_with_what_is_made(self, hold: Place) -> bool:
+        """Whether an Einsum that reads something gives a tensor's first values, outside a hold."""
+        inside = {use.place for use in self.used_in(hold)}
+        init = {e for e in self.space.cascade.init if e.inputs}
+        return any(self.step(p).einsum in init and p not in inside for p in self.makers(tensor_of(hold)))
+
+    @once
     def each_wanted(self, hold: Place) -> bool:
         """Whether something outside a state wants its value of each iteration, so that each is written."""
         tensor = hold.hold.tensor
@@ -163,8 +170,11 @@ class Wiring:
         if not (self.kept_outside(hold) and self.writes(hold)):
             return False
         used = [(use.place, use.operand) for use in self.used_in(hold)]
+        along = self.ranks.carried.get(hold.hold.tensor)
         return any(
-            hold.encloses(place) and (made is None or made.encloses(hold))
+            hold.encloses(place)
+            and (made is None or made.encloses(hold))
+            and (not operand.carried or any(hold.encloses(loop) and loop.loop.rank == along for loop in place.loops))
             for place, operand, writes in self.uses
             if not writes and operand.tensor == hold.hold.tensor and (place, operand) not in used
             for made in [self.made_in(place, operand)]
@@ -175,16 +185,21 @@ class Wiring:
         """Whether spatial loops inside a hold run over dimensions of its own memory."""
         fan = self.levels.fan_out(hold.where)
         return any(
-            loop.loop.over in fan
-            for use in self.used_in(hold)
-            for loop in use.place.loops
-            if hold.encloses(loop)
+            loop.loop.over in fan for use in self.used_in(hold) for loop in use.place.loops if hold.encloses(loop)
         )
 
     @once
     def lateness(self, hold: Place) -> tuple[int, int]:
         """Return the earliest and latest stage in which something uses a hold, in the pipeline around or in it."""
         found = [self._late(use.place, hold) for use in self.used_in(hold)] or [0]
+        return min(found), max(found)
+
+    def span(self, hold: Place) -> tuple[int, int]:
+        """Return the earliest and latest stage in which something uses a hold, or what it takes the place of."""
+        place = self.place_of(hold)
+        if place is None:
+            return self.lateness(hold)
+        found = [self._late(use.place, place) for use in (*self.used_in(place), *self.used_in(hold))]
         return min(found), max(found)
 
     @staticmethod
