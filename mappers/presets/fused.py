@@ -324,9 +324,12 @@ class Fused:
         return bool(inner) or (array == self.problem.parts.vector.name and self.roles.row in ranks)
 
     def _stays(self, tensor: str, maker: Einsum, einsums: list[Einsum]) -> bool:
-        """Whether all that read a tensor on the array where it is made lie over that as its making does."""
+        """Whether all that read a tensor on the array where it is made lie over that as its making does, and no PE has
+        a part of a sum over several."""
         readers = [e for e in einsums if any(a.tensor == tensor for a in e.inputs)]
         own = self.laid.array(maker)
+        if set(self.laid.layout(maker)) & set(maker.reduced_ranks):
+            return False
         return all(self.laid.layout(e) == self.laid.layout(maker) for e in readers if self.laid.array(e) is own)
 
     def _room(self) -> str:

@@ -47,6 +47,7 @@ def checked(outcome: Outcome, machine: Machine, accounting: str) -> list[str]:
         ("attention-1-pass", "fusemax-cloud", "fusemax-interleaved", {INSTANCES: 1, "M": 40, "P": 8}),
         ("attention-1-pass", "fusemax-cloud", "fusemax-interleaved", {INSTANCES: 1, "M": 22}),
         ("attention-2-pass", "flat-cloud", "flat", {"M": 12}),
+        ("attention-2-pass", "fusemax-cloud", "fusemax-interleaved", {INSTANCES: 1, "M": 12}),
         ("attention-causal", "phone-npu", "unfused", {"M": 12}),
         ("layer-norm", "tpu-v4i", "fusemax-serial", {INSTANCES: 1}),
     ],
