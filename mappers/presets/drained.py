@@ -60,8 +60,10 @@ def drained(body: Node, plan: Plan, problem: Problem) -> Node:
         below = tuple(changed(child) for child in children(node))
         if all(new is old for new, old in zip(below, children(node), strict=True)):
             return node
-        several = isinstance(node, Sequential | Parallel)
-        return replace(node, children=below) if several else replace(node, body=below[0])
+        if isinstance(node, Sequential | Parallel):
+            return replace(node, children=below)
+        assert not isinstance(node, Compute)
+        return replace(node, body=below[0])
 
     return changed(body)
 
