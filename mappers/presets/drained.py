@@ -80,12 +80,12 @@ class _Stage:
 
 
 class _Read(NamedTuple):
-    """A stage reads what another one made; across, it is on another array, of so many cycles of drain."""
+    """A stage reads what another one made; across is the array that it has to leave first, if there is one."""
 
     maker: _Stage
     reader: _Stage
     carried: bool
-    across: tuple[str, Number] | None
+    across: str | None
 
     @property
     def after(self) -> int:
@@ -170,10 +170,12 @@ class _Pipe:
                             found[_Read(maker, reader, operand.carried, across)] = None
         return tuple(found)
 
-    def _across(self, made: Site, used: Site, tensor: str) -> tuple[str, Number] | None:
-        drain = self.problem.machine.array(made.unit).drain_cycles
+    def _across(self, made: Site, used: Site, tensor: str) -> str | None:
         there = made.unit != used.unit and tensor not in self.plan.at_home
-        return (made.unit, drain) if there and alike(drain > 0) else None
+        return made.unit if there and alike(self._drain(made.unit) > 0) else None
+
+    def _drain(self, array: str) -> Number:
+        return self.problem.machine.array(array).drain_cycles
 
     def _later(self, read: _Read) -> Number:
         """By how many iterations a reader is to be later than the maker."""
@@ -181,13 +183,13 @@ class _Pipe:
             return read.after
         slot = read.reader.slot
         start = self._times.begins[slot + 1] - self._spans[slot].busy[read.reader.sites[0].unit]
-        there = self._end(read) + read.across[1]
+        there = self._end(read) + self._drain(read.across)
         return most(steps(there - start, self._times.begins[-1]), read.after)
 
     def _end(self, read: _Read) -> Number:
         """When a maker has ended."""
         assert read.across is not None
-        slot, array = read.maker.slot, read.across[0]
+        slot, array = read.maker.slot, read.across
         waits = any(r.across and r.reader.slot == slot and r.reader.sites[0].unit == array for r in self._reads)
         return self._times.ends[slot] if waits else self._times.begins[slot] + self._spans[slot].busy[array]
 
@@ -199,7 +201,7 @@ class _Pipe:
         for slot, span in enumerate(self._spans):
             for read in self._reads:
                 if read.across and read.reader.slot == slot > read.maker.slot and read.reader.late == read.maker.late:
-                    at = most(at, ends[read.maker.slot] + read.across[1])
+                    at = most(at, ends[read.maker.slot] + self._drain(read.across))
             begins.append(at)
             at = at + span.elapsed
             ends.append(at)

@@ -54,6 +54,7 @@ class Fused:
         overlap: what runs side by side.
         whole: inputs with a value per row that are kept for a whole group, over all passes.
         widest: how many positions along the columns the rows may take, where columns leave some; None is all of them.
+        early: whether stages do not wait for drains by being later.
     """
 
     problem: Problem
@@ -62,6 +63,7 @@ class Fused:
     overlap: Overlap
     whole: frozenset[str] = frozenset()
     widest: Number | None = None
+    early: bool = False
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -118,6 +120,8 @@ class Fused:
         body = self._sections()
         for tensor in self._kept_for_groups():
             body = Hold(tensor, self.buffer, body, state=self.residency.is_state(tensor))
+        if self.early:
+            return body
         return drained(body, self.problem.plan(self._around(body, self._all_columns)), self.problem)
 
     @property

@@ -18,7 +18,9 @@ from einsum_cascades.loops.arith import Number, alike, anywhere, apart, everywhe
 from einsum_cascades.loops.capacity import live_bits
 from einsum_cascades.loops.space import Space
 from einsum_cascades.loops.tree import LoopTree, Node, sequence
+from hw_models.spatial.activity import Activity
 from mappers.capacity import largest_divisor, too_small
+from mappers.choose import fits
 from mappers.divisors import even_counts
 from mappers.presets.apart import apart_from_columns, before
 from mappers.presets.binding import bind
@@ -60,7 +62,7 @@ def fused_trees(problem: Problem, overlap: Overlap) -> tuple[LoopTree, ...]:
         at = replace(problem, further=further)
         for fused in _variants(replace(at, cascade=rest, whole=problem.cascade), roles, overlap):
             try:
-                tree = sized(fused)
+                tree = sized_to_fit(fused)
                 found.append(tree if part is None else _after(before(at, part, tree.split), tree))
             except InputError as error:
                 refused = refused or error
@@ -91,6 +93,29 @@ def _variants(problem: Problem, roles: Roles, overlap: Overlap) -> Iterator[Fuse
         yield Fused(problem, roles, way, overlap)
         if again:
             yield Fused(problem, roles, way, overlap, again)
+
+
+def sized_to_fit(fused: Fused) -> LoopTree:
+    """Return the tree with the largest group of columns that fits; where copies count, its stages as late as drains
+    want them if all memories have room for that, else no later than their order needs.
+
+    Raises:
+        InputError: one tile does not fit.
+    """
+    if not fused.problem.accounting.pipeline_copies:
+        return sized(fused)
+    try:
+        tree = sized(fused)
+        if alike(_fits(tree, fused.problem)):
+            return tree
+    except InputError:
+        pass
+    return sized(replace(fused, early=True))
+
+
+def _fits(tree: LoopTree, problem: Problem) -> Any:
+    activity = Activity(problem.plan(tree), problem.machine, (), {}, problem.accounting.pipeline_copies)
+    return fits(activity, problem.accounting)
 
 
 def sized(fused: Fused) -> LoopTree:
