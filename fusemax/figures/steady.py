@@ -1,7 +1,8 @@
 """Which stretch of a recording a picture shows: a few epochs from the middle that are as long as most.
 
 The busiest array tells the epochs: one begins where its tasks' epoch number changes. Among as many epochs in a row as
-are asked for, all of the most common length, those nearest the middle are chosen; without such, the middle ones.
+are asked for, all of the most common length, those nearest the middle are chosen; without such, the middle ones. Of an
+epoch that is too long for a picture its beginning is shown.
 """
 
 from __future__ import annotations
@@ -71,8 +72,11 @@ def _found(recording: Recording, epochs: int) -> tuple[int, int]:
         place = _middle(np.diff(begins), count)
         first, last = int(begins[place]), int(begins[place + count])
         tasks = recording.tasks
-        if count == 1 or np.count_nonzero((tasks.ends > first) & (tasks.begins < last)) <= ENOUGH:
+        seen = np.flatnonzero((tasks.ends > first) & (tasks.begins < last))
+        if count == 1 or len(seen) <= ENOUGH:
             break
+    if len(seen) > MOST:
+        last = int(np.sort(tasks.begins[seen])[ENOUGH])
     return first, last
 
 
