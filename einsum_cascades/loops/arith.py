@@ -39,6 +39,11 @@ def steps(size: Number, tile: Number) -> Number:
     return -(-size // tile)
 
 
+def roomy(number: Number) -> Number:
+    """Return a number to multiply further: Python's integers have room for that, 64-bit ones become floats."""
+    return number if isinstance(number, int) else number.astype(float)
+
+
 class UnlikeError(Exception):
     """One way does not serve all points: where a condition holds another is needed than where it does not.
 

@@ -122,8 +122,8 @@ class Measure:
         size = first(self.space.extent(rank), [loop.tile for loop in loops[:start]])
         if start == len(loops):
             return steps(size, self.length(grain)) if grain else size
-        cuts = [Cut(loop.tile, loop.over != WITHIN) for loop in loops[start:]]
-        return turns(size, [*cuts, Cut(self.length(grain))])
+        coarse = [loop for loop in loops[start:] if self.coarse(loop, grain)]  # within a grain there is one value
+        return turns(size, [*(Cut(loop.tile, loop.over != WITHIN) for loop in coarse), Cut(self.length(grain))])
 
     def _grains(self, ranks: Iterable[str], joint: Mapping[str, str]) -> dict[str, Grain]:
         """Grains by the ranks that loops cut: ranks that they join count as one."""

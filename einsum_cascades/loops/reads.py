@@ -203,6 +203,23 @@ class Reads:
                 continue
             if loop.rank not in last or loop.over is not None:
                 raise self._too_early(loop, reader, operand)
+        if source is not None and not operand.carried:
+            self._summed_apart(source, maker, reader, operand)
+
+    def _summed_apart(self, source: Site, maker: Site, reader: Site, operand: Operand) -> None:
+        """Check that no instance of a hold has a part of a sum where it is read: parts are summed as they leave it."""
+        step = self.plan.step(maker)
+        reduced = {self.space.whole(rank) for rank in step.reduced} | {*step.reduced}
+        fan = self.plan.levels.fan_out(source.unit)
+        for place, loop in enumerate(maker.loops):
+            inside = place >= len(source.loops) and loop.over in fan and not reduced.isdisjoint(parts_of(loop.rank))
+            if inside and self.plan.goes_on(maker, loop) and several(self.space, maker, place):
+                raise wrong(
+                    reader.node,
+                    f"{operand.tensor} is summed over the instances of {source.unit}, each of which has a part of it "
+                    f"where {self.plan.step(reader).name} reads it",
+                    f"keep {operand.tensor} further out too, and {source.unit} around its making alone",
+                )
 
     def _too_early(self, loop: Loop, reader: Site, operand: Operand) -> InputError:
         return wrong(

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from einsum_cascades.loops.arith import Number, least, perhaps
+from einsum_cascades.loops.arith import Number, chosen, least, perhaps, steps
 
 
 @dataclass(frozen=True)
@@ -66,3 +66,17 @@ def first(size: Number, tiles: Sequence[Number]) -> Number:
     for tile in tiles:
         size = tile if isinstance(tile, int) and tile == 1 else least(size, tile)
     return size
+
+
+def fewest(size: Number, cuts: Sequence[Cut]) -> Number:
+    """Return the fewest turns that the innermost of nested cuts of a range has in an iteration of the others."""
+    *outer, own = cuts
+    pieces = [size]
+    for cut in outer:
+        whole = [least(piece, cut.tile) for piece in pieces]
+        rests = [] if cut.shared else [(piece % cut.tile, full) for piece, full in zip(pieces, whole, strict=True)]
+        pieces = [*whole, *(chosen(rest > 0, rest, full) for rest, full in rests)]
+    found = steps(pieces[0], own.tile)
+    for piece in pieces[1:]:
+        found = least(found, steps(piece, own.tile))
+    return found

@@ -14,12 +14,12 @@ from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.loops.arith import chosen
 from einsum_cascades.loops.tree import INSTANCES
-from einsum_cascades.operations import work_classes
 from fusemax.sweep.conditions import Names
 from fusemax.sweep.machines import SpatialGroup
 from fusemax.sweep.pointwise import Choice
 from fusemax.sweep.replay import Found
 from fusemax.sweep.results import Results
+from fusemax.sweep.wide import is_wide
 from hw_models.bound import TOLERANCE
 from hw_models.prices import node_prices
 from hw_models.spatial.cost import label
@@ -35,10 +35,6 @@ BLOCK: Final = 16384
 """Points evaluated together, so that their arrays stay in the cache and calls are few."""
 Reason: TypeAlias = Callable[[int, int], str]
 """From what is there and what is needed to why a point has no cost."""
-WORD: Final = 2.0**62
-"""Counts are evaluated in 64-bit integers where a bound on them stays below this."""
-_MARGIN: Final = 16.0
-"""By how much accesses, cycles and actions of a point raise a count, at most, where units take up to four of these."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +60,8 @@ class Points:
 
     def wide(self) -> Array:
         """Return at which points a count may not fit 64 bits; the numbers are floats."""
-        cascade, arrays = self.choice.cascade, self.spatial.machine.arrays
-        most: Any = 0.0
-        for einsum in (*cascade.body, *cascade.final):
-            points = _MARGIN * np.asarray(self.instances, float)
-            kinds = set(work_classes(einsum))
-            for unit in [unit for array in arrays for kind, unit in array.unit_of.items() if kind in kinds]:
-                longest = np.maximum(np.asarray(unit.cycles, float), np.asarray(unit.actions, float))
-                points = np.maximum(points, _MARGIN / 4 * longest * np.asarray(self.instances, float))
-            for rank in dict.fromkeys(cascade.whole_rank(rank) for rank in einsum.ranks):
-                points = points * np.asarray(self.sizes.get(rank, 1), float)
-            most = np.maximum(most, points)
-        return np.broadcast_to(np.asarray(most) >= WORD, (self.count,))
+        found = is_wide(self.choice.cascade, self.spatial.machine, self.sizes, self.instances)
+        return np.broadcast_to(found, (self.count,))
 
 
 def is_batched(mapper: str, cascade: Cascade) -> bool:

@@ -1,1 +1,1 @@
-"""Executes loop trees: ``functional`` on numbers, ``timed`` cycle by cycle; ``rtl`` has what hardware does, as logic."""
+"""Executes loop trees: ``functional`` on numbers, ``timed`` in cycles; ``rtl`` is the logic that arrays are held to."""

@@ -21,6 +21,7 @@ from einsum_cascades.loops.tree import Compute, LoopTree, Sequential
 from einsum_cascades.operators import WorkClass
 from hw_models.accounting import Accounting
 from hw_models.machine import Machine
+from hw_models.spatial.moved import Moved
 from hw_models.spatial.work import actions_of, cycles_of, in_tile, work_of
 
 WITHIN_POINT = "(within a point)"
@@ -94,11 +95,11 @@ class Activity:
 
     def bytes_of(self, node: str) -> Number:
         """Return the bytes read from and written to a memory, rounded up."""
-        bits: Number = 0
+        found = Moved()
         for row in self.rows:
             if row.node == node and row.action in ("read", "fill", "update", "drain"):
-                bits = bits + row.count * self.bits(row.tensor)
-        return -(-bits // 8)
+                found.add(self.bits(row.tensor), row.count)
+        return found.bytes
 
     @cached_property
     def peak_bits(self) -> dict[str, Number]:

@@ -22,6 +22,7 @@ from hw_models.bound import slowest
 from hw_models.machine import Machine, Memory
 from hw_models.spatial.activity import Activity
 from hw_models.spatial.energy import Energy, energy
+from hw_models.spatial.moved import Moved, real
 from hw_models.spatial.schedule import Span, spans
 
 
@@ -147,16 +148,16 @@ def _seconds(activity: Activity) -> dict[str, dict[int, Number]]:
     """Seconds that each memory and link with a bandwidth takes, by phase."""
     found: dict[str, dict[int, Number]] = {}
     for name, bandwidth, bits in _moved(activity):
-        for phase, number in bits.items():
-            seconds = real(number) / 8 / bandwidth
+        for phase, moved in bits.items():
+            seconds = moved.bits / 8 / bandwidth
             by_phase = found.setdefault(name, {})
             by_phase[phase] = _most(by_phase[phase], seconds) if phase in by_phase else seconds
     return found
 
 
-def _moved(activity: Activity) -> list[tuple[str, Number, dict[int, Number]]]:
-    """Per bandwidth the bits that it carries in each phase, each instance its part: (resource, bytes/s, bits)."""
-    found: dict[tuple[str, str], tuple[Number, dict[int, Number]]] = {}
+def _moved(activity: Activity) -> list[tuple[str, Number, dict[int, Moved]]]:
+    """Per bandwidth what it carries in each phase, each instance its part: (resource, bytes/s, values)."""
+    found: dict[tuple[str, str], tuple[Number, dict[int, Moved]]] = {}
     for row in activity.rows:
         node = activity.machine.node(row.node)
         kinds: list[tuple[str, Number | None]] = []
@@ -171,10 +172,12 @@ def _moved(activity: Activity) -> list[tuple[str, Number, dict[int, Number]]]:
                 continue
             at = node.parent if kind == " link" else node.name
             used = _used(activity.plan.sites[row.site], at or node.name, activity)
-            bits = row.count * activity.bits(row.tensor)
             by_phase = found.setdefault((node.name, kind), (rate, {}))[1]
-            phase = activity.phase_of(row.site)
-            by_phase[phase] = by_phase.get(phase, 0) + (bits if used is None else -(-bits // used))
+            carried = by_phase.setdefault(activity.phase_of(row.site), Moved())
+            width = activity.bits(row.tensor)
+            carried.add(width, row.count if used is None else row.count // used)
+            if used is not None:
+                carried.add(1, steps(row.count % used * width, used))
     return [(name + kind, rate, bits) for (name, kind), (rate, bits) in found.items()]
 
 
@@ -190,11 +193,6 @@ def _used(site: Site, node: str, activity: Activity) -> Number | None:
             count = steps(first(plan.space.extent(loop.rank), inside), loop.tile)
             used = count if used is None else used * count
     return used
-
-
-def real(number: Number) -> Number:
-    """Return a count as a float, correctly rounded."""
-    return number.astype(float) if hasattr(number, "astype") else float(number)
 
 
 def _share(part: Number, whole: Number) -> Number:

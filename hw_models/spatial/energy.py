@@ -23,6 +23,7 @@ from hw_models.accounting import Accounting
 from hw_models.machine import Array, Machine
 from hw_models.prices import Prices, node_prices
 from hw_models.spatial.activity import WITHIN_POINT, Activity
+from hw_models.spatial.moved import Moved, real
 
 LEAKAGE = "leakage"
 
@@ -58,8 +59,8 @@ def energy(activity: Activity, accounting: Accounting, latency_s: Number) -> Ene
 
 
 def _moved_j(activity: Activity, accounting: Accounting, prices: Prices) -> dict[str, Number]:
-    reads: dict[str, _Widths] = {node.name: _Widths() for node in activity.machine.nodes}
-    writes = {node.name: _Widths() for node in activity.machine.nodes}
+    reads: dict[str, Moved] = {node.name: Moved() for node in activity.machine.nodes}
+    writes = {node.name: Moved() for node in activity.machine.nodes}
     hops: dict[str, Number] = {}
     sent: dict[tuple[str, str, int], Number] = {}
     for row in activity.rows:
@@ -69,9 +70,9 @@ def _moved_j(activity: Activity, accounting: Accounting, prices: Prices) -> dict
         elif row.action == "delivered":
             link = activity.machine.node(row.node).link
             if link.mesh:
-                value_bytes = _real(width) / 8
-                entered = _real(sent[row.node, row.tensor, row.site]) * value_bytes
-                joules = link.energy_j(_real(row.count) * value_bytes, entered)
+                value_bytes = real(width) / 8
+                entered = real(sent[row.node, row.tensor, row.site]) * value_bytes
+                joules = link.energy_j(real(row.count) * value_bytes, entered)
                 hops[row.node] = hops.get(row.node, 0.0) + joules
         elif row.action == "read" or (row.action == "drain" and accounting.drain_reads):
             reads[row.node].add(width, row.count)
@@ -86,28 +87,9 @@ def _moved_j(activity: Activity, accounting: Accounting, prices: Prices) -> dict
         price = prices.nodes[node.name]
         joules = reads[node.name].bits * price.read_j_per_bit + writes[node.name].bits * price.write_j_per_bit
         if isinstance(node, Array) and not accounting.all_register_files:
-            joules = joules / _real(activity.machine.instances(node.name))
+            joules = joules / real(activity.machine.instances(node.name))
         found[node.name] = joules + hops.get(node.name, 0.0)
     return found
-
-
-class _Widths:
-    """Values that are moved, by their width: exact, and no larger than need be."""
-
-    def __init__(self) -> None:
-        self._found: dict[Any, tuple[Number, Number]] = {}
-
-    def add(self, width: Number, count: Number) -> None:
-        key = width if isinstance(width, int) else id(width)
-        self._found[key] = (width, self._found[key][1] + count if key in self._found else count)
-
-    @property
-    def bits(self) -> Number:
-        """All of them in bits, as a float."""
-        found: Number = 0.0
-        for width, count in self._found.values():
-            found = found + _real(count) * width
-        return found
 
 
 def _width(row: Row, activity: Activity) -> Number:
@@ -144,7 +126,7 @@ def _operations_j(activity: Activity, accounting: Accounting, prices: Prices, la
             work[task.array, kind] = work.get((task.array, kind), 0) + number
     joules: dict[str, Number] = dict.fromkeys(WORK_CLASSES, 0.0)
     for array, kind in sorted(work):
-        joules[kind] = joules[kind] + _real(work[array, kind]) * prices.operations[array, kind] * _idle(
+        joules[kind] = joules[kind] + real(work[array, kind]) * prices.operations[array, kind] * _idle(
             array, activity, latency_s
         )
     return joules
@@ -159,11 +141,7 @@ def _idle(array: str, activity: Activity, latency_s: Number) -> Number:
     useful: Number = 0
     for task in tasks:
         cycles, useful = cycles + task.cycles, useful + task.pe_cycles
-    return _real(activity.machine.instances(array)) * _real(cycles) / _real(useful)
-
-
-def _real(number: Number) -> Number:
-    return number.astype(float) if hasattr(number, "astype") else float(number)
+    return real(activity.machine.instances(array)) * real(cycles) / real(useful)
 
 
 __all__ = ["Energy", "Machine", "energy"]

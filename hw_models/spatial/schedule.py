@@ -3,9 +3,10 @@
     compute   steps in time · cycles of a point            seq, pipe   the sum of the children
     par       the longest of: a child, the children's work on one array together
 
-Totals over all iterations are compared, not iterations one by one. In a pipeline of n iterations whose latest part is L
-behind, L epochs at either end lack parts; where the accounting counts these, an epoch takes a steady one's time for the
-parts that it has. Where a part reads, in the same epoch, what another array made in an earlier part, the results must
+Totals over all iterations are compared, not iterations one by one. In a slot of a pipeline of n iterations whose parts
+are up to L behind each other, L epochs at either end lack parts; where the accounting counts these, an epoch takes a
+steady one's time for the parts that it has. A pipeline has ends where it empties (``einsum_cascades.loops.pipes``).
+Where a part reads, in the same epoch, what another array made in an earlier part, the results must
 leave that array first: its drain is waited for, unless they go home in between.
 
 Source of the published configurations' schedule: Nayak et al., "FuseMax", MICRO 2024, section V.
@@ -17,20 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from einsum_cascades.loops.arith import Number, most, steps
+from einsum_cascades.loops.arith import Number, least, most, roomy
+from einsum_cascades.loops.pipes import iterations, lateness, parts_in
 from einsum_cascades.loops.sites import Site
-from einsum_cascades.loops.tree import (
-    Compute,
-    Hold,
-    Late,
-    Loop,
-    Node,
-    Parallel,
-    Pipeline,
-    Sequential,
-    children,
-)
-from einsum_cascades.loops.turns import first
+from einsum_cascades.loops.tree import Compute, Hold, Loop, Node, Parallel, Pipeline, Sequential, children
 from hw_models.accounting import Accounting
 from hw_models.spatial.activity import Activity
 
@@ -66,21 +57,25 @@ class _Timing:
         self.measure = activity.measure
         self.number = 0
 
-    def of(self, node: Node, loops: tuple[Loop, ...]) -> Span:
-        """Return the time of a subtree; nodes are visited in tree order, as sites are numbered."""
+    def of(self, node: Node, loops: tuple[Loop, ...], between: int = 0) -> Span:
+        """Return the time of a subtree; nodes are visited in tree order, as sites are numbered.
+
+        Args:
+            between: from which of the loops around on nothing but loops and holds is between.
+        """
         if isinstance(node, Compute):
             task = self.activity.tasks[self._take().number]
-            cycles = task.cycles + self._filling(task.array, loops)
+            cycles = roomy(task.cycles) + self._filling(task.array, loops)
             return Span(cycles, {task.array: cycles}, {task.array: cycles})
         if isinstance(node, Hold):
             self._take()
         if isinstance(node, Loop):
             loops = (*loops, node)
         if isinstance(node, Parallel):
-            return side_by_side([self.of(child, loops) for child in node.children])
+            return side_by_side([self.of(child, loops, len(loops)) for child in node.children])
         if isinstance(node, Sequential | Pipeline):
-            return self._one_after_another(node, loops)
-        return self.of(children(node)[0], loops)
+            return self._one_after_another(node, loops, between)
+        return self.of(children(node)[0], loops, between if isinstance(node, Loop | Hold) else len(loops))
 
     def _take(self) -> Site:
         self.number += 1
@@ -92,45 +87,23 @@ class _Timing:
             return 0
         outside = [loop for loop in loops if loop.over is None]
         spatial = next((i for i, loop in enumerate(loops) if loop.over is not None), len(loops))
-        return fill * self.measure.passing([loop for loop in loops[:spatial] if loop in outside], None)
+        return fill * roomy(self.measure.passing([loop for loop in loops[:spatial] if loop in outside], None))
 
-    def _one_after_another(self, node: Sequential | Pipeline, loops: tuple[Loop, ...]) -> Span:
+    def _one_after_another(self, node: Sequential | Pipeline, loops: tuple[Loop, ...], between: int) -> Span:
         slots: list[list[tuple[int, Span]]] = []
         parts: list[range] = []
         for child in node.children:
             start = self.number
-            slots.append(self._slot(child, loops))
+            slots.append([(lateness(part), self.of(part, loops, len(loops))) for part in parts_in(child)])
             parts.append(range(start, self.number))
-        found = in_turn([side_by_side([span for _, span in slot]) for slot in slots])
-        if isinstance(node, Pipeline) and self.accounting.pipeline_ends:
-            found = self._with_ends(slots, found, loops)
+        ends = isinstance(node, Pipeline) and self.accounting.pipeline_ends
+        if ends and any(late for slot in slots for late, _ in slot) and any(loop.over is None for loop in loops):
+            assert isinstance(node, Pipeline)
+            count = iterations(self.plan, node, loops, between, self.measure)
+            found = in_turn([_with_ends(slot, count) for slot in slots])
+        else:
+            found = in_turn([side_by_side([span for _, span in slot]) for slot in slots])
         return self._drained(found, parts, loops)
-
-    def _slot(self, child: Node, loops: tuple[Loop, ...]) -> list[tuple[int, Span]]:
-        """The parts of a child of a pipeline that run side by side, with how late each is."""
-        if isinstance(child, Parallel):
-            return [(_late(part), self.of(part, loops)) for part in child.children]
-        return [(_late(child), self.of(child, loops))]
-
-    def _with_ends(self, slots: list[list[tuple[int, Span]]], steady: Span, loops: tuple[Loop, ...]) -> Span:
-        latest = max((late for slot in slots for late, _ in slot), default=0)
-        inner = [loop for loop in loops if loop.over is None]
-        if not latest or not inner:
-            return steady
-        rank = inner[-1].rank
-        before = [loop.tile for loop in loops if loop.rank == rank][:-1]
-        trips = steps(first(self.plan.space.extent(rank), before), inner[-1].tile)
-        cycles = steady.elapsed * most(trips - latest, 0)
-        for epoch in range(latest):
-            for slot in slots:
-                cycles = cycles + _longest([(epoch - late >= 0) & (epoch - late < trips) for late, _ in slot], slot)
-                at = most(trips, latest) + epoch  # one of the last epochs, if it is none of the first
-                there = [(at - late < trips) & (at < trips + latest) for late, _ in slot]
-                cycles = cycles + _longest(there, slot)
-        whole = -(-cycles // trips)
-        longer = whole / most(steady.elapsed, 1)
-        waits = {name: one * longer for name, one in steady.waits.items()}
-        return Span(whole, steady.busy, waits)
 
     def _drained(self, span: Span, parts: list[range], loops: tuple[Loop, ...]) -> Span:
         """Add the drains that parts wait for, once for each part that is drained."""
@@ -141,7 +114,7 @@ class _Timing:
         drains = [(array, self.machine.array(array).drain_cycles) for array, _ in sorted(waited)]
         if not any(not isinstance(cycles, int) or cycles for _, cycles in drains):
             return span
-        times = self.measure.passing([loop for loop in loops if loop.over is None], None)
+        times = roomy(self.measure.passing([loop for loop in loops if loop.over is None], None))
         return in_turn([span, *(Span(cycles * times, {}, {array: cycles * times}) for array, cycles in drains)])
 
     def _crossing(self, number: int, before: list[range]) -> list[tuple[str, int]]:
@@ -163,10 +136,22 @@ def _lateness(site: Site) -> int:
     return sum(stage.late for stage in site.stages)
 
 
-def _late(node: Node) -> int:
-    while isinstance(node, Hold):
-        node = node.body
-    return node.by if isinstance(node, Late) else 0
+def _with_ends(slot: list[tuple[int, Span]], count: Number) -> Span:
+    """The time of a slot's parts, each with how late it is, in a pipeline of so many iterations, its ends included."""
+    steady = side_by_side([span for _, span in slot])
+    first = min(late for late, _ in slot)
+    lates = [late - first for late, _ in slot]
+    latest = max(lates)
+    if not latest:
+        return steady
+    ends: Number = 0
+    for epoch in range(latest):
+        ends = ends + _longest([(epoch - late >= 0) & (epoch - late < count) for late in lates], slot)
+        at = most(count, latest) + epoch  # one of the last epochs, if it is none of the first
+        ends = ends + _longest([(at - late < count) & (at < count + latest) for late in lates], slot)
+    elapsed = steady.elapsed - (least(count, latest) * steady.elapsed - ends) // count
+    longer = elapsed / most(steady.elapsed, 1)
+    return Span(elapsed, steady.busy, {name: one * longer for name, one in steady.waits.items()})
 
 
 def _longest(there: Sequence[Any], slot: list[tuple[int, Span]]) -> Number:

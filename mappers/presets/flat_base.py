@@ -14,7 +14,7 @@ from einsum_cascades.loops.counts import count
 from einsum_cascades.loops.sites import Plan
 from einsum_cascades.loops.tree import LoopTree
 from hw_models.spatial.activity import Activity, bits_of
-from hw_models.spatial.cost import real
+from hw_models.spatial.moved import real
 from hw_models.spatial.work import cycles_of
 from mappers.presets.flat_counts import Figure
 from mappers.presets.flat_phases import Phases, Segment
@@ -199,7 +199,7 @@ class Bases:
         found: Figure = 0.0
         for row in count(plan, only=plan.levels.home).rows:
             if row.node == plan.levels.home and row.tensor not in skipped:
-                found = found + real(row.count * bits_of(row.tensor, plan, problem.machine))
+                found = found + real(row.count) * bits_of(row.tensor, plan, problem.machine)
         return found
 
     def _room(self, choice: Choice, fused: Number) -> Figure:

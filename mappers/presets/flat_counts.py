@@ -19,7 +19,7 @@ import numpy as np
 from einsum_cascades.loops.arith import everywhere
 from einsum_cascades.loops.space import Operand
 from einsum_cascades.loops.tree import INSTANCES
-from hw_models.spatial.cost import real
+from hw_models.spatial.moved import real
 from hw_models.spatial.work import cycles_of
 from mappers.presets.flat_nest import Atom, Dimensions, operands_of
 from mappers.presets.flat_phases import Phases, Segment

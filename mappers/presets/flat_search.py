@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.spatial.cost import real
+from hw_models.spatial.moved import real
 from mappers.points import pick
 from mappers.presets.flat_base import Base, Bases
 from mappers.presets.flat_counts import Figure, Product, Sized, Tiles, Way

@@ -37,6 +37,7 @@ from einsum_cascades.loops.tree import (
 )
 from einsum_cascades.order import carried
 from hw_models.machine import Array, Memory
+from mappers.presets.drained import drained
 from mappers.presets.laid import Laid
 from mappers.presets.problem import Problem, lanes, spread
 from mappers.presets.slots import Overlap, Slot, slots_of
@@ -101,7 +102,9 @@ class Fused:
         Args:
             group: points of a group of each column rank.
         """
-        body = self._inside
+        return self._around(self._inside, group)
+
+    def _around(self, body: Node, group: dict[str, Number]) -> LoopTree:
         for rank in reversed(self.columns):
             body = Loop(rank, group[rank], body)
         for rank in reversed(self.roles.batches):
@@ -115,12 +118,17 @@ class Fused:
         body = self._sections()
         for tensor in self._kept_for_groups():
             body = Hold(tensor, self.buffer, body, state=self.residency.is_state(tensor))
-        return body
+        return drained(body, self.problem.plan(self._around(body, self._all_columns)), self.problem)
+
+    @property
+    def _all_columns(self) -> dict[str, Number]:
+        """A group that is as large as the columns."""
+        return {rank: 4 * self.problem.size(rank) for rank in self.columns}
 
     @cached_property
     def grouped(self) -> Plan:
         """The tree as a plan for one group, as large as the columns are made: its loops cut nothing."""
-        return self.problem.plan(self.tree({rank: 4 * self.problem.size(rank) for rank in self.columns}))
+        return self.problem.plan(self.tree(self._all_columns))
 
     @property
     def buffer(self) -> str:
@@ -324,9 +332,12 @@ class Fused:
         return bool(inner) or (array == self.problem.parts.vector.name and self.roles.row in ranks)
 
     def _stays(self, tensor: str, maker: Einsum, einsums: list[Einsum]) -> bool:
-        """Whether all that read a tensor on the array where it is made lie over that as its making does."""
+        """Whether all that read a tensor on the array where it is made lie over that as its making does, and no PE has
+        a part of a sum over several."""
         readers = [e for e in einsums if any(a.tensor == tensor for a in e.inputs)]
         own = self.laid.array(maker)
+        if set(self.laid.layout(maker)) & set(maker.reduced_ranks):
+            return False
         return all(self.laid.layout(e) == self.laid.layout(maker) for e in readers if self.laid.array(e) is own)
 
     def _room(self) -> str:

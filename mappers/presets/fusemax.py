@@ -177,5 +177,6 @@ def _live(fused: Fused, group: dict[str, Number]) -> Number:
     """Bits live in the buffer, whatever the sizes of the columns are (so that it is linear in the group)."""
     plan = fused.grouped
     space = Space.of(fused.problem.cascade, {**fused.problem.sizes, **group}, plan.tree.split)
-    found: Any = live_bits(plan.resized(space), fused.problem.bits, fused.buffer).get(fused.buffer, 0)
+    copies = fused.problem.accounting.pipeline_copies
+    found: Any = live_bits(plan.resized(space), fused.problem.bits, fused.buffer, in_copies=copies).get(fused.buffer, 0)
     return found

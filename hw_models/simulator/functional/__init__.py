@@ -4,7 +4,7 @@ It shares no counting code with the engine, whose results, accesses and capaciti
 """
 
 from hw_models.simulator.functional.errors import SimulationError
-from hw_models.simulator.functional.reference import max_error, reference
+from hw_models.simulator.functional.interpreted import max_error, reference
 from hw_models.simulator.functional.simulation import Executed, simulate
 
 __all__ = ["Executed", "SimulationError", "max_error", "reference", "simulate"]

@@ -110,13 +110,13 @@ class Holds:
     def _fetch_sums(self, hold: Place, threads: Sequence[Thread], stores: Sequence[Store]) -> None:
         """Fetch what was summed before into a hold in which more is."""
         tensor, outer, state, is_state = tensor_of(hold), self.wiring.outer(hold), self.state, hold.hold.state
-        back = Tally(state, state.way(outer, hold.where, False), (), ()).back
+        tally = Tally(state, state.way(outer, hold.where, False), (), ())
         for thread, store in zip(threads, stores, strict=True):
             for key in store.region:
                 if store.kept is not None and key not in store.kept:
                     continue
                 key += store.began
-                source, _ = state.beyond(thread, outer, tensor, key)
+                source, passed = state.beyond(thread, outer, tensor, key)
                 value = source.values.get(key)
                 if value is None:
                     if is_state and store.began:
@@ -127,7 +127,7 @@ class Holds:
                 value.taken = not is_state
                 store.values[key] = Value(value.number, value.mask, value.run)
                 store.fetched.add(key)
-                back(tensor)
+                self.back(tally, tensor, passed)
                 state.rows[hold.where, tensor, "fill"] += 1
 
     # Going out.

@@ -136,10 +136,13 @@ class Schedule:
     def _too_full(self, place: Place, full: FullError) -> Exception:
         over = full.needed - full.room
         unit, name = (8, "byte") if full.room % 8 == full.needed % 8 == 0 else (1, "bit")
-        said = f"{full.room // unit:,} {name}s, and {full.needed // unit:,} are taken in it: {over // unit:,} too many"
-        what = f"an instance of {full.memory}" if self.state.levels.fan_out(full.memory) else full.memory
+        said = f"{full.room // unit:,} {name}s, and {full.needed // unit:,} are taken: {over // unit:,} too many"
+        level = self.state.levels[full.memory]
+        one = "a PE of " if level.computes else "an instance of " if self.state.levels.fan_out(level.name) else ""
         keeps = f", as {tensor_of(place)} comes" if isinstance(place.node, Hold) else ""
-        return self.state.fault(f"{what} has {said}{keeps}", hint="take smaller tiles, or keep tensors further out")
+        return self.state.fault(
+            f"{one}{level.name} has {said}{keeps}", hint="take smaller tiles, or keep tensors further out"
+        )
 
     # What an iteration does.
 

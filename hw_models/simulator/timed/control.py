@@ -1,13 +1,13 @@
 """The loops in time that a timed run iterates, and the ranges that they can have.
 
-A loop of ``n`` iterations has few different ones: the first, those like it, and those in which positions run out. Such a
-difference is a *class*: the ranges of the rank in it, and which loops over the rank are in their first iteration. Classes
-are enumerated here once; a run steps through them by number.
+A loop of ``n`` iterations has few different ones: the first, those like it, and those in which positions run out. Such
+a difference is a *class*: the ranges of the rank in it, and which loops over the rank are in their first iteration.
+Classes are enumerated here once; a run steps through them by number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TypeAlias
@@ -94,7 +94,7 @@ class Table:
     size: int
     controls: Controls
 
-    def __iter__(self) -> Iterable[tuple[dict[str, Pieces], dict[str, tuple[bool, ...]]]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[tuple[dict[str, Pieces], dict[str, tuple[bool, ...]]]]:
         """Yield the ranges and first iterations of each visit, in the order of their numbers."""
         sides = [[self.controls.root(r)] if c is None else c.classes for r, c, _ in self.keys]
         ranks = [rank for rank, _, _ in self.keys]

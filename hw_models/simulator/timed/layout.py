@@ -84,6 +84,14 @@ PROGRAM_PARTS: Final = (
     "task_fork",
     "port_users",
     "doubled",
+    "runs_from",
+    "runs_table",
+    "runs_tensor",
+    "runs_base",
+    "runs_size",
+    "runs_write",
+    "runs",
+    "dram",
 )
 """Parts of what a run reads."""
 STATE_PARTS: Final = (
@@ -126,9 +134,11 @@ STATE_PARTS: Final = (
     "stalled",
     "busy",
     "watch",
+    "cursor",
+    "banks",
 )
 """Parts of what a run changes."""
-COUNTS: Final = ("width", "entries", "iteration", "n_holds", "n_marks", "room_left", "stopped")
+COUNTS: Final = ("width", "entries", "iteration", "n_holds", "n_marks", "room_left", "stopped", "length")
 """Numbers that stand in the state itself."""
 
 TABLE_BASE: Final = 0
@@ -210,6 +220,14 @@ TASK_PIPE: Final = 75
 TASK_FORK: Final = 76
 PORT_USERS: Final = 77
 DOUBLED: Final = 78
+RUNS_FROM: Final = 79
+RUNS_TABLE: Final = 80
+RUNS_TENSOR: Final = 81
+RUNS_BASE: Final = 82
+RUNS_SIZE: Final = 83
+RUNS_WRITE: Final = 84
+RUNS: Final = 85
+DRAM: Final = 86
 RUNNING: Final = 0
 STATE: Final = 1
 CLOCK: Final = 2
@@ -249,10 +267,13 @@ SERVED: Final = 35
 STALLED: Final = 36
 BUSY: Final = 37
 WATCH: Final = 38
-WIDTH: Final = 39
-ENTRIES: Final = 40
-ITERATION: Final = 41
-N_HOLDS: Final = 42
-N_MARKS: Final = 43
-ROOM_LEFT: Final = 44
-STOPPED: Final = 45
+CURSOR: Final = 39
+BANKS: Final = 40
+WIDTH: Final = 41
+ENTRIES: Final = 42
+ITERATION: Final = 43
+N_HOLDS: Final = 44
+N_MARKS: Final = 45
+ROOM_LEFT: Final = 46
+STOPPED: Final = 47
+LENGTH: Final = 48

@@ -14,8 +14,7 @@ and holds is between and no stage waits for a later one of an earlier iteration;
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from enum import IntEnum
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from einsum_cascades.loops.sites import Plan, Site
@@ -28,142 +27,13 @@ from einsum_cascades.loops.tree import (
     Node,
     Parallel,
     Pipeline,
-    Sequential,
     children,
     nodes,
 )
-from hw_models.simulator.timed.control import Control, Controls, Table, is_leaf, table
+from hw_models.simulator.timed.control import Control, Controls, is_leaf, table
+from hw_models.simulator.timed.instructions import Fork, Kept, Op, Part, Pipe, Step, Task, Thread
 from hw_models.simulator.timed.ranges import Cut
-from hw_models.simulator.timed.visits import Visits, exchanges
-
-
-class Op(IntEnum):
-    """Instructions: each with up to two operands."""
-
-    END = 0
-    LOOP = 1
-    """LOOP control, exit."""
-    NEXT = 2
-    """NEXT control, body."""
-    TASK = 3
-    """TASK task."""
-    FORK = 4
-    """FORK fork."""
-    LAST = 5
-    """LAST control, past: go on only in the last iteration."""
-    ENTER = 6
-    """ENTER group of holds."""
-    LEAVE = 7
-    """LEAVE group of holds."""
-    PUSH = 8
-    """PUSH pipeline: a new epoch."""
-    BEGIN = 9
-    """BEGIN pipeline: holds around it that the epoch's iterations enter."""
-    CLOSE = 10
-    """CLOSE pipeline: holds around it that the epoch's iterations leave."""
-    EMPTY = 11
-    """EMPTY pipeline, first slot: epochs of late stages alone, until none is under way."""
-    SEEN = 12
-    """SEEN mark: count a visit."""
-    DONE = 13
-    """DONE signal."""
-    FETCH = 14
-    """FETCH hold."""
-    WRITE = 15
-    """WRITE hold."""
-
-
-Code = list[list[int]]
-
-
-@dataclass(eq=False)
-class Thread:
-    """A thread: its instructions, and the one that forks it."""
-
-    name: str
-    parent: int = -1
-    code: Code = field(default_factory=list)
-
-    def emit(self, op: Op, a: int = 0, b: int = 0) -> int:
-        """Append an instruction and return its place."""
-        self.code.append([int(op), a, b])
-        return len(self.code) - 1
-
-
-@dataclass(eq=False)
-class Task:
-    """A leaf.
-
-    Attributes:
-        sites: its holds, then its compute.
-    """
-
-    index: int
-    site: Site
-    table: Table
-    sites: tuple[Site, ...]
-    thread: int
-    path: tuple[Step, ...]
-
-
-@dataclass(eq=False)
-class Kept:
-    """A hold around several tasks, or in a memory."""
-
-    index: int
-    site: Site
-    table: Table
-    path: tuple[Step, ...]
-    tasks: list[Task] = field(default_factory=list)
-    late: tuple[int, int] = (0, 0)
-    pipe: Pipe | None = None
-    """The pipeline of whose iterations it is a part."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A node on the way from the root, with the child taken."""
-
-    node: Node
-    child: int = 0
-    control: Control | None = None
-    kept: Kept | None = None
-    mark: int = -1
-
-
-@dataclass(eq=False)
-class Part:
-    """A thread that a fork starts, and by how many iterations it is late in its pipeline."""
-
-    thread: int
-    late: int
-
-
-@dataclass(eq=False)
-class Fork:
-    """Threads that run side by side."""
-
-    index: int
-    parts: list[Part]
-    pipe: Pipe | None
-
-
-@dataclass(eq=False)
-class Pipe:
-    """A pipeline with the loops and holds around it whose iterations follow each other in it."""
-
-    index: int
-    node: Pipeline
-    chain: tuple[Step, ...]
-    latest: int = 0
-    start: int = 0
-    root: Control | None = None
-    kept: list[Kept] = field(default_factory=list)
-
-    @property
-    def loops(self) -> tuple[Control, ...]:
-        """The loops of the chain, outermost first."""
-        return tuple(step.control for step in self.chain if step.control is not None)
+from hw_models.simulator.timed.visits import Visits
 
 
 @dataclass(frozen=True)
@@ -243,7 +113,9 @@ class Lowered:
         elif isinstance(node, Pipeline) and (pipe := self._pipe(node, here)) is not None:
             self._pipeline(pipe, here)
         elif isinstance(node, Parallel):
-            parts = [(part, (Step(node, child),), _late(part)) for child, part in enumerate(node.children)]
+            parts: list[Started] = [
+                (part, (Step(node, child),), _late(part)) for child, part in enumerate(node.children)
+            ]
             late = any(by for _, _, by in parts)
             self._fork(parts, node, here, self.pipes[-1] if late and self.pipes else None)
         else:
@@ -297,7 +169,7 @@ class Lowered:
         self.tasks.append(task)
         self.threads[here.thread].emit(Op.TASK, task.index)
 
-    def _fork(self, parts: list[tuple[Node, tuple[Step, ...], int]], node: Node, here: _Where, pipe: Pipe | None) -> None:
+    def _fork(self, parts: list[Started], node: Node, here: _Where, pipe: Pipe | None) -> None:
         """Fork threads: (node, further path, lateness) each."""
         fork = Fork(len(self.forks), [], pipe)
         self.forks.append(fork)
@@ -348,9 +220,7 @@ class Lowered:
             root, distance = control, distance * control.least_trips
         return root
 
-    def _carried(
-        self, pipe: Pipe, control: Control, place: dict[int, Place]
-    ) -> Iterable[tuple[Place, Place]]:
+    def _carried(self, pipe: Pipe, control: Control, place: dict[int, Place]) -> Iterable[tuple[Place, Place]]:
         """Stages between which a loop around a pipeline carries values: (lateness, slot, part) of maker and reader."""
         for tensor, users in self.plan.users.items():
             along = control.rank in self.plan.carried_along(tensor)
@@ -374,6 +244,8 @@ class Lowered:
         for kept in pipe.kept:
             lates = [place[id(t.site.node)][0] for t in self.tasks[first:] if self._uses(kept, t)] or [0]
             kept.late = min(lates), max(lates)
+        for kept in reversed(pipe.kept):
+            _hand_over(kept, pipe.kept)
 
     def _signal(self, node: Node, child: int, thread: int) -> None:
         self.threads[thread].emit(Op.DONE, self.signals.setdefault((id(node), child), len(self.signals)))
@@ -412,6 +284,16 @@ class Lowered:
         self.threads.append(thread)
 
 
+def _hand_over(kept: Kept, around: list[Kept]) -> None:
+    """What takes the room of another hold keeps it as long as it stays itself."""
+    node = kept.site.node
+    assert isinstance(node, Hold)
+    for other in around if node.place is not None else ():
+        assert isinstance(other.site.node, Hold)
+        if (other.site.node.tensor, other.site.unit) == (node.place, kept.site.unit):
+            other.late = min(other.late[0], kept.late[0]), max(other.late[1], kept.late[1])
+
+
 def _held_inside(pipe: Pipe, outer: Control, inner: Control) -> list[Kept]:
     """The holds between two loops around a pipeline."""
     steps = [step.control for step in pipe.chain]
@@ -419,6 +301,8 @@ def _held_inside(pipe: Pipe, outer: Control, inner: Control) -> list[Kept]:
     return [step.kept for step in between if step.kept is not None]
 
 
+Started: TypeAlias = tuple[Node, tuple[Step, ...], int]
+"""What a thread runs, the way there, and by how many iterations it is late."""
 Place: TypeAlias = tuple[int, int, int]
 """Of a stage of a pipeline: by how many iterations it is late, its slot, and which of the slot's parts it is."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.simulator.timed import kernel, layout
+from hw_models.simulator.timed import codes, layout
 from hw_models.simulator.timed.state import part
 
 _SUMMED = ("visits", "busy", "stalled", "served")
@@ -134,7 +134,7 @@ class _Alike:
                 return False
         ahead = _unrolled(self.b, "fetched_at", "fetched") > self.b.now
         causes = _unrolled(self.a, "fetch_cause", "fetched") != _unrolled(self.b, "fetch_cause", "fetched")
-        waiting = np.arange(kernel.RING) < (self.b["left"] - self.b["written"])[:, None]
+        waiting = np.arange(codes.RING) < (self.b["left"] - self.b["written"])[:, None]
         numbers = _unrolled(self.a, "left_number", "left") != _unrolled(self.b, "left_number", "left")
         written = self.b["written"][:, None] > 0
         return not ((causes & ahead).any() or (numbers & waiting & written).any())
@@ -144,12 +144,12 @@ class _Alike:
         a, b = _Made(self.a), _Made(self.b)
         for pipe, (xa, xb) in enumerate(zip(_pipes(self.a)[:, 0], _pipes(self.b)[:, 0], strict=True)):
             latest = self.links.latest[pipe] if pipe < len(self.links.latest) else 0
-            for j in range(kernel.RING if self.by.pipes[pipe] else 0):
-                own, other = a.tags[:, (xa - j) % kernel.RING] == xa - j, b.tags[:, (xb - j) % kernel.RING] == xb - j
+            for j in range(codes.RING if self.by.pipes[pipe] else 0):
+                own, other = a.tags[:, (xa - j) % codes.RING] == xa - j, b.tags[:, (xb - j) % codes.RING] == xb - j
                 if (own != other).any() and j <= latest:
                     return False
                 own &= other
-                if not self._late(a.times[own, (xa - j) % kernel.RING], b.times[own, (xb - j) % kernel.RING]):
+                if not self._late(a.times[own, (xa - j) % codes.RING], b.times[own, (xb - j) % codes.RING]):
                     return False
         return True
 
@@ -194,9 +194,9 @@ def skip(before: Moment, after: Moment, by: Period, links: Links, times: int) ->
     after["clock"][[0, 2]] += later
     for ring, count in (*_RINGS, ("done_at", "done"), ("fetch_cause", "fetched"), ("left_number", "left")):
         moved = times * (by.signals if count == "done" else by.holds * (after[count] != 0))
-        values = after[ring].reshape(-1, kernel.RING)
+        values = after[ring].reshape(-1, codes.RING)
         for row, move in enumerate(moved):
-            values[row] = np.roll(values[row], int(move) % kernel.RING)
+            values[row] = np.roll(values[row], int(move) % codes.RING)
         if ring.endswith("_at"):
             values += later
     for name in ("fetched", "left", "written"):
@@ -222,7 +222,7 @@ def _forward(after: Moment, by: Period, links: Links, times: int, turning: list[
     around = after["around"].reshape(len(contexts), -1)
     for pipe, one in enumerate(by.pipes):
         move = int(times * one)
-        rows = slice(threads + pipe * kernel.RING, threads + (pipe + 1) * kernel.RING)
+        rows = slice(threads + pipe * codes.RING, threads + (pipe + 1) * codes.RING)
         for table in (contexts, around) if move else ():
             table[rows] = np.roll(table[rows], move, axis=0)
         own = np.array([p == pipe for p in links.pipe_of], bool)
@@ -246,8 +246,8 @@ _RINGS = (("fetched_at", "fetched"), ("left_at", "left"), ("written_at", "writte
 
 class _Made:
     def __init__(self, moment: Moment) -> None:
-        self.tags = moment["made_tag"].reshape(-1, kernel.RING)
-        self.times = moment["made_at"].reshape(-1, kernel.RING, 3)
+        self.tags = moment["made_tag"].reshape(-1, codes.RING)
+        self.times = moment["made_at"].reshape(-1, codes.RING, 3)
 
 
 def _pipes(moment: Moment) -> Any:
@@ -261,7 +261,7 @@ def _used(moment: Moment) -> Any:
 def _rows(a: Moment, b: Moment, links: Links) -> list[tuple[int, int]]:
     """Rows of contexts that matter, in two states: of threads under way, and of iterations of pipelines."""
     state = a["state"]
-    rows = [(i, i) for i in range(len(state)) if state[i] in (kernel.WAITING, kernel.JOINING)]
+    rows = [(i, i) for i in range(len(state)) if state[i] in (codes.WAITING, codes.JOINING)]
     pipes_a, pipes_b = _pipes(a), _pipes(b)
     for pipe in range(len(pipes_a)):
         latest = links.latest[pipe] + 1 if pipe < len(links.latest) else 0
@@ -269,13 +269,13 @@ def _rows(a: Moment, b: Moment, links: Links) -> list[tuple[int, int]]:
             xa, xb = pipes_a[pipe, 0] - j, pipes_b[pipe, 0] - j
             if xa < pipes_a[pipe, 1] or xb < pipes_b[pipe, 1]:
                 break
-            base = len(state) + pipe * kernel.RING
-            rows.append((int(base + xa % kernel.RING), int(base + xb % kernel.RING)))
+            base = len(state) + pipe * codes.RING
+            rows.append((int(base + xa % codes.RING), int(base + xb % codes.RING)))
     return rows
 
 
 def _unrolled(moment: Moment, ring: str, count: str) -> Any:
     """A ring's values by how long ago they were written."""
-    values, counts = moment[ring].reshape(-1, kernel.RING), moment[count]
-    places = (counts[:, None] - 1 - np.arange(kernel.RING)) % kernel.RING
+    values, counts = moment[ring].reshape(-1, codes.RING), moment[count]
+    places = (counts[:, None] - 1 - np.arange(codes.RING)) % codes.RING
     return np.take_along_axis(values, places, axis=1)

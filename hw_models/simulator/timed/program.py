@@ -1,102 +1,38 @@
 """A lowered tree with a machine's figures, as the flat arrays that the timed run reads, and the state that it changes.
 
-    steps of a task      steps in time · cycles of a point (``hw_models.spatial.work``)
-    a port               a bandwidth of a memory or a link: bits of the busiest instance / bandwidth
-    room ahead           what a memory holds beyond the most that the tree keeps in it goes to a second copy of what is
-                         refilled, smallest first: so far are holds filled ahead, or emptied behind
+steps of a task      steps in time · cycles of a point (``hw_models.spatial.work``)
+a port               a bandwidth of a memory or a link: bits of the busiest instance / bandwidth
+room ahead           what a memory holds beyond the most that the tree keeps in it goes to a second copy of what is
+                     refilled, smallest first: so far are holds filled ahead, or emptied behind
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from fractions import Fraction
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
-from einsum_cascades.loops.levels import Level
 from einsum_cascades.loops.sites import Plan, Site
-from einsum_cascades.loops.tree import Compute, Hold, Loop, Node, Parallel, Pipeline, children
+from einsum_cascades.loops.tree import Hold
 from hw_models.accounting import Accounting
-from hw_models.machine import Machine, Memory
-from hw_models.simulator.timed import kernel
+from hw_models.machine import Machine
+from hw_models.simulator.timed import codes
 from hw_models.simulator.timed.control import Control, Table
-from hw_models.simulator.timed.lowering import Kept, Lowered, Op, Task
+from hw_models.simulator.timed.instructions import Kept, Op, Task
+from hw_models.simulator.timed.lowering import Lowered
+from hw_models.simulator.timed.off_chip_layout import Layout
 from hw_models.simulator.timed.periodic import Links
+from hw_models.simulator.timed.ports import Port, ports_of
+from hw_models.simulator.timed.ragged import Ragged
 from hw_models.simulator.timed.room import Room, doubled, in_use
-from hw_models.simulator.timed.visits import Moved
 from hw_models.simulator.timed.waits import source_of, waits_of
 from hw_models.spatial.activity import value_bits
 from hw_models.spatial.work import cycles_of, in_tile, work_of
 
-READS = ("read", "drain")
-WRITES = ("fill", "update")
-
-
-@dataclass(frozen=True)
-class Port:
-    """A bandwidth.
-
-    Attributes:
-        name: the memory, with what of it; or the link to a node.
-        node: whose accesses it carries.
-        actions: which of them.
-        only: dimensions of the instances that have one each.
-        bits_per_tick: how fast it is.
-    """
-
-    name: str
-    kind: str
-    node: str
-    actions: tuple[str, ...]
-    only: frozenset[str]
-    bits_per_tick: Fraction
-
-
-def ports_of(machine: Machine) -> tuple[Port, ...]:
-    """Return the bandwidths that a machine states."""
-    found = []
-
-    def add(name: str, kind: str, node: str, actions: tuple[str, ...], rate: Any, at: str) -> None:
-        if rate is not None:
-            speed = Fraction(rate) * 8 / Fraction(machine.frequency_hz) / kernel.TICKS
-            found.append(Port(name, kind, node, actions, machine.levels.fan_out(at), speed))
-
-    for node in machine.nodes:
-        if isinstance(node, Memory):
-            shared, reads, writes = node.rates
-            add(node.name, "port", node.name, READS + WRITES, shared, node.name)
-            add(f"{node.name} reads", "port", node.name, READS, reads, node.name)
-            add(f"{node.name} writes", "port", node.name, WRITES, writes, node.name)
-        if node.parent is not None:
-            add(f"{node.name} link", "link", node.name, ("sent",), node.link.bandwidth_bytes_per_s, node.parent)
-    return tuple(found)
-
-
-class Fields(NamedTuple):
-    """Names and values of arrays, in order."""
-
-    names: tuple[str, ...]
-    values: tuple[Any, ...]
-
-
-class Ragged:
-    """Lists of rows of integers, one after another."""
-
-    def __init__(self, width: int) -> None:
-        self.width, self.rows, self.starts = width, [], [0]  # type: ignore[var-annotated]
-
-    def add(self, rows: Iterable[tuple[int, ...]]) -> None:
-        """Append a list."""
-        self.rows += rows
-        self.starts.append(len(self.rows))
-
-    def arrays(self) -> tuple[Any, ...]:
-        """Return where each list starts, and the columns."""
-        table = np.array(self.rows, np.int64).reshape(len(self.rows), self.width)
-        return np.array(self.starts, np.int64), *(np.ascontiguousarray(table[:, i]) for i in range(self.width))
+AHEAD: Final = 6
+"""Entries by which holds are filled ahead at most, where the off-chip memory makes them wait."""
 
 
 class Build:
@@ -107,6 +43,7 @@ class Build:
         self.room = Room(plan, machine, accounting)
         self.lowered = Lowered(plan, self.room.twice)
         self.ports = ports_of(machine)
+        self.layout = Layout(self.lowered.visits, machine)
         self.demand: list[int] = []
         self.port_rows: list[tuple[int, int]] = []
         self.names: list[tuple[str, str]] = []
@@ -145,6 +82,7 @@ class Build:
         self.values["port"] = np.array([p for p, _ in self.port_rows], np.int64)
         self.values["port_demand"] = np.array([d for _, d in self.port_rows], np.int64)
         self.values["demand"] = np.array(self.demand, np.int64)
+        self.values |= self.layout.arrays()
 
     def _put(self, name: str, numbers: Iterable[int]) -> None:
         self.values[name] = np.array(list(numbers), np.int64)
@@ -172,18 +110,14 @@ class Build:
         self._lists("key_from key_loop key_stride", keys)
         self._put("table_base", (t.base for t in self.tables))
 
-    def _ports(self, table: Table, sites: tuple[Site, ...], *, out: bool) -> list[int]:
-        """Add the ports that visits need, and return which rows they are."""
-        found = []
+    def _ports(self, table: Table, sites: tuple[Site, ...], *, out: bool) -> None:
+        """Add the ports that visits need."""
         for number, port in enumerate(self.ports):
-            ticks = [
-                round(self._port_bits(port, sites, at, first, out) / port.bits_per_tick) for at, first in table
-            ]
+            ticks = [round(self._port_bits(port, sites, at, first, out) / port.bits_per_tick) for at, first in table]
             if any(ticks):
-                found.append(len(self.port_rows))
                 self.port_rows.append((number, len(self.demand)))
                 self.demand += ticks
-        return found
+                self.layout.add(table, sites, port, out=out)
 
     def _port_bits(self, port: Port, sites: tuple[Site, ...], at: Any, first: Any, out: bool) -> Fraction:
         found = Fraction(0)
@@ -206,16 +140,16 @@ class Build:
             array = self.machine.array(task.site.unit)
             exp = "exp" in work_of(step.einsum)
             cycles = cycles_of(step.einsum, array, self.accounting, tile=exp and in_tile(task.site, self.plan))
-            point = round(Fraction(cycles) * kernel.TICKS)
+            point = round(Fraction(cycles) * codes.TICKS)
             for number, (at, _) in enumerate(table):
                 steps[table.base + number] = visits.steps(task.site, at) * point
             depth = max((int(array.unit_of[kind].depth) for kind in work_of(step.einsum)), default=1) - 1
             loads, unloads = self._stationary(task)
             own = {
                 "task_array": arrays.index(array.name),
-                "task_fill": int(array.fill_cycles) * kernel.TICKS,
-                "task_drain": int(array.drain_cycles) * kernel.TICKS,
-                "task_depth": depth * kernel.TICKS,
+                "task_fill": int(array.fill_cycles) * codes.TICKS,
+                "task_drain": int(array.drain_cycles) * codes.TICKS,
+                "task_depth": depth * codes.TICKS,
                 "task_point": point,
                 "task_loads": int(loads),
                 "task_unloads": int(unloads and array.drain_cycles > 0),
@@ -280,12 +214,12 @@ class Build:
         self._sources()
 
     def _latency(self, kept: Kept) -> int:
-        outer = self.plan.outer(kept.site)
-        memory = self.machine.root if outer is None else self.machine.memory(outer.unit) if outer.unit in {
-            m.name for m in self.machine.memories
-        } else None
-        seconds = getattr(memory, "latency_s", 0) or 0
-        return round(seconds * self.machine.frequency_hz * kernel.TICKS)
+        """Ticks that the off-chip memory takes beside its bandwidth; banks and rows have it in their own times."""
+        root, outer = self.machine.root, self.plan.outer(kept.site)
+        if self.layout.timed or (outer is not None and outer.unit != root.name):
+            return 0
+        ticks: int = round(root.latency_s * self.machine.frequency_hz * codes.TICKS)
+        return ticks
 
     def _sources(self) -> None:
         lowered = self.lowered
@@ -333,17 +267,21 @@ class Build:
         """How many entries of each hold may be in its memory at a time: as many as are in use, and where there is room
         one more that comes or goes."""
         found = {kept.index: in_use(kept, self.plan) for kept in self.lowered.kept}
-        moved = [k for k in self.lowered.kept if k.index in self.filled | self.emptied and any(s.control for s in k.path)]
-        for kept in sorted(moved, key=self.room.most):
-            if self.room.take(kept):
-                found[kept.index] += 1
+        moved = [
+            k for k in self.lowered.kept if k.index in self.filled | self.emptied and any(s.control for s in k.path)
+        ]
+        waits = self.layout.timed or self.machine.root.latency_s > 0
+        for _ in range(AHEAD if waits else 1):
+            for kept in sorted(moved, key=self.room.most):
+                if self.room.take(kept):
+                    found[kept.index] += 1
         return found
 
     # What waits for what.
 
     def _waits(self) -> None:
         lowered = self.lowered
-        kinds = {"ready": kernel.READY, "made": kernel.MADE, "iteration": kernel.ITERATION, "follows": kernel.FOLLOWS}
+        kinds = {"ready": codes.READY, "made": codes.MADE, "iteration": codes.ITERATION, "follows": codes.FOLLOWS}
         rows = Ragged(7)
         fork = [-1] * len(lowered.tasks)
         forks = {part.thread: f.index for f in lowered.forks for part in f.parts}
@@ -352,13 +290,13 @@ class Build:
             found: list[tuple[int, ...]] = []
             for kept in lowered.kept:
                 if kept.index in self.filled and task in kept.tasks:
-                    found.append((kernel.READY, kept.index, 0, -1, 0, 1, 1))
+                    found.append((codes.READY, kept.index, 0, -1, 0, 1, 1))
             for wait in waits_of(task, lowered):
                 where = wait.pipe
                 if wait.kind == "follows":
-                    where = _shared_fork(task.thread, lowered.tasks[wait.index].thread, parents, forks)
-                    fork[wait.index] = fork[task.index] = where
-                row = (kinds[wait.kind], wait.index, int(wait.crosses), where, wait.before, wait.mine, wait.theirs)
+                    where = _shared_fork(task.thread, lowered.tasks[wait.what].thread, parents, forks)
+                    fork[wait.what] = fork[task.index] = where
+                row = (kinds[wait.kind], wait.what, int(wait.crosses), where, wait.before, wait.mine, wait.theirs)
                 found.append(row)
             rows.add(found)
         self._lists("wait_from wait_kind wait_index wait_crosses wait_pipe wait_before wait_mine wait_theirs", rows)
@@ -404,7 +342,8 @@ class Build:
                 lowered.transfer(kept, Op.WRITE, f"write {tensor}", frozenset())
         pipes = tuple(p.latest for p in lowered.pipes)
         self.links = Links(tuple(outer), tuple(made), pipes, tuple(map(int, self.values["task_pipe"])))
-        entry, code = [], []
+        entry: list[int] = []
+        code: list[list[int]] = []
         for thread in lowered.threads:
             start = len(code)
             entry.append(start)
@@ -413,7 +352,7 @@ class Build:
         self._put("entry", entry)
         self._put("parent", (t.parent for t in lowered.threads))
         self._put("threads", [len(lowered.threads)])
-        self._put("ring_row", (len(lowered.threads) + p.index * kernel.RING for p in lowered.pipes))
+        self._put("ring_row", (len(lowered.threads) + p.index * codes.RING for p in lowered.pipes))
         groups = Ragged(1)
         for group in lowered.groups:
             groups.add([(k.index,) for k in group])
@@ -421,11 +360,7 @@ class Build:
         signals = Ragged(1)
         for node, child in lowered.signals:
             signals.add(
-                [
-                    (t.index,)
-                    for t in lowered.tasks
-                    if any(id(s.node) == node and s.child == child for s in t.path)
-                ]
+                [(t.index,) for t in lowered.tasks if any(id(s.node) == node and s.child == child for s in t.path)]
             )
         self._lists("signal_from signal_task", signals)
         tracks = len(self.machine.arrays)
@@ -433,9 +368,18 @@ class Build:
         self._put("port_track", (tracks + i for i in range(len(self.ports))))
 
 
-_TASK = (
-    "task_array task_fill task_drain task_depth task_point task_loads task_unloads task_name task_stream task_thread"
-).split()
+_TASK: Final = (
+    "task_array",
+    "task_fill",
+    "task_drain",
+    "task_depth",
+    "task_point",
+    "task_loads",
+    "task_unloads",
+    "task_name",
+    "task_stream",
+    "task_thread",
+)
 _JUMPS = (int(Op.LOOP), int(Op.NEXT), int(Op.LAST), int(Op.EMPTY))
 
 
@@ -447,6 +391,3 @@ def _shared_fork(a: int, b: int, parents: dict[int, int], forks: dict[int, int])
 
     mine = {forks[t] for t in up(a) if t in forks}
     return next(forks[t] for t in up(b) if t in forks and forks[t] in mine)
-
-
-__all__ = ["Build", "Port", "ports_of", "Callable", "Compute", "Level", "Loop", "Moved", "cached_property"]

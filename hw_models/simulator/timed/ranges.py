@@ -4,14 +4,14 @@ A loop in time gives each position its next tile; one over a dimension gives eac
 whose ranges are as long and as early along their dimensions are one *piece*. What an access at a place amounts to, per
 visit, is a product over ranks of sums over pieces, found by walking the cuts inside the visit one after another:
 
-    a cut that parts a tensor's values     all of its tiles count
-    a cut of what the tensor lacks         in time each tile counts again; of positions that one access serves, the first
+    a cut that parts a tensor's values   all of its tiles count
+    a cut of what the tensor lacks       in time each tile counts again; of positions that one access serves, the first
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias

@@ -15,16 +15,16 @@ from einsum_cascades.loops.sites import Plan
 from hw_models.accounting import Accounting
 from hw_models.machine import Machine
 from hw_models.simulator import recording as recorded
-from hw_models.simulator.timed import kernel
-from hw_models.simulator.timed.lowering import Task
+from hw_models.simulator.timed import codes
+from hw_models.simulator.timed.instructions import Task
 from hw_models.simulator.timed.run import Run, Skip
 from hw_models.simulator.timed.state import part
 from hw_models.spatial.activity import Activity, task_of
 from hw_models.spatial.energy import Energy, energy
 
-CAUSES = kernel.CAUSES
-"""Why an array waits: operands that are on their way; no room for them; a port that others use; what another task makes,
-or the order of the mapping; results that have not left an array."""
+CAUSES = codes.CAUSES
+"""Why an array waits: operands that are on their way; no room for them; a port that others use; what another task
+makes, or the order of the mapping; results that have not left an array."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Timed:
 
 def result_of(run: Run) -> Timed:
     """Collect what a run that has ended found."""
-    build, ticks = run.build, kernel.TICKS
+    build, ticks = run.build, codes.TICKS
     state = {name: part(run.state, name) for name in ("clock", "time", "array", "busy", "stalled", "served", "used")}
     end = max(int(state["clock"][2]), int(state["time"][0]), int(state["array"][:, 0].max()))
     cycles = -(-end // ticks)
@@ -168,10 +168,10 @@ def _rows(run: Run) -> Iterator[Row]:
                     counts[key] += moved.count * times
                     begun[key] += moved.begun * times
     for key in sorted(counts, key=lambda key: key[3]):
-        node, tensor, action, site, hold, share = key
+        node, tensor, action, number, hold, share = key
         if counts[key]:
             scaled = (2 * counts[key] * share.numerator + share.denominator) // (2 * share.denominator)
-            yield Row(node, tensor, action, scaled, site, begun[key], hold)  # type: ignore[arg-type]
+            yield Row(node, tensor, action, scaled, number, begun[key], hold)  # type: ignore[arg-type]
 
 
 class Recorder:
@@ -192,22 +192,24 @@ class Recorder:
     def chunk(self, events: Any, *, complete: bool) -> recorded.Recording:
         """Return a recording of events."""
         tasks, changes = events[events[:, 0] >= 0], events[events[:, 0] < 0]
-        begins, ends = tasks[:, 2] // kernel.TICKS, tasks[:, 3] // kernel.TICKS
+        begins, ends = tasks[:, 2] // codes.TICKS, tasks[:, 3] // codes.TICKS
         skips, self.skips = self.run.skips[self.skips :], len(self.run.skips)
         return recorded.Recording(
             float(self.run.build.machine.frequency_hz),
             self.tracks,
             self.labels,
             self.counters,
-            recorded.Tasks(tasks[:, 0].astype(np.int32), tasks[:, 1].astype(np.int32), begins, ends, tasks[:, 4].copy()),
+            recorded.Tasks(
+                tasks[:, 0].astype(np.int32), tasks[:, 1].astype(np.int32), begins, ends, tasks[:, 4].copy()
+            ),
             recorded.Changes(
-                (-1 - changes[:, 0]).astype(np.int32), changes[:, 2] // kernel.TICKS, -(-changes[:, 3] // 8)
+                (-1 - changes[:, 0]).astype(np.int32), changes[:, 2] // codes.TICKS, -(-changes[:, 3] // 8)
             ),
             tuple(
-                recorded.Skipped(s.begin, s.end, f"{s.iterations} iterations of {s.rank} alike", s.iterations // s.period)
+                recorded.Skipped(
+                    s.begin, s.end, f"{s.iterations} iterations of {s.rank} alike", s.iterations // s.period
+                )
                 for s in skips
             ),
             complete,
         )
-
-

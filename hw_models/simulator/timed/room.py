@@ -18,7 +18,8 @@ from einsum_cascades.loops.sites import Plan
 from einsum_cascades.loops.tree import Hold, Node, Parallel, Pipeline, children
 from hw_models.accounting import Accounting
 from hw_models.machine import Machine
-from hw_models.simulator.timed.lowering import Kept, Lowered
+from hw_models.simulator.timed.instructions import Kept
+from hw_models.simulator.timed.lowering import Lowered
 from hw_models.spatial.activity import value_bits
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from einsum_cascades.errors import InputError
-from hw_models.simulator.timed import kernel, layout
+from hw_models.simulator.timed import codes, layout
+from hw_models.simulator.timed.kernel.main import take_turns
 from hw_models.simulator.timed.periodic import Moment, most_periods, period, skip
 from hw_models.simulator.timed.program import Build
 from hw_models.simulator.timed.state import part, program_of, state_of
@@ -61,7 +62,7 @@ class Run:
         self.record = np.zeros((self.events, 5), np.int64)
         self._moments: dict[int, list[tuple[Moment, int]]] = {}
         self._failed: dict[int, int] = {}
-        if not self.every:
+        if not self.every and not self.build.layout.timed:  # the next refresh stands elsewhere each time
             self._part("watch")[...] = _LOOKS
 
     def _part(self, name: str) -> Any:
@@ -75,17 +76,17 @@ class Run:
         """
         limit = _CHUNK
         while True:
-            taken = kernel.run(self.program, self.state, self.record, limit)
+            taken = take_turns(self.program, self.state, self.record, limit)
             if taken < 0:
                 raise self._stuck()
             self.turns += taken
             recorded = int(self._part("clock")[1])
-            if self.events and recorded + kernel.MARGIN > self.events:
+            if self.events and recorded + codes.MARGIN > self.events:
                 yield self._recorded()
             stopped = int(self.state[layout.STOPPED])
             if stopped:
                 self._look(stopped - 1)
-            elif taken < limit and not (self.events and recorded + kernel.MARGIN > self.events):
+            elif taken < limit and not (self.events and recorded + codes.MARGIN > self.events):
                 yield self._recorded()
                 return
             if progress is not None:
@@ -157,14 +158,12 @@ class Run:
         begin = here.now
         skip(before, here, by, self.build.links, times)
         rank = self.build.lowered.controls.found[moment.loop].rank
-        ticks = kernel.TICKS
+        ticks = codes.TICKS
         self.skips.append(Skip(begin // ticks, here.now // ticks, rank, times * by.turns, by.turns))
 
     def _stuck(self) -> InputError:
         waiting = [
-            self.build.lowered.threads[i].name
-            for i, state in enumerate(self._part("state"))
-            if state == kernel.WAITING
+            self.build.lowered.threads[i].name for i, state in enumerate(self._part("state")) if state == codes.WAITING
         ]
         return InputError(
             f"the mapping waits for itself: {', '.join(waiting)} cannot go on",

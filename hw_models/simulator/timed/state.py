@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.simulator.timed import kernel, layout
+from hw_models.simulator.timed import codes, layout
+
 
 def program_of(build: Any) -> Any:
     """Return what a run reads, in one array."""
@@ -27,7 +28,7 @@ def state_of(build: Any) -> Any:
     lowered = build.lowered
     threads, loops = len(lowered.threads), len(lowered.controls.found)
     tasks, holds, pipes = len(lowered.tasks), len(lowered.kept), len(lowered.pipes)
-    rows = threads + pipes * kernel.RING
+    rows = threads + pipes * codes.RING
     memories, arrays = len(build.machine.memories), len(build.machine.arrays)
 
     def zeros(*shape: int) -> Any:
@@ -50,20 +51,20 @@ def state_of(build: Any) -> Any:
         "pipes": zeros(pipes, 4),
         "forked": zeros(len(lowered.forks)),
         "done": zeros(len(lowered.signals)),
-        "done_at": zeros(len(lowered.signals), kernel.RING),
+        "done_at": zeros(len(lowered.signals), codes.RING),
         "entered": zeros(holds),
         "fetched": zeros(holds),
-        "fetched_at": zeros(holds, kernel.RING),
-        "fetch_cause": zeros(holds, kernel.RING),
+        "fetched_at": zeros(holds, codes.RING),
+        "fetch_cause": zeros(holds, codes.RING),
         "left": zeros(holds),
-        "left_at": zeros(holds, kernel.RING),
-        "left_number": zeros(holds, kernel.RING),
+        "left_at": zeros(holds, codes.RING),
+        "left_number": zeros(holds, codes.RING),
         "written": zeros(holds),
-        "written_at": zeros(holds, kernel.RING),
+        "written_at": zeros(holds, codes.RING),
         "array": zeros(arrays, 4),
         "out": zeros(tasks, 3),
-        "made_tag": np.full((max(tasks, 1), kernel.RING), -1, np.int64),
-        "made_at": zeros(tasks, kernel.RING, 3),
+        "made_tag": np.full((max(tasks, 1), codes.RING), -1, np.int64),
+        "made_at": zeros(tasks, codes.RING, 3),
         "follow": zeros(tasks, 6),
         "free": zeros(len(build.ports)),
         "used": zeros(memories, 4),
@@ -71,7 +72,9 @@ def state_of(build: Any) -> Any:
         "visits": zeros(lowered.size),
         "busy": zeros(tasks),
         "watch": zeros(loops),
-        "stalled": zeros(arrays, len(kernel.CAUSES)),
+        "cursor": zeros(len(build.layout.places)),
+        "banks": build.layout.banks,
+        "stalled": zeros(arrays, len(codes.CAUSES)),
         "served": zeros(len(build.ports)),
     }
     values["pipes"][:, 0] = -1
@@ -80,11 +83,23 @@ def state_of(build: Any) -> Any:
     for number, parent in enumerate(parents):
         forked = any(part.thread == number for fork in lowered.forks for part in fork.parts)
         if parent < 0 and not forked:
-            values["state"][number] = kernel.RUNNING
+            values["state"][number] = codes.RUNNING
             values["stack"][values["running"][0]] = number
             values["running"][0] += 1
     parts = [values[name] for name in layout.STATE_PARTS]
-    return _flat(parts, (5 * loops + holds + pipes, 5 * loops, 5 * loops + holds, max(holds, 1), max(len(lowered.marks), 1), 0, 0))
+    numbers = (
+        5 * loops + holds + pipes,
+        5 * loops,
+        5 * loops + holds,
+        max(holds, 1),
+        max(len(lowered.marks), 1),
+        0,
+        0,
+        0,
+    )
+    found = _flat(parts, numbers)
+    found[layout.LENGTH] = len(found)
+    return found
 
 
 def part(state: Any, name: str) -> Any:
@@ -100,7 +115,19 @@ def part(state: Any, name: str) -> Any:
 
 
 _WIDTHS = {
-    "array": 4, "used": 4, "stalled": len(kernel.CAUSES), "out": 3, "join": 2, "pipes": 4, "follow": 6,
-    "made_tag": kernel.RING, "made_at": 3 * kernel.RING, "done_at": kernel.RING, "fetched_at": kernel.RING,
-    "fetch_cause": kernel.RING, "left_at": kernel.RING, "left_number": kernel.RING, "written_at": kernel.RING,
+    "array": 4,
+    "used": 4,
+    "stalled": len(codes.CAUSES),
+    "out": 3,
+    "join": 2,
+    "pipes": 4,
+    "follow": 6,
+    "made_tag": codes.RING,
+    "made_at": 3 * codes.RING,
+    "done_at": codes.RING,
+    "fetched_at": codes.RING,
+    "fetch_cause": codes.RING,
+    "left_at": codes.RING,
+    "left_number": codes.RING,
+    "written_at": codes.RING,
 }

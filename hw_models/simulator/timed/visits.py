@@ -8,11 +8,10 @@ visit of a sum finds nothing. Amounts are per visit and depend on the ranges at 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from math import prod
-from typing import NamedTuple
 
 from einsum_cascades.loops.levels import Level
 from einsum_cascades.loops.sites import WITHIN, Plan, Site
@@ -21,7 +20,8 @@ from einsum_cascades.loops.tree import INSTANCES, JOIN, Compute, Hold, Loop, par
 from hw_models.simulator.timed.ranges import Cut, Pieces, accesses, steps, whole
 
 
-class Moved(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Moved:
     """Values that a visit moves.
 
     Attributes:
@@ -84,11 +84,7 @@ class Visits:
         """Return the cuts of a rank since the last loop in time around the visit."""
         loops, around = self.plan.loops(site), self.control[site.number]
         last = max((i for i, x in enumerate(loops[:around]) if x.rank == rank and x.over is None), default=-1)
-        return tuple(
-            Cut(int(loop.tile), loop.over)
-            for i, loop in enumerate(loops)
-            if i > last and loop.rank == rank
-        )
+        return tuple(Cut(int(loop.tile), loop.over) for i, loop in enumerate(loops) if i > last and loop.rank == rank)
 
     def steps(self, site: Site, at: Mapping[str, Pieces]) -> int:
         """Return the steps in time of a visit of a compute."""
@@ -134,6 +130,19 @@ class Visits:
             if rank in at
         )
 
+    def covered(self, site: Site, at: Mapping[str, Pieces], tensor: str) -> list[tuple[int, int]]:
+        """Return, along each rank of a tensor as it is laid out, how many values a visit touches of how many."""
+        joint, found = _joint(self.plan.loops(site)), {}
+        grains = {INSTANCES: (), **self.space.grains(self.space.cascade.ranks_of[tensor])}
+        walked = self._walked(site) if isinstance(site.node, Compute) else {}
+        for rank, grain in grains.items():
+            own, length = joint.get(rank, rank), int(self.space.length(grain))
+            size = -(-int(self.space.extent(own)) // length)
+            cuts = (*self.cuts(site, own), *walked.get(own, ()))
+            touched = accesses(at[own], cuts, length, frozenset()) if own in at else size
+            found[own] = (min(touched, size), size)
+        return list(found.values())
+
     def _walked(self, site: Site) -> dict[str, tuple[Cut, ...]]:
         joint = _joint(self.plan.loops(site))
         grains = self.space.grains(self.plan.step(site).ranks)
@@ -147,12 +156,12 @@ class Visits:
             return
         assert isinstance(hold.node, Hold)
         part = Fraction(hold.node.part)
-        yield row._replace(part=part)
+        yield replace(row, part=part)
         if site.number == hold.number and row.node != hold.node.memory:
             return
         if row.action != "drain":
             spilled = "spilled read" if row.action == "read" else "spilled write"
-            yield row._replace(action=spilled, part=1 - part, begun=0, hold=-1)
+            yield replace(row, action=spilled, part=1 - part, begun=0, hold=-1)
         if row.action in ("read", "update"):
             outer = self.plan.outer(hold)
             memory = memory_of(outer, self.plan)

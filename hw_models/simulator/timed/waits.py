@@ -17,7 +17,8 @@ from typing import Literal, NamedTuple
 
 from einsum_cascades.loops.sites import Plan
 from einsum_cascades.loops.tree import Hold, Parallel, Pipeline
-from hw_models.simulator.timed.lowering import Kept, Lowered, Pipe, Step, Task, places
+from hw_models.simulator.timed.instructions import Kept, Pipe, Step, Task
+from hw_models.simulator.timed.lowering import Lowered, places
 
 Kind = Literal["ready", "made", "iteration", "follows"]
 
@@ -26,14 +27,14 @@ class Wait(NamedTuple):
     """One thing that a task waits for.
 
     Attributes:
-        index: the hold, or the task that makes it.
+        what: the hold, or the task that makes it.
         crosses: whether its results have to leave their array.
         pipe, before: of an iteration, the pipeline, and by how many iterations before.
         mine, theirs: of tasks beside each other, how many visits each makes there at most.
     """
 
     kind: Kind
-    index: int
+    what: int
     crosses: bool = True
     pipe: int = -1
     before: int = 0
@@ -43,7 +44,8 @@ class Wait(NamedTuple):
 
 def waits_of(task: Task, lowered: Lowered) -> list[Wait]:
     """Return what a task waits for, less the filling of holds."""
-    plan, found = lowered.plan, []
+    plan = lowered.plan
+    found: list[Wait] = []
     for operand in plan.step(task.site).inputs:
         for other in lowered.tasks:
             step = plan.step(other.site)
@@ -163,8 +165,13 @@ def source_of(kept: Kept, lowered: Lowered, filled: set[int], emptied: set[int])
         mine, theirs = kept.path[depth], task.path[depth]
         if theirs.child < mine.child and not isinstance(theirs.node, Parallel):
             written = tuple(
-                k.index for k in lowered.kept if k.index in emptied and k.site.encloses(task.site) and k is not kept
-                and not k.site.encloses(kept.site) and plan.operand_of(k.site).tensor == tensor
+                k.index
+                for k in lowered.kept
+                if k.index in emptied
+                and k.site.encloses(task.site)
+                and k is not kept
+                and not k.site.encloses(kept.site)
+                and plan.operand_of(k.site).tensor == tensor
             )
             signal = lowered.signals[id(theirs.node), theirs.child]
             signals.append((signal, lowered.mark(mine.node), written))

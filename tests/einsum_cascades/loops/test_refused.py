@@ -247,6 +247,18 @@ seq
   compute Z on array
 """,
     ),
+    "S is summed over the instances of array, each of which has a part of it where Z reads it": (
+        "norm",
+        {"M": 2, "K": 4},
+        """
+keep S in array
+  seq
+    for K step 1 over array.rows
+      compute S on array
+    for K step 1 over array.rows
+      compute Z on array
+""",
+    ),
     "S is made twice in this hold": (
         "chain3",
         {"M": 2, "J": 2, "K": 2, "N": 4},

@@ -147,6 +147,22 @@ keep BQK in buffer
               compute LM on array
 """,
     ),
+    "a value of a part, whose points are cut inside": (
+        "parts",
+        {"M": 10, "P": 4, "E": 2},
+        """
+split M0 4
+seq
+  compute BQK on array
+  keep LM in array
+    for M step 4
+      for M step 2
+        keep BQK in array
+          for P step 2 over array.rows
+            for M step 1 over array.rows
+              compute LM on array
+""",
+    ),
     "written on as it is complete": (
         "scaled",
         {"M": 3, "J": 4, "K": 2},
