@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fusemax.cli.evaluate import ARRAYS, part_text, sizes_text, workload_text
@@ -86,7 +87,7 @@ def _difference(one: Difference) -> str:
 
 def _figures(found: Simulation) -> Table:
     cost = found.evaluation.cost
-    rows = {
+    rows: dict[str, tuple[float, float, Callable[[float], str]]] = {
         "cycles": (found.cycles, found.engine_cycles, lambda n: f"{n:,}"),
         "latency": (found.timed.latency_s, cost.latency_s, lambda n: quantity(n, "s")),
         "energy": (float(found.energy.total_j), float(cost.energy_j), lambda n: quantity(n, "J")),
@@ -149,13 +150,14 @@ def _ports(found: Simulation) -> Table:
 def _room(found: Simulation) -> Table:
     view = table()
     view.add_column("memory, one instance", no_wrap=True)
-    view.add_column("keeps at most", justify="right")
-    view.add_column("with what is ahead", justify="right")
+    view.add_column("keeps room for", justify="right")
+    view.add_column("holds at most", justify="right")
     view.add_column("has", justify="right")
     machine = found.evaluation.architecture
     for one in found.rooms:
         room = machine.levels[one.memory].capacity_bits
         has = "no limit" if room is None else quantity(room // 8, "B")
+        has += ", not held to it" * (room is not None and one.simulated - one.ahead > room)
         keeps, holds = (quantity(-(-bits // 8), "B") for bits in (one.simulated - one.ahead, one.simulated))
         view.add_row(one.memory, keeps, holds, has)
     return view
@@ -252,8 +254,9 @@ def _rooms(found: Simulation) -> Table:
         parts = (one.copies, one.overlap, one.ahead)
         view.add_row(one.memory, _bytes(one.engine), *(_signed_bytes(n) for n in parts), _bytes(one.simulated))
     view.caption = (
-        "Copies: what passes between stages of a pipeline, which the accounting leaves out. Overlap: neighbouring "
-        "iterations, or what is never there at once (less). Ahead: tiles that come before, or leave after, their use."
+        "Copies: of what passes between stages of a pipeline, which the accounting leaves out. Overlap: of "
+        "neighbouring iterations; less, where not all is there at once. Ahead: tiles that come before their use, or "
+        "leave after it; less, where room is kept for one that comes late."
     )
     return view
 
@@ -276,4 +279,3 @@ def _differences(found: tuple[Difference, ...]) -> Table:
     if len(found) > _DIFFERENCES_SHOWN:
         view.caption = f"And {len(found) - _DIFFERENCES_SHOWN:,} more, which --json has."
     return view
-

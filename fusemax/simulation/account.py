@@ -2,17 +2,17 @@
 
     all cycles = works + what it waits for, by cause + idle after its last task
 
-The simulation counts the causes as it goes. In the engine's formulas they are: operands, the fill of the array; port, by
-how much traffic takes longer than computation; dependence, the time of other arrays and of first and last epochs of
-pipelines; drain, the drain of arrays that others wait for. A phase before an array's last one in which it has nothing to
-do is dependence, one after it is idle.
+The simulation counts the causes as it goes. In the engine's formulas they are: operands, the fill of the array; port,
+by how much traffic takes longer than computation; dependence, the time of other arrays and of first and last epochs of
+pipelines; drain, the drain of arrays that others wait for. A phase before an array's last one in which it has nothing
+to do is dependence, one after it is idle.
 
 Likewise for room: what the engine says, and what a run has beyond that, cause by cause.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -97,7 +97,7 @@ class RoomAccount:
 
 def engine_cycles(found: SpatialEvaluation) -> int:
     """Return the engine's cycles, rounded where traffic takes a part of one."""
-    return round(found.cost.latency_s * float(found.architecture.frequency_hz))
+    return round(float(found.cost.latency_s) * float(found.architecture.frequency_hz))
 
 
 def cycle_accounts(found: SpatialEvaluation, timed: Timed) -> tuple[CycleAccount, ...]:
@@ -134,8 +134,8 @@ class _EngineCycles:
 
     def __init__(self, activity: Activity, accounting: Accounting) -> None:
         steady = replace(accounting, pipeline_ends=False)
-        bare = replace(activity, machine=_without(activity.machine, "fill_cycles", "drain_cycles"))
-        filled = replace(activity, machine=_without(activity.machine, "drain_cycles"))
+        filled = replace(activity, machine=_with(activity.machine, lambda array: replace(array, drain_cycles=0)))
+        bare = replace(filled, machine=_with(filled.machine, lambda array: replace(array, fill_cycles=0)))
         self.bare = spans(bare, steady)
         self.filled = spans(filled, steady)
         self.drained = spans(activity, steady)
@@ -176,7 +176,6 @@ class _EngineCycles:
         return int(self.bare[place].busy.get(array, 0))
 
 
-def _without(machine: Machine, *figures: str) -> Machine:
-    """Return a machine whose arrays fill or drain in no time."""
-    none = dict.fromkeys(figures, 0)
-    return replace(machine, nodes=tuple(replace(n, **none) if isinstance(n, Array) else n for n in machine.nodes))
+def _with(machine: Machine, changed: Callable[[Array], Array]) -> Machine:
+    """Return a machine with other arrays."""
+    return replace(machine, nodes=tuple(changed(n) if isinstance(n, Array) else n for n in machine.nodes))

@@ -71,7 +71,9 @@ def points_of(found: SpatialEvaluation) -> int:
     return points
 
 
-def check_on_numbers(found: SpatialEvaluation, seed: int = 0, progress: Callable[[float], None] | None = None) -> Checked:
+def check_on_numbers(
+    found: SpatialEvaluation, seed: int = 0, progress: Callable[[float], None] | None = None
+) -> Checked:
     """Run an evaluation's mapping on random numbers.
 
     Args:
@@ -92,7 +94,8 @@ def check_on_numbers(found: SpatialEvaluation, seed: int = 0, progress: Callable
 def inputs_of(space: Space, seed: int) -> dict[str, Any]:
     """Return random inputs that suit a cascade, other ones for each instance, under the names of the plain tensors."""
     ranks = Ranks(space)
-    sizes = {rank: ranks.sizes.get(rank) or ranks.part(rank).size for own in shapes(space.cascade).values() for rank in own}
+    used = {rank for own in shapes(space.cascade).values() for rank in own}
+    sizes = {rank: ranks.sizes.get(rank) or ranks.part(rank).size for rank in used}
     seeds = np.random.SeedSequence(seed).generate_state(ranks.instances.size)
     drawn = [next(random_inputs(space.cascade, sizes, int(one), 1.0)) for one in seeds]
     return {tensor: np.stack([one[tensor] for one in drawn]) for tensor in drawn[0]}

@@ -1,4 +1,4 @@
-"""One simulation: the mapping of an evaluation executed in cycles, and on numbers if wanted, beside the engine's figures.
+"""One simulation: an evaluation's mapping executed in cycles, and on numbers if wanted, beside the engine's figures.
 
 The simulators read the cascade, the machine and the loop tree, and share no counting code with the engine.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -147,7 +147,13 @@ class Simulation(Shown):
     def per_einsum(self) -> list[dict[str, Any]]:
         """Return each compute's cycles of work by the engine and in the simulation, and in how many tasks."""
         return [
-            {"einsum": ran.name, "array": ran.array, "engine": int(said.cycles), "simulated": ran.cycles, "tasks": ran.visits}
+            {
+                "einsum": ran.name,
+                "array": ran.array,
+                "engine": int(said.cycles),
+                "simulated": ran.cycles,
+                "tasks": ran.visits,
+            }
             for said, ran in zip(self.evaluation.activity.tasks.values(), self.timed.tasks, strict=True)
         ]
 
@@ -257,14 +263,26 @@ def simulate_request(
     require("kernels", "a simulation")
     found = evaluate_request(request)
     assert isinstance(found, SpatialEvaluation)
-    tell = progress or (lambda what, share: None)
     if not functional:
-        return _in_cycles(found, every, trace, partial(tell, IN_CYCLES))
+        return _in_cycles(found, every, trace, _told(progress, IN_CYCLES))
     from fusemax.simulation.on_numbers import check_on_numbers, points_of
 
     points_of(found)
-    simulated = _in_cycles(found, every, trace, partial(tell, IN_CYCLES))
-    return replace(simulated, on_numbers=check_on_numbers(found, seed, partial(tell, ON_NUMBERS)))
+    simulated = _in_cycles(found, every, trace, _told(progress, IN_CYCLES))
+    return replace(simulated, on_numbers=check_on_numbers(found, seed, _told(progress, ON_NUMBERS)))
+
+
+def _told(progress: Progress | None, what: str) -> Callable[[float], None]:
+    """Return what tells shares from 0 to 1 that never go back."""
+    most = 0.0
+
+    def tell(share: float) -> None:
+        nonlocal most
+        most = min(1.0, max(most, float(share)))
+        if progress is not None:
+            progress(what, most)
+
+    return tell
 
 
 def _in_cycles(
