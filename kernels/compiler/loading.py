@@ -1,6 +1,6 @@
 """From generated text to functions: compiled by Numba and kept on disk, or run as plain Python.
 
-The text itself is never read back: what is kept is machine code, under the text's hash (`kernels.cpu.code_cache`).
+The text itself is never read back: what is kept is machine code, under the text's hash (`einsum_cascades.code_cache`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def load(text: str, dtype: str, *, jit: bool = True) -> Functions:
 def _compiled(text: str) -> Functions:
     from numba.core.dispatcher import Dispatcher
 
-    from kernels.cpu.code_cache import kept
+    from einsum_cascades.code_cache import kept
     from kernels.cpu.compilation import package_source
 
     source = text.encode() + package_source()

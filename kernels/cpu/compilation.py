@@ -17,7 +17,7 @@ from llvmlite import ir  # type: ignore[import-untyped, unused-ignore]
 from numba import njit, types
 from numba.core.compiler_lock import global_compiler_lock
 
-from kernels.cpu.code_cache import kept
+from einsum_cascades.code_cache import kept
 from kernels.cpu.threads import free_in_children
 
 OPTIONS: dict[str, Any] = {

@@ -5,8 +5,9 @@ What a stage reads that another array made in an iteration before, so that nothi
     later · T + start of the reader >= end of the maker + drain
 
 where an epoch takes T, its slots and what they wait for. A reader may start as late as makes no slot longer; a maker
-ends with its array's work in the slot, or where that may start late, with the slot. A stage comes after those that it reads, and after those of the iteration before whose states it reads, if there is such
-an order. What waits for drains in one epoch, or runs beside what it takes values from, stays as late as that.
+ends with its array's work in the slot, or where that may start late, with the slot. A stage comes after those that it
+reads, and after those of the iteration before whose states it reads, if there is such an order. What waits for drains
+in one epoch, or runs beside what it takes values from, stays as late as that.
 
 Lateness changes the ends of pipelines and the copies of what crosses stages. Where an accounting counts neither, trees
 for many points at once keep theirs unless the same is right at all points.
@@ -14,7 +15,7 @@ for many points at once keep theirs unless the same is right at all points.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -59,7 +60,10 @@ def drained(body: Node, plan: Plan, problem: Problem) -> Node:
         below = tuple(changed(child) for child in children(node))
         if all(new is old for new, old in zip(below, children(node), strict=True)):
             return node
-        return replace(node, children=below) if isinstance(node, Sequential | Parallel) else replace(node, body=below[0])
+        if isinstance(node, Sequential | Parallel):
+            return replace(node, children=below)
+        assert not isinstance(node, Compute)
+        return replace(node, body=below[0])
 
     return changed(body)
 
@@ -205,7 +209,7 @@ class _Pipe:
     def _spans(self) -> tuple[Span, ...]:
         """Of each slot, its time in one iteration."""
         found = []
-        for slot, child in enumerate(self.node.children):
+        for child in self.node.children:
             found.append(side_by_side([self._span(part) for part in parts_in(child)]))
         return tuple(found)
 

@@ -6,9 +6,9 @@ its own; other vector work moves beside the next matrix stage, and after the las
 tile, as does what runs after the pass. If tiles pass through the buffer the arrays are decoupled and there is one slot.
 
 Interleaved, an Einsum is late by the number of matrix stages that it comes after, so that what changes arrays is made
-in an epoch before (``drained.py`` makes them as many as the results need to leave). Serial, all is of one iteration, and
-drains are waited for, but what nothing in the tile waits for: it is of the iteration before, beside the next tile or
-beside the matrix stage that it takes values from.
+in an epoch before (``drained.py`` makes them as many as the results need to leave). Serial, all is of one iteration,
+and drains are waited for, but what nothing in the tile waits for: it is of the iteration before, beside the next tile
+or beside the matrix stage that it takes values from.
 
 Source: Nayak et al., "FuseMax", MICRO 2024, section V (binding), of which this is the general rule.
 """
@@ -84,9 +84,7 @@ def raised(start: Mapping[_K, int], order: Iterable[tuple[_K, _K, int]]) -> dict
     return None
 
 
-def _order(
-    einsums: list[Einsum], slot_of: Mapping[str, int], residency: Residency
-) -> Iterator[tuple[str, str, int]]:
+def _order(einsums: list[Einsum], slot_of: Mapping[str, int], residency: Residency) -> Iterator[tuple[str, str, int]]:
     """Yield what reads what, and by how much later it is at least; states may be of the tile just before."""
     for einsum in einsums:
         name = einsum.name

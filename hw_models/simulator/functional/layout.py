@@ -156,11 +156,16 @@ def _reach(subscript: Var | Const | Size, ranks: Ranks) -> int:
 
 
 class Address:
-    """Where an access of an Einsum is, by its point."""
+    """Where an access of an Einsum is, by its point.
+
+    Attributes:
+        last: whether it is that of the last iteration, such as ``RM[M1, p]``.
+    """
 
     def __init__(self, access: Access, layout: Layout, ranks: Ranks) -> None:
         self.access, self.layout = access, layout
         self.base = 0
+        self.last = any(isinstance(subscript, Size) for subscript in access.subscripts)
         self.grains = {INSTANCES: 1}
         self.terms: dict[str, list[tuple[Part, int, int]]] = {INSTANCES: [(ranks.instances, 0, layout.axes[0].stride)]}
         for subscript, axis in zip(access.subscripts, layout.axes[1:], strict=True):

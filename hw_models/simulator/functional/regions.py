@@ -68,6 +68,8 @@ class Regions:
         named = [one for one in uses if one.operand.name == hold.hold.tensor] or uses
         some = named if use is None else [self.wiring.uses[use]]
         addresses = [address for one in some for address in self.addresses(*one)]
+        if any(not address.last for address in addresses):  # the last one of some iterations is among these
+            addresses = [address for address in addresses if not address.last]
         later = 0 if some[0] in named else 1  # what reads the iteration before finds it among those that are made
         return _Kept(addresses, self.layouts[tensor_of(hold)], hold.hold.state, later, self)
 

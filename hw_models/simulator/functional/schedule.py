@@ -70,10 +70,13 @@ class Schedule:
 
     @property
     def short(self) -> bool:
-        """Whether something that a longer run keeps at a time never was there at a time: some pipeline had fewer turns
-        of full size than stages, or what runs in a last turn alone met a smaller tile than those before."""
+        """Whether a longer run may keep more at a time: some pipeline had fewer turns of full size than stages, what
+        runs in a last turn alone met a smaller tile than those before, or a state had one iteration."""
+        holds = [place for place in self.wiring.sites if isinstance(place.node, Hold) and place.node.state]
+        if self._ragged or any(self.state.layouts[tensor_of(hold)].versions <= 2 for hold in holds):
+            return True
         turns = {loop: 1 if loop is None else loop.trips for loop in self._late}
-        return self._ragged or any(late >= turns[loop] for loop, late in self._late.items() if late)
+        return any(late >= turns[loop] for loop, late in self._late.items() if late)
 
     # Epochs.
 

@@ -44,7 +44,7 @@ class Executed:
         checked_reads: how many reads found their value there and complete.
         cycles: steps of all computes, one after another.
         short: whether peaks may be less than those of a longer run: some pipeline had fewer turns of full size than
-            stages, or what runs in a last turn alone met a smaller tile than those before.
+            stages, what runs in a last turn alone met a smaller tile than those before, or a state had one iteration.
     """
 
     results: Mapping[str, NDArray[np.float64]]

@@ -22,6 +22,18 @@ CAUSES: Final = ("operands", "space", "port", "dependence", "drain")
 END, LOOP, NEXT, TASK, FORK, LAST, ENTER, LEAVE = (
     int(op) for op in (Op.END, Op.LOOP, Op.NEXT, Op.TASK, Op.FORK, Op.LAST, Op.ENTER, Op.LEAVE)
 )
-PUSH, BEGIN, CLOSE, EMPTY, SEEN, DONE, FETCH, WRITE = (
-    int(op) for op in (Op.PUSH, Op.BEGIN, Op.CLOSE, Op.EMPTY, Op.SEEN, Op.DONE, Op.FETCH, Op.WRITE)
+PUSH, BEGIN, CLOSE, EMPTY, SEEN, DONE, FETCH, WRITE, COUNT, PASS = (
+    int(op)
+    for op in (
+        Op.PUSH,
+        Op.BEGIN,
+        Op.CLOSE,
+        Op.EMPTY,
+        Op.SEEN,
+        Op.DONE,
+        Op.FETCH,
+        Op.WRITE,
+        Op.COUNT,
+        Op.PASS,
+    )
 )

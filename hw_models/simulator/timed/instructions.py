@@ -45,6 +45,9 @@ class Op(IntEnum):
     """FETCH hold."""
     WRITE = 15
     """WRITE hold."""
+    COUNT = 16
+    """COUNT group of holds, which take no time and no room that is watched."""
+    PASS = 17
 
 
 Code: TypeAlias = list[list[int]]

@@ -92,6 +92,7 @@ PROGRAM_PARTS: Final = (
     "runs_write",
     "runs",
     "dram",
+    "timed",
 )
 """Parts of what a run reads."""
 STATE_PARTS: Final = (
@@ -228,6 +229,7 @@ RUNS_SIZE: Final = 83
 RUNS_WRITE: Final = 84
 RUNS: Final = 85
 DRAM: Final = 86
+TIMED: Final = 87
 RUNNING: Final = 0
 STATE: Final = 1
 CLOCK: Final = 2

@@ -244,6 +244,20 @@ class Build:
         self._lists("landed_from landed_hold", landed)
         self._put("again", again)
 
+    def _count_only(self) -> None:
+        """Holds in registers that nothing is waited for take no turns."""
+        moved = self.filled | self.emptied
+        arrays = {array.name for array in self.machine.arrays}
+        plain = {
+            number
+            for number, group in enumerate(self.lowered.groups)
+            if all(k.site.unit in arrays and k.index not in moved and k.pipe is None for k in group)
+        }
+        for thread in self.lowered.threads:
+            for instruction in thread.code:
+                if instruction[0] in (Op.ENTER, Op.LEAVE) and instruction[1] in plain:
+                    instruction[0] = int(Op.COUNT if instruction[0] == Op.ENTER else Op.PASS)
+
     def _users(self, port: int) -> int:
         """How many arrays and transfers use a port."""
         found: set[tuple[str, int]] = set()
@@ -342,6 +356,7 @@ class Build:
                 lowered.transfer(kept, Op.WRITE, f"write {tensor}", frozenset())
         pipes = tuple(p.latest for p in lowered.pipes)
         self.links = Links(tuple(outer), tuple(made), pipes, tuple(map(int, self.values["task_pipe"])))
+        self._count_only()
         entry: list[int] = []
         code: list[list[int]] = []
         for thread in lowered.threads:
@@ -364,6 +379,7 @@ class Build:
             )
         self._lists("signal_from signal_task", signals)
         tracks = len(self.machine.arrays)
+        self._put("timed", [int(self.layout.timed)])
         self._put("port_users", (self._users(i) for i in range(len(self.ports))))
         self._put("port_track", (tracks + i for i in range(len(self.ports))))
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from einsum_cascades.errors import InputError
+from einsum_cascades.extras import require
 from hw_models.simulator.timed import codes, layout
-from hw_models.simulator.timed.kernel.main import take_turns
 from hw_models.simulator.timed.periodic import Moment, most_periods, period, skip
 from hw_models.simulator.timed.program import Build
 from hw_models.simulator.timed.state import part, program_of, state_of
@@ -74,9 +74,12 @@ class Run:
         Raises:
             InputError: no thread can go on: the mapping waits for itself.
         """
+        require("kernels", "the timed simulator")
+        from hw_models.simulator.timed.kernel.main import compiled as turns
+
         limit = _CHUNK
         while True:
-            taken = take_turns(self.program, self.state, self.record, limit)
+            taken = turns(self.program, self.state, self.record, limit)
             if taken < 0:
                 raise self._stuck()
             self.turns += taken

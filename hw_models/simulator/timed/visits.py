@@ -145,7 +145,7 @@ class Visits:
 
     def _walked(self, site: Site) -> dict[str, tuple[Cut, ...]]:
         joint = _joint(self.plan.loops(site))
-        grains = self.space.grains(self.plan.step(site).ranks)
+        grains = {INSTANCES: (), **self.space.grains(self.plan.step(site).ranks)}
         return {joint.get(r, r): (Cut(int(self.space.length(grain))),) for r, grain in grains.items()}
 
     def _parts(self, site: Site, row: Moved) -> Iterable[Moved]:

@@ -9,7 +9,7 @@ from numba import njit
 from hw_models.simulator.timed import layout as lay
 
 
-@njit(cache=True)
+@njit
 def visit_number(p: Any, s: Any, row: int, table: int) -> Any:
     """The number of a visit, from the classes of the loops around it."""
     found = p[p[lay.TABLE_BASE] + table]
@@ -18,7 +18,7 @@ def visit_number(p: Any, s: Any, row: int, table: int) -> Any:
     return found
 
 
-@njit(cache=True)
+@njit
 def copy(s: Any, into: int, row: int) -> None:
     width = s[lay.WIDTH]
     to, of = s[lay.CONTEXT] + into * width, s[lay.CONTEXT] + row * width
@@ -26,7 +26,7 @@ def copy(s: Any, into: int, row: int) -> None:
         s[to + k] = s[of + k]
 
 
-@njit(cache=True)
+@njit
 def record(s: Any, e: Any, track: int, name: int, begin: int, end: int, epoch: int = -1) -> None:
     n = s[s[lay.CLOCK] + 1]
     if n < s[lay.ROOM_LEFT]:
@@ -34,6 +34,14 @@ def record(s: Any, e: Any, track: int, name: int, begin: int, end: int, epoch: i
         s[s[lay.CLOCK] + 1] = n + 1
 
 
-@njit(cache=True)
+@njit
 def changed(s: Any, e: Any, memory: int) -> None:
     record(s, e, -1 - memory, 0, s[s[lay.CLOCK]], s[s[lay.USED] + memory * 4 + 2])
+
+
+@njit
+def count(p: Any, s: Any, th: int, hold: int, row: int) -> None:
+    """Count an entry of a hold."""
+    s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ENTRIES] + hold] = s[s[lay.ENTERED] + hold]
+    s[s[lay.ENTERED] + hold] += 1
+    s[s[lay.VISITS] + visit_number(p, s, row, p[p[lay.HOLD_TABLE] + hold])] += 1

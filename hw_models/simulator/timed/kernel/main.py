@@ -7,11 +7,14 @@ waits for has happened, its array is free, and its place in memory is. So a turn
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from numba import njit, types
 from numba.extending import intrinsic
 
+from einsum_cascades.code_cache import kept
+from hw_models.simulator import dram
 from hw_models.simulator.timed import layout as lay
 from hw_models.simulator.timed.codes import MARGIN, NEVER, WAITING
 from hw_models.simulator.timed.kernel.starts import candidate
@@ -29,7 +32,23 @@ def pointer(_: Any, array: Any) -> Any:
     return types.CPointer(array.dtype)(array), generate  # type: ignore[no-untyped-call]
 
 
-@njit(cache=True)
+@njit
+def _next(p: Any, s: Any) -> tuple[int, int]:
+    best, found = -1, NEVER
+    for th in range(p[p[lay.THREADS]]):
+        if s[s[lay.STATE] + th] == WAITING:
+            if s[s[lay.STALE] + th]:
+                s[s[lay.START] + th] = candidate(p, s, th)
+                s[s[lay.STALE] + th] = 0
+            if s[s[lay.START] + th] < found:
+                best, found = th, s[s[lay.START] + th]
+            elif best < 0:
+                best = th
+    if best < 0:
+        return -1, 0
+    return best, found
+
+
 def take_turns(program: Any, state: Any, events: Any, limit: int) -> int:
     """Take turns until all threads have ended, so many have been taken, a loop that is watched turns, or the record is
     full; return how many were taken, -1 if no thread can go on."""
@@ -53,18 +72,12 @@ def take_turns(program: Any, state: Any, events: Any, limit: int) -> int:
         taken += 1
 
 
-@njit(cache=True)
-def _next(p: Any, s: Any) -> tuple[int, int]:
-    best, found = -1, NEVER
-    for th in range(p[p[lay.THREADS]]):
-        if s[s[lay.STATE] + th] == WAITING:
-            if s[s[lay.STALE] + th]:
-                s[s[lay.START] + th] = candidate(p, s, th)
-                s[s[lay.STALE] + th] = 0
-            if s[s[lay.START] + th] < found:
-                best, found = th, s[s[lay.START] + th]
-            elif best < 0:
-                best = th
-    if best < 0:
-        return -1, 0
-    return best, found
+_FOLDER = Path(__file__).parent
+_SOURCES = [
+    *sorted(_FOLDER.glob("*.py")),
+    _FOLDER.parent / "layout.py",
+    _FOLDER.parent / "codes.py",
+    Path(dram.__file__),
+]
+compiled = kept(njit(take_turns), b"".join(path.read_bytes() for path in _SOURCES))
+"""``take_turns``, compiled, and kept on disk until any of its sources changes."""

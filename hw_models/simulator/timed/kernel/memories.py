@@ -8,10 +8,10 @@ from numba import njit
 
 from hw_models.simulator.timed import layout as lay
 from hw_models.simulator.timed.codes import RING
-from hw_models.simulator.timed.kernel.access import changed, visit_number
+from hw_models.simulator.timed.kernel.access import changed, count, visit_number
 
 
-@njit(cache=True)
+@njit
 def epoch(p: Any, s: Any, e: Any, th: int, pipe: int, what: int) -> None:
     """Enter (1) or leave (2) the holds around a pipeline that the iterations in its epoch do."""
     x = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ITERATION] + pipe]
@@ -28,16 +28,15 @@ def epoch(p: Any, s: Any, e: Any, th: int, pipe: int, what: int) -> None:
                 leave(p, s, e, th, hold, row)
 
 
-@njit(cache=True)
+@njit
 def enter(p: Any, s: Any, e: Any, th: int, hold: int, row: int) -> None:
-    s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ENTRIES] + hold] = s[s[lay.ENTERED] + hold]
-    s[s[lay.ENTERED] + hold] += 1
-    s[s[lay.VISITS] + visit_number(p, s, row, p[p[lay.HOLD_TABLE] + hold])] += 1
+    """Enter a hold."""
+    count(p, s, th, hold, row)
     if p[p[lay.HOLD_PIPE] + hold] < 0:
         _occupy(p, s, e, hold, row)
 
 
-@njit(cache=True)
+@njit
 def _occupy(p: Any, s: Any, e: Any, hold: int, row: int) -> None:
     memory = p[p[lay.HOLD_MEMORY] + hold]
     if memory >= 0:
@@ -48,14 +47,14 @@ def _occupy(p: Any, s: Any, e: Any, hold: int, row: int) -> None:
             take(p, s, e, memory, bits)
 
 
-@njit(cache=True)
+@njit
 def take(p: Any, s: Any, e: Any, memory: int, bits: int) -> None:
     s[s[lay.USED] + memory * 4 + 2] += bits
     s[s[lay.USED] + memory * 4 + 3] = max(s[s[lay.USED] + memory * 4 + 3], s[s[lay.USED] + memory * 4 + 2])
     changed(s, e, memory)
 
 
-@njit(cache=True)
+@njit
 def leave(p: Any, s: Any, e: Any, th: int, hold: int, row: int) -> None:
     at = s[s[lay.TIME] + th]
     for k in range(p[p[lay.HOLD_TASK_FROM] + hold], p[p[lay.HOLD_TASK_FROM] + hold + 1]):

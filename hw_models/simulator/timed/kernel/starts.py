@@ -17,6 +17,7 @@ from hw_models.simulator.timed.codes import (
     MADE,
     NEVER,
     OPERANDS,
+    PORT,
     READY,
     RING,
     SPACE,
@@ -27,7 +28,7 @@ from hw_models.simulator.timed.codes import (
 from hw_models.simulator.timed.kernel.access import visit_number
 
 
-@njit(cache=True)
+@njit
 def candidate(p: Any, s: Any, th: int) -> Any:
     pc = s[s[lay.PC] + th]
     op, a = p[p[lay.CODE] + pc * 3 + 0], p[p[lay.CODE] + pc * 3 + 1]
@@ -44,7 +45,7 @@ def candidate(p: Any, s: Any, th: int) -> Any:
     return s[s[lay.TIME] + th]
 
 
-@njit(cache=True)
+@njit
 def _room(p: Any, s: Any, at: int, begin: int, end: int) -> Any:
     """When there is room for what holds make that are entered."""
     for k in range(begin, end):
@@ -58,7 +59,7 @@ def _room(p: Any, s: Any, at: int, begin: int, end: int) -> Any:
     return at
 
 
-@njit(cache=True)
+@njit
 def _fetch_start(p: Any, s: Any, th: int, hold: int) -> Any:
     entry = s[s[lay.FETCHED] + hold]
     at = s[s[lay.TIME] + th]
@@ -107,7 +108,7 @@ def _fetch_start(p: Any, s: Any, th: int, hold: int) -> Any:
     return at
 
 
-@njit(cache=True)
+@njit
 def _task_start(p: Any, s: Any, th: int, task: int) -> Any:
     at, cause, split = s[s[lay.TIME] + th], DEPENDENCE, 0
     held = 0
@@ -169,7 +170,11 @@ def _task_start(p: Any, s: Any, th: int, task: int) -> Any:
     if p[p[lay.TASK_UNLOADS] + task] or streams:
         steps = p[p[lay.STEPS] + visit_number(p, s, th, task)]
         if s[s[lay.ARRAY] + array * 4 + 3] - steps - fill > at:
-            at, cause, split = s[s[lay.ARRAY] + array * 4 + 3] - steps - fill, DRAIN, 0
+            at, cause, split = (
+                s[s[lay.ARRAY] + array * 4 + 3] - steps - fill,
+                DRAIN if p[p[lay.TASK_UNLOADS] + task] else PORT,
+                0,
+            )
     if s[s[lay.ARRAY] + array * 4 + 0] > at:
         at = s[s[lay.ARRAY] + array * 4 + 0]
     s[s[lay.CAUSE] + th] = cause

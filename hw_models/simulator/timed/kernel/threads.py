@@ -10,6 +10,7 @@ from hw_models.simulator.timed import layout as lay
 from hw_models.simulator.timed.codes import (
     BEGIN,
     CLOSE,
+    COUNT,
     DONE,
     EMPTY,
     ENTER,
@@ -21,6 +22,7 @@ from hw_models.simulator.timed.codes import (
     LEAVE,
     LOOP,
     NEXT,
+    PASS,
     PUSH,
     RING,
     RUNNING,
@@ -29,10 +31,10 @@ from hw_models.simulator.timed.codes import (
     WAITING,
     WRITE,
 )
-from hw_models.simulator.timed.kernel.access import copy
+from hw_models.simulator.timed.kernel.access import copy, count
 
 
-@njit(cache=True)
+@njit
 def advance(p: Any, s: Any) -> None:
     """Let a thread that runs take instructions until it waits, forks or ends."""
     s[s[lay.RUNNING]] -= 1
@@ -68,12 +70,17 @@ def advance(p: Any, s: Any) -> None:
             s[s[lay.MARKS] + th * s[lay.N_MARKS] + a] += 1
         elif op == DONE:
             _done(p, s, th, a)
+        elif op == COUNT:
+            for k in range(p[p[lay.GROUP_FROM] + a], p[p[lay.GROUP_FROM] + a + 1]):
+                count(p, s, th, p[p[lay.GROUP_HOLD] + k], th)
+        elif op == PASS:
+            pass
         else:
             _end(p, s, th)
             return
 
 
-@njit(cache=True)
+@njit
 def _enter_loop(p: Any, s: Any, th: int, loop: int) -> None:
     outer = p[p[lay.LOOP_OUTER] + loop]
     row = p[p[lay.LOOP_ROW] + loop] + (s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (outer) * 5 + 2] if outer >= 0 else 0)
@@ -87,7 +94,7 @@ def _enter_loop(p: Any, s: Any, th: int, loop: int) -> None:
     s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 4] = row
 
 
-@njit(cache=True)
+@njit
 def _turn_loop(p: Any, s: Any, th: int, loop: int) -> None:
     i = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 0] + 1
     run = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 1]
@@ -103,7 +110,7 @@ def _turn_loop(p: Any, s: Any, th: int, loop: int) -> None:
         s[s[lay.CONTEXT] + th * s[lay.WIDTH] + (loop) * 5 + 3] = 1
 
 
-@njit(cache=True)
+@njit
 def _fork(p: Any, s: Any, th: int, fork: int) -> bool:
     """Start the threads of a fork; return whether there are any to wait for."""
     pipe = p[p[lay.FORK_PIPE] + fork]
@@ -132,7 +139,7 @@ def _fork(p: Any, s: Any, th: int, fork: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit
 def _end(p: Any, s: Any, th: int) -> None:
     s[s[lay.STATE] + th] = IDLE
     up = p[p[lay.PARENT] + th]
@@ -146,7 +153,7 @@ def _end(p: Any, s: Any, th: int) -> None:
             s[s[lay.RUNNING]] += 1
 
 
-@njit(cache=True)
+@njit
 def _push(p: Any, s: Any, th: int, pipe: int) -> None:
     """Begin an epoch with a new iteration."""
     x = s[s[lay.PIPES] + pipe * 4 + 0] + 1
@@ -167,7 +174,7 @@ def _push(p: Any, s: Any, th: int, pipe: int) -> None:
         s[s[lay.AROUND] + row * s[lay.N_HOLDS] + hold] = begins + 2 * ends
 
 
-@njit(cache=True)
+@njit
 def _empty(p: Any, s: Any, th: int, pipe: int, start: int) -> None:
     """After the last iteration: epochs of late stages alone, until none is under way."""
     x = s[s[lay.PIPES] + pipe * 4 + 0] + 1
@@ -179,7 +186,7 @@ def _empty(p: Any, s: Any, th: int, pipe: int, start: int) -> None:
         s[s[lay.PIPES] + pipe * 4 + 3] = 0
 
 
-@njit(cache=True)
+@njit
 def _done(p: Any, s: Any, th: int, signal: int) -> None:
     at = s[s[lay.TIME] + th]
     for k in range(p[p[lay.SIGNAL_FROM] + signal], p[p[lay.SIGNAL_FROM] + signal + 1]):

@@ -15,7 +15,7 @@ from hw_models.simulator.timed.kernel.memories import take
 TRANSFER = dram.compiled()
 
 
-@njit(cache=True)
+@njit
 def serve(p: Any, s: Any, e: Any, row: int, visit: int, name: int, at: int, asked: int) -> Any:
     """Let a port work, and return when it is done: after those before it, or sooner by its share of the bandwidth.
 
@@ -37,7 +37,7 @@ def serve(p: Any, s: Any, e: Any, row: int, visit: int, name: int, at: int, aske
     return min(end, at + ticks * p[p[lay.PORT_USERS] + port])
 
 
-@njit(cache=True)
+@njit
 def _off_chip(p: Any, s: Any, row: int, visit: int, at: int) -> Any:
     """Transfer tensors to or from an off-chip memory of banks and rows; return when it is done."""
     state = carray(s, (s[lay.LENGTH],))[s[lay.BANKS] :]
@@ -55,7 +55,7 @@ def _off_chip(p: Any, s: Any, row: int, visit: int, at: int) -> Any:
     return end * TICKS
 
 
-@njit(cache=True)
+@njit
 def fetch(p: Any, s: Any, e: Any, th: int, hold: int, start: int) -> None:
     number = visit_number(p, s, th, p[p[lay.HOLD_TABLE] + hold])
     end = alone = start
@@ -67,12 +67,12 @@ def fetch(p: Any, s: Any, e: Any, th: int, hold: int, start: int) -> None:
     s[s[lay.FETCHED_AT] + hold * RING + entry] = end + (p[p[lay.LATENCY] + hold] if end > start else 0)
     s[s[lay.FETCH_CAUSE] + hold * RING + entry] = PORT if end > alone else s[s[lay.CAUSE] + th]
     s[s[lay.FETCHED] + hold] += 1
-    s[s[lay.TIME] + th] = start
+    s[s[lay.TIME] + th] = alone if p[p[lay.TIMED]] else end
     if p[p[lay.HOLD_MEMORY] + hold] >= 0:
         take(p, s, e, p[p[lay.HOLD_MEMORY] + hold], p[p[lay.ROOM] + number])
 
 
-@njit(cache=True)
+@njit
 def write(p: Any, s: Any, e: Any, th: int, hold: int, start: int) -> None:
     entry = s[s[lay.WRITTEN] + hold] & (RING - 1)
     number = s[s[lay.LEFT_NUMBER] + hold * RING + entry]
@@ -82,7 +82,7 @@ def write(p: Any, s: Any, e: Any, th: int, hold: int, start: int) -> None:
         end = max(end, serve(p, s, e, k, visit, p[p[lay.WRITE_NAME] + hold], start, start))
     s[s[lay.WRITTEN_AT] + hold * RING + entry] = end + (p[p[lay.LATENCY] + hold] if end > start else 0)
     s[s[lay.WRITTEN] + hold] += 1
-    s[s[lay.TIME] + th] = start
+    s[s[lay.TIME] + th] = start if p[p[lay.TIMED]] else end
     s[s[lay.CLOCK] + 2] = max(s[s[lay.CLOCK] + 2], s[s[lay.WRITTEN_AT] + hold * RING + entry])
     if p[p[lay.HOLD_MEMORY] + hold] >= 0:
         take(p, s, e, p[p[lay.HOLD_MEMORY] + hold], -p[p[lay.ROOM] + number])

@@ -29,7 +29,7 @@ from hw_models.simulator.timed.kernel.memories import enter, epoch, leave
 from hw_models.simulator.timed.kernel.transfers import fetch, serve, write
 
 
-@njit(cache=True)
+@njit
 def turn(p: Any, s: Any, e: Any, th: int, start: int) -> None:
     pc = s[s[lay.PC] + th]
     op, a = p[p[lay.CODE] + pc * 3 + 0], p[p[lay.CODE] + pc * 3 + 1]
@@ -73,7 +73,7 @@ def turn(p: Any, s: Any, e: Any, th: int, start: int) -> None:
                 s[s[lay.STALE] + other] = op in (WRITE, FETCH)
 
 
-@njit(cache=True)
+@njit
 def _passed(p: Any, s: Any, task: int, left: int) -> int:
     """When results are on their way to where they go: all there, or taken by the off-chip memory's bus."""
     for k in range(p[p[lay.TASK_PORT_FROM] + 2 * task + 1], p[p[lay.TASK_PORT_FROM] + 2 * task + 2]):
@@ -82,7 +82,7 @@ def _passed(p: Any, s: Any, task: int, left: int) -> int:
     return left
 
 
-@njit(cache=True)
+@njit
 def _stream(p: Any, s: Any, e: Any, task: int, number: int, way: int, start: int, asked: int) -> int:
     """Move a task's operands, or its results, as it works; return when that is done."""
     end = start
@@ -92,7 +92,7 @@ def _stream(p: Any, s: Any, e: Any, task: int, number: int, way: int, start: int
     return end
 
 
-@njit(cache=True)
+@njit
 def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
     array = p[p[lay.TASK_ARRAY] + task]
     number = visit_number(p, s, th, task)
@@ -146,7 +146,7 @@ def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
     record(s, e, array, p[p[lay.TASK_NAME] + task], start, end, epoch)
 
 
-@njit(cache=True)
+@njit
 def _made(p: Any, s: Any, th: int, task: int, made: int, out: int, first: int, end: int) -> None:
     s[s[lay.OUT] + task * 3 + 0], s[s[lay.OUT] + task * 3 + 1], s[s[lay.OUT] + task * 3 + 2] = out, made, end
     pipe = p[p[lay.TASK_PIPE] + task]

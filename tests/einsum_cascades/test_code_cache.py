@@ -15,7 +15,7 @@ from typing import Any
 import numba
 import pytest
 
-from kernels.cpu import code_cache
+from einsum_cascades import code_cache
 
 SOURCE = b"of the test"
 NAME = "fusemax_test_module"
@@ -192,7 +192,7 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_processes_that_compile_at_once(folder: Path) -> None:
     code = (
-        "import numba; from kernels.cpu.code_cache import kept\n"
+        "import numba; from einsum_cascades.code_cache import kept\n"
         "def f(x):\n    return x * 3\n"
         "g = kept(numba.njit(f), b'')\nprint(g(2.5))\n"
     )
