@@ -83,6 +83,9 @@ figures: reproduce
 	cp results/figures/figure-12-area-latency.png notebooks/images/area-latency.png
 	$(BIN)/fusemax measure gpu --compare --plot results/figures/gpu-rates.png > results/gpu-rates.txt
 	cp results/figures/gpu-rates.png notebooks/images/gpu-rates.png
+	$(BIN)/fusemax simulate --cascade attention-1-pass --arch fusemax-cloud --mapper fusemax-interleaved \
+	    --model BERT --seq-len 4096 --accounting physical --waterfall results/figures/waterfall.png > results/waterfall.txt
+	cp results/figures/waterfall.png notebooks/images/waterfall.png
 
 readme: figures
 	$(BIN)/python tests/support/readme_runner.py

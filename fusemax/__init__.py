@@ -15,6 +15,8 @@ Machines, models, costs
     ``load_model`` read what it takes, ``Workload`` holds sizes; ``architecture_names``, ``model_names`` and
     ``mapper_names`` list what there is. ``memory_cost`` prices a memory by size, width, ports and node. The module
     ``fusemax.loops`` has what mappings and mappers of one's own are made of.
+Simulation
+    ``simulate`` gives a ``Simulation``: a mapping executed, cycle by cycle and on numbers, beside the engine's figures.
 Kernels
     ``attention`` runs on this CPU; ``compile_cascade`` compiles any cascade, to a ``CompiledCascade``. The module
     ``fusemax.gpu`` has ``attention`` for GPUs, and ``fusemax.gpu.compiled`` makes any cascade like attention a kernel.
@@ -27,8 +29,8 @@ Sweeps
     ``run_sweep`` evaluates a design space into a folder; ``study_path`` finds spaces that come with the package.
     ``pareto_front`` finds the best points of a folder, or of any table of results.
 Tables and pictures
-    ``as_table`` makes a table of results. ``draw_published``, ``draw_traffic``, ``draw_rates``, ``draw_accuracy`` and
-    ``draw_front`` return a ``Picture``, which a notebook shows and ``save`` writes.
+    ``as_table`` makes a table of results. ``draw_published``, ``draw_traffic``, ``draw_rates``, ``draw_accuracy``,
+    ``draw_front`` and ``draw_waterfall`` return a ``Picture``, which a notebook shows and ``save`` writes.
 Errors
     ``InputError``: what is wrong, where, and what would be right.
 """
@@ -55,8 +57,17 @@ if TYPE_CHECKING:
     from fusemax.experiments import CONFIGURATIONS, reproduce
     from fusemax.fronts import pareto_front
     from fusemax.measurement import Compared
-    from fusemax.pictures import Picture, draw_accuracy, draw_front, draw_published, draw_rates, draw_traffic
+    from fusemax.pictures import (
+        Picture,
+        draw_accuracy,
+        draw_front,
+        draw_published,
+        draw_rates,
+        draw_traffic,
+        draw_waterfall,
+    )
     from fusemax.predicted import accuracy, predict_measured
+    from fusemax.simulation.simulated import Simulation, simulate
     from fusemax.studies import study_path
     from fusemax.sweep.runner import run as run_sweep
     from fusemax.tables import as_table
@@ -78,6 +89,7 @@ _HOMES = {
     "Evaluation": "fusemax.evaluation",
     "InputError": "einsum_cascades.errors",
     "Picture": "fusemax.pictures",
+    "Simulation": "fusemax.simulation.simulated",
     "Workload": "einsum_cascades.workload",
     "accuracy": "fusemax.predicted",
     "analyze": "fusemax.analysis",
@@ -94,6 +106,7 @@ _HOMES = {
     "draw_published": "fusemax.pictures",
     "draw_rates": "fusemax.pictures",
     "draw_traffic": "fusemax.pictures",
+    "draw_waterfall": "fusemax.pictures",
     "evaluate": "fusemax.evaluation",
     "headline": "fusemax.comparison",
     "interpret": "einsum_cascades.interpreter:run",
@@ -112,6 +125,7 @@ _HOMES = {
     "predict_measured": "fusemax.predicted",
     "reproduce": "fusemax.experiments",
     "run_sweep": "fusemax.sweep.runner:run",
+    "simulate": "fusemax.simulation.simulated",
     "study_path": "fusemax.studies",
 }
 """Where each public name lives: a module, and the name there if it is another."""
@@ -128,6 +142,7 @@ __all__ = [
     "Evaluation",
     "InputError",
     "Picture",
+    "Simulation",
     "Workload",
     "accuracy",
     "analyze",
@@ -144,6 +159,7 @@ __all__ = [
     "draw_published",
     "draw_rates",
     "draw_traffic",
+    "draw_waterfall",
     "evaluate",
     "headline",
     "interpret",
@@ -162,6 +178,7 @@ __all__ = [
     "predict_measured",
     "reproduce",
     "run_sweep",
+    "simulate",
     "study_path",
 ]
 

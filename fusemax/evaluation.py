@@ -41,6 +41,7 @@ __all__ = [
     "Evaluation",
     "GpuEvaluation",
     "SpatialEvaluation",
+    "asked_for",
     "check_dtype",
     "evaluate",
     "evaluate_on",
@@ -232,11 +233,31 @@ def evaluate(
         InputError: anything unusable, with what would be right.
     """
     plain: dict[str, Any] = described
-    spec = WorkloadSpec(**plain)
+    asked = asked_for(cascade, arch, mapper, mapping, workload, accounting, set_arch, causal, dtype, **plain)
+    return evaluate_request(asked.request())
+
+
+def asked_for(
+    cascade: Name | Cascade | None,
+    arch: Name | AnyMachine | None,
+    mapper: Mapper | None,
+    mapping: Name | LoopTree | None,
+    workload: Workload | WorkloadSpec | None,
+    accounting: str | Accounting | None,
+    set_arch: Sequence[str],
+    causal: bool = False,
+    dtype: str | None = None,
+    **described: Any,
+) -> Asked:
+    """Return what is asked for, with a workload from its description if none is ready.
+
+    Raises:
+        InputError: a ready workload and a description are given.
+    """
+    spec = WorkloadSpec(**described)
     if workload is not None and (beside := list(spec.given)):
         raise InputError(f"{beside[0]} is given beside a ready workload", hint="give one of them")
-    asked = Asked(cascade, arch, mapper, mapping, workload or spec, accounting, set_arch, causal, dtype)
-    return evaluate_request(asked.request())
+    return Asked(cascade, arch, mapper, mapping, workload or spec, accounting, set_arch, causal, dtype)
 
 
 def evaluate_request(request: Request) -> Evaluation:

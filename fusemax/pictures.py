@@ -143,7 +143,12 @@ def draw_front(report: Report) -> Picture:
 
 
 def draw_waterfall(
-    recording: Recording, *, first: int | None = None, last: int | None = None, epochs: int = 3
+    recording: Recording,
+    *,
+    first: int | None = None,
+    last: int | None = None,
+    epochs: int = 3,
+    cycles: int | None = None,
 ) -> Picture:
     """Draw what runs when: a row for each array, port and link, a bar for each task.
 
@@ -152,13 +157,14 @@ def draw_waterfall(
         first: the first cycle; with neither, a few steady epochs from the middle.
         last: the cycle after the last.
         epochs: how many, where no cycle is named.
+        cycles: of the whole run, if the recording is a part of it.
 
     Raises:
         InputError: nothing runs there, or more than a picture can show.
     """
     from fusemax.figures.waterfall import waterfall
 
-    return _drawn(partial(waterfall, recording, first=first, last=last, epochs=epochs))
+    return _drawn(partial(waterfall, recording, first=first, last=last, epochs=epochs, cycles=cycles))
 
 
 def _drawn(draw: Callable[..., Figure], *data: Any) -> Picture:

@@ -11,7 +11,10 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.loops.arith import steps
+from einsum_cascades.loops.capacity import room
+from einsum_cascades.loops.faults import place_of
 from einsum_cascades.loops.legal import check_legal
+from einsum_cascades.loops.sites import Site
 from einsum_cascades.loops.tree import LoopTree
 from hw_models.accounting import Accounting
 from hw_models.spatial.activity import Activity, activity_of
@@ -173,6 +176,15 @@ def limits(activity: Activity, accounting: Accounting) -> list[Limit]:
 
 
 def too_large(one: Outcome, accounting: Accounting) -> InputError:
-    """Return the error that says which memory is too small for a tree."""
+    """Return the error that says which memory is too small for a tree; in a file, where most of it is held."""
     limit = next(x for x in limits(one.activity, accounting) if x.needed > x.room)
-    return limit.said(limit.room, limit.needed)
+    error = limit.said(limit.room, limit.needed)
+    place = place_of(_largest(one.activity, limit.memory).node)
+    return error if place is None else error.at(place)
+
+
+def _largest(activity: Activity, memory: str) -> Site:
+    """Return the hold in a memory that takes most room."""
+    plan = activity.plan
+    holds = [site for site in plan.holds if site.unit == memory]
+    return max(holds, key=lambda site: room(plan, site, activity.measure) * activity.bits(plan.operand_of(site).tensor))

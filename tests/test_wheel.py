@@ -202,6 +202,10 @@ def test_installed_commands_answer(installed: Installed) -> None:
     [
         ("validate softmax-matmul", "kernels"),
         ("measure cpu", "kernels"),
+        (
+            "simulate --cascade attention-1-pass --arch fusemax-cloud --mapper unfused --model BERT --seq-len 64",
+            "kernels",
+        ),
         ("measure gpu", "gpu"),
         ("sweep figure-12 --out swept", "sweep"),
         ("report headline.csv", "report"),

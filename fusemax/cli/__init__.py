@@ -26,6 +26,7 @@ from fusemax.cli.report import report
 from fusemax.cli.reproduce import reproduce
 from fusemax.cli.rewrite import rewrite
 from fusemax.cli.schema import schema
+from fusemax.cli.simulate import simulate
 from fusemax.cli.sweep import sweep
 from fusemax.cli.validate import validate
 
@@ -45,6 +46,7 @@ _COMMANDS = (
     models,
     mappers,
     evaluate,
+    simulate,
     mapping,
     analyze,
     rewrite,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -115,14 +115,15 @@ def _overview(found: dict[str, Any], rows: dict[str, str]) -> Table:
     return view
 
 
-def _workload(found: dict[str, Any]) -> str:
+def workload_text(found: dict[str, Any]) -> str:
+    """Return the sizes of a workload and the bits of its values."""
     sizes = {"B": found["batch"], "H": found["heads"], **found["sizes"]}
     named = f"{found['model']}: " if found["model"] else ""
     widths = set((found["bits"] or {"": 8 * found["value_bytes"]}).values())
     if len(widths) == 1:
-        return named + _sizes(sizes) + f"; {widths.pop()}-bit values"
+        return named + sizes_text(sizes) + f"; {widths.pop()}-bit values"
     bits = ", ".join(f"{what}{GLUE}{width}" for what, width in found["bits"].items())
-    return f"{named}{_sizes(sizes)}; bits: {bits}"
+    return f"{named}{sizes_text(sizes)}; bits: {bits}"
 
 
 def _spatial_rows(found: dict[str, Any]) -> dict[str, str]:
@@ -130,8 +131,8 @@ def _spatial_rows(found: dict[str, Any]) -> dict[str, str]:
     return {
         "mapper": found["mapper"],
         "accounting": found["accounting"],
-        "workload": _workload(found),
-        "tiles": _sizes(found["tiles"]) or "none",
+        "workload": workload_text(found),
+        "tiles": sizes_text(found["tiles"]) or "none",
         "latency": quantity(found["latency_s"], "s"),
         "energy": quantity(found["energy_j"], "J"),
         "off-chip traffic": byte_size(found["dram_bytes"]),
@@ -147,9 +148,9 @@ def _spatial_rows(found: dict[str, Any]) -> dict[str, str]:
 def _cpu_rows(found: dict[str, Any]) -> dict[str, str]:
     return {
         "mapper": found["mapper"],
-        "workload": _workload(found) + ("; causal" if found["causal"] else ""),
+        "workload": workload_text(found) + ("; causal" if found["causal"] else ""),
         "threads": str(found["threads"]),
-        "tiles": _sizes(found["tiles"]),
+        "tiles": sizes_text(found["tiles"]),
         "latency": quantity(found["latency_s"], "s"),
         "energy": "not known",
         "off-chip traffic": byte_size(found["dram_bytes"]) + ", from cold caches",
@@ -162,12 +163,12 @@ def _cpu_rows(found: dict[str, Any]) -> dict[str, str]:
 def _gpu_rows(found: dict[str, Any]) -> dict[str, str]:
     return {
         "mapper": found["mapper"],
-        "workload": _workload(found)
+        "workload": workload_text(found)
         + f" ({found['dtype']})"
         + "; causal" * found["causal"]
         + "".join(f"; {name} {value:,}" for name, value in found["scalars"].items()),
         "kernel": found["kernel"],
-        "tiles": _sizes(found["tiles"]),
+        "tiles": sizes_text(found["tiles"]),
         "latency": quantity(found["latency_s"], "s"),
         "energy": "not known",
         "off-chip traffic": byte_size(found["dram_bytes"]),
@@ -207,11 +208,14 @@ def _energy(found: dict[str, Any]) -> Table:
     view.add_column("share", justify="right")
     for part, joules in found["energy_parts_j"].items():
         if joules:
-            registers = f"{ARRAYS.get(part, part)} registers" if part in (found["utilization"] or {}) else ""
-            view.add_row(
-                registers or part.replace("_", " "), quantity(joules, "J"), percent(joules / found["energy_j"])
-            )
+            name = part_text(part, found["utilization"] or ())
+            view.add_row(name, quantity(joules, "J"), percent(joules / found["energy_j"]))
     return view
+
+
+def part_text(part: str, arrays: Collection[str]) -> str:
+    """Return what a part of the energy is called: of arrays it is that of their registers."""
+    return f"{ARRAYS.get(part, part)} registers" if part in arrays else part.replace("_", " ")
 
 
 def _einsums(found: dict[str, Any]) -> Table:
@@ -228,7 +232,8 @@ def _einsums(found: dict[str, Any]) -> Table:
     return view
 
 
-def _sizes(sizes: dict[str, int]) -> str:
+def sizes_text(sizes: dict[str, int]) -> str:
+    """Return sizes by rank."""
     return ", ".join(f"{rank}{GLUE}{size:,}" for rank, size in sizes.items())
 
 

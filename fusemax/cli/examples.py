@@ -9,6 +9,8 @@ EXAMPLES: Final = {
     "reproduce": "fusemax reproduce --out results",
     "evaluate": "fusemax evaluate --cascade attention-1-pass --arch fusemax-cloud --mapper fusemax-interleaved "
     "--model BERT --seq-len 65536",
+    "simulate": "fusemax simulate --cascade attention-1-pass --arch fusemax-cloud --mapper fusemax-interleaved "
+    "--model BERT --seq-len 4096 --compare",
     "cascades": "fusemax cascades attention-1-pass --format latex",
     "machines": "fusemax machines fusemax-cloud",
     "models": "fusemax models BERT --format yaml",

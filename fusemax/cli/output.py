@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["byte_size", "percent", "progress", "quantity", "say", "show", "table", "width", "write", "write_json"]
+__all__ = [
+    "byte_size",
+    "percent",
+    "progress",
+    "quantity",
+    "say",
+    "shares",
+    "show",
+    "table",
+    "width",
+    "write",
+    "write_json",
+]
 
 _UNBOUNDED = 100_000
 
@@ -100,6 +112,35 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda label: bar.update(task, advance=1, description=label)
+
+
+@contextmanager
+def shares() -> Iterator[Callable[[str, float], None]]:
+    """Show what runs and what part of it is done, on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda what, share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        under_way = {"": bar.add_task("starting", total=None)}
+
+        def tell(what: str, share: float) -> None:
+            if what not in under_way:
+                for done in under_way.values():
+                    bar.remove_task(done)
+                under_way.clear()
+                under_way[what] = bar.add_task(what, total=1.0)
+            bar.update(under_way[what], completed=share)
+
+        yield tell
 
 
 def _console() -> Console:

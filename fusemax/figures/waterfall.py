@@ -32,6 +32,8 @@ HEADER: Final = 0.62
 GAP: Final = 0.3
 """Room above the rows for the epochs' numbers, and between arrays, ports and links; in rows."""
 LABEL_PT: Final = 6.0
+LONG: Final = 10**9
+"""Cycles whose number takes the room of two shorter ones."""
 LANE: Final = "#F2F2F2"
 HATCH: Final = "#DDDDDD"
 PALER: Final = 0.5
@@ -69,7 +71,12 @@ SPARE: Final = (
 
 
 def waterfall(
-    recording: Recording, *, first: int | None = None, last: int | None = None, epochs: int = EPOCHS
+    recording: Recording,
+    *,
+    first: int | None = None,
+    last: int | None = None,
+    epochs: int = EPOCHS,
+    cycles: int | None = None,
 ) -> Figure:
     """Draw a stretch of a run.
 
@@ -78,6 +85,7 @@ def waterfall(
         first: the first cycle; with neither, a few steady epochs from the middle.
         last: the cycle after the last.
         epochs: how many, where no cycle is named.
+        cycles: of the whole run, if the recording is a part of it.
 
     Raises:
         InputError: nothing runs there, or more than a picture can show.
@@ -88,7 +96,7 @@ def waterfall(
     colours = _colours(recording)
     subjects = [subject for subject in colours if subject in {recording.labels[k].subject for k in shown.tasks.labels}]
     page = _page(shown, rows, [(subject, colours[subject]) for subject in subjects], (first, last))
-    _title(page, recording, first, last)
+    _title(page, recording, cycles or recording.end)
     _lanes(page.axes, shown, rows, first, last)
     _epochs(page, recording, first, last)
     _bars(page, shown, rows, colours)
@@ -198,10 +206,10 @@ def _legend(figure: Figure, entries: Sequence[tuple[str, str]], columns: int, *,
     )
 
 
-def _title(page: _Page, recording: Recording, first: int, last: int) -> None:
+def _title(page: _Page, recording: Recording, cycles: int) -> None:
     begins, _, numbers = boundaries(recording)
-    seen = np.unique(numbers[(begins >= first) & (begins < last)]).tolist()
-    said = f"Cycles {first:,} to {last:,} of {recording.end:,}"
+    seen = np.unique(numbers[(begins >= page.first) & (begins < page.last)]).tolist()
+    said = f"Cycles {page.first:,} to {page.last:,} of {cycles:,}"
     if seen:
         said += f": epoch{'s' * (len(seen) > 1)} {seen[0]:,}" + f" to {seen[-1]:,}" * (len(seen) > 1)
     page.figure.text(2 / _POINTS / style.FULL_WIDTH_IN, 1 - 0.04 / page.figure.get_figheight(), said, va="top")
@@ -317,8 +325,8 @@ def _time_axes(page: _Page, frequency_hz: float) -> None:
         panel.tick_params(axis="x", bottom=panel is page.lowest, labelbottom=panel is page.lowest)
     page.lowest.spines["bottom"].set_visible(True)
     for axis in (above.xaxis, page.lowest.xaxis):
-        axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.set_major_locator(MaxNLocator(7 if page.last < LONG else 4, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.13g}"))
 
 
 def _longest(texts: Sequence[str], room: float, size: float = LABEL_PT) -> str:

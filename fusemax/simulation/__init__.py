@@ -1,1 +1,1 @@
-"""What is made of simulated runs: traces for a viewer."""
+"""Simulated runs beside the engine's figures, and what is made of them: accounts, traces for a viewer."""

@@ -10,6 +10,7 @@ which it is (one of) the slowest are summed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -88,8 +89,7 @@ def cost(activity: Activity, accounting: Accounting) -> Cost:
         InputError: a component has no price.
     """
     machine = activity.machine
-    phases = spans(activity, accounting)
-    latency, depends = _latency(activity, phases)
+    latency, depends = _latency(activity, spans(activity, accounting))
     cycles = latency * machine.frequency_hz
     available = {array.name: real(machine.instances(array.name)) * cycles for array in machine.arrays}
     busy: dict[str, Number] = dict.fromkeys(available, 0)
@@ -113,18 +113,29 @@ def latency_s(activity: Activity, accounting: Accounting) -> Number:
     return _latency(activity, spans(activity, accounting))[0]
 
 
-def _latency(activity: Activity, phases: tuple[Span, ...]) -> tuple[Number, dict[str, Number]]:
-    machine = activity.machine
+def phases(activity: Activity, accounting: Accounting) -> tuple[tuple[Span, Number], ...]:
+    """Return of each phase the time of its computation, and how long it takes in seconds, transfers included."""
+    return tuple((span, longest) for span, _, longest in _phases(activity, spans(activity, accounting)))
+
+
+def _phases(activity: Activity, found: tuple[Span, ...]) -> Iterator[tuple[Span, dict[str, Number], Number]]:
+    """Yield each phase, the seconds of its transfers, and what is the longest of these and of its computation."""
     moving = _seconds(activity)
+    for number, span in enumerate(found):
+        transfers = {name: by_phase[number] for name, by_phase in moving.items() if number in by_phase}
+        longest = real(span.elapsed) / activity.machine.frequency_hz
+        for seconds in transfers.values():
+            longest = _most(longest, seconds)
+        yield span, transfers, longest
+
+
+def _latency(activity: Activity, found: tuple[Span, ...]) -> tuple[Number, dict[str, Number]]:
+    machine = activity.machine
     total: Number = 0.0
     depends: dict[str, Number] = {machine.root.name: 0.0}
     depends |= {array.name: 0.0 for array in machine.arrays}
-    for number, span in enumerate(phases):
+    for span, transfers, longest in _phases(activity, found):
         compute = real(span.elapsed) / machine.frequency_hz
-        transfers = {name: by_phase[number] for name, by_phase in moving.items() if number in by_phase}
-        longest = compute
-        for seconds in transfers.values():
-            longest = _most(longest, seconds)
         total = total + longest
         for name, seconds in transfers.items():
             depends[name] = depends.get(name, 0.0) + seconds * (seconds >= longest)
@@ -200,4 +211,4 @@ def _most(a: Any, b: Any) -> Any:
     return np.maximum(a, b)
 
 
-__all__ = ["Cost", "Machine", "TaskCost", "cost", "latency_s"]
+__all__ = ["Cost", "Machine", "TaskCost", "cost", "latency_s", "phases"]

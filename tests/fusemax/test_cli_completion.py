@@ -46,6 +46,8 @@ def pressed(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[st
     ("line", "offered"),
     [
         ("fusemax ev", ["evaluate"]),
+        ("fusemax sim", ["simulate"]),
+        ("fusemax simulate --mapper fusemax-s", ["fusemax-serial"]),
         ("fusemax measure ", ["cpu", "gpu"]),
         ("fusemax evaluate --casc", ["--cascade"]),
         ("fusemax evaluate --cascade attention-1", ["attention-1-pass"]),

@@ -1,5 +1,6 @@
 """The waterfall: its bars are the recording's tasks, its stretch is a steady one, and all that is written fits."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from recordings import EPOCH, LABELS, PERIOD, TILE_BYTES, TRACKS, pipelined, rec
 
 from einsum_cascades.errors import InputError
 from fusemax.figures import style
-from fusemax.figures.steady import ENOUGH, MOST, window
+from fusemax.figures.steady import ENOUGH, MOST, boundaries, window
 from fusemax.figures.waterfall import waterfall
 from fusemax.pictures import draw_waterfall
-from hw_models.simulator.recording import NO_EPOCH, Label, Recording, Tasks, Track
+from hw_models.simulator.recording import NO_EPOCH, Label, Recording, Tasks, Track, joined
 
 Bar = tuple[str, str, int, int]
 """Track, task, first cycle, cycle after the last."""
@@ -242,3 +243,55 @@ def test_files_by_suffix_are_whole_and_the_same_each_time(tmp_path: Path) -> Non
         assert path.read_bytes().startswith(start)
     pixels = imread(tmp_path / "a.png")
     assert pixels.shape[1] == round(style.FULL_WIDTH_IN * style.DPI)
+
+
+def test_stages_of_other_epochs_begin_no_epoch() -> None:
+    """An array that works on two epochs in turn begins one where the newer of them does."""
+    recording = pipelined(40)
+    late = recording.tasks.labels == [label.name for label in LABELS].index("RNV")
+    behind = replace(recording.tasks, epochs=np.where(late, recording.tasks.epochs - 3, recording.tasks.epochs))
+    begins, ends, numbers = boundaries(replace(recording, tasks=behind))
+    expected_begins, expected_ends, expected_numbers = boundaries(recording)
+    assert begins.tolist() == expected_begins.tolist()
+    assert ends.tolist() == expected_ends.tolist()
+    assert numbers.tolist() == expected_numbers.tolist()
+
+
+def test_another_pipeline_begins_anew() -> None:
+    first, second = pipelined(40), pipelined(40, first=pipelined(40).end)
+    _, _, numbers = boundaries(joined([first, second]))
+    assert numbers.tolist() == [*range(40), *range(40)]
+
+
+def test_epochs_that_lack_work_are_not_chosen() -> None:
+    """Of epochs that are equally long, those are shown whose work is that of most."""
+    recording = pipelined(41)
+    tasks = recording.tasks
+    lacking = (tasks.epochs >= 18) & (tasks.epochs <= 22) & (tasks.labels == [x.name for x in LABELS].index("SLNV"))
+    first, last = window(replace(recording, tasks=tasks.where(~lacking)), None, None, 3)
+    seen = {int(e) for e in boundaries(recording)[2][(boundaries(recording)[0] >= first)][:3]}
+    assert not seen & {18, 19, 20, 21, 22}
+    assert last - first == 3 * PERIOD
+
+
+def test_of_an_epoch_that_is_too_long_the_beginning_is_shown() -> None:
+    count = 4 * MOST
+    begins = np.arange(count, dtype=np.int64) * 10
+    tracks, labels = np.zeros(count, np.int32), np.zeros(count, np.int32)
+    tasks = Tasks(tracks, labels, begins, begins + 10, begins // (10 * MOST + 10))
+    recording = replace(pipelined(1), tasks=tasks)
+    first, last = window(recording, None, None, 3)
+    assert first in boundaries(recording)[0].tolist()
+    assert (last - first) // 10 == ENOUGH
+
+
+def test_cycles_beyond_ten_digits_are_written_out() -> None:
+    figure = drawn(pipelined(9, first=50_000_000_000))
+    texts = [text.get_text() for text in figure.axes[-1].get_xticklabels()]
+    assert any(re.fullmatch(r"50,000,\d{3},\d{3}", text) for text in texts)
+    assert not any("e" in text for text in texts)
+
+
+def test_the_title_says_of_how_many_cycles() -> None:
+    picture = draw_waterfall(pipelined(9), cycles=123_456_789)
+    assert "of 123,456,789" in picture.figure.texts[0].get_text()
