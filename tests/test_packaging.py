@@ -24,7 +24,10 @@ EXTRAS = {
     "cluster": ("fusemax.sweep.cluster",),
     "components": ("hw_models.components.hwcomponents",),
     "gpu": ("kernels.gpu", "kernels.measure.gpu"),
-    "kernels": ("kernels.cpu", "kernels.compiler", "kernels.measure", "hw_models.simulator.dram"),
+    "kernels": (
+        *("kernels.cpu", "kernels.compiler", "kernels.measure", "einsum_cascades.code_cache"),
+        *("hw_models.simulator.dram", "hw_models.simulator.timed"),
+    ),
     "report": ("fusemax.report", "fusemax.cli.report", "fusemax.figures.front"),
     "rtl": ("hw_models.simulator.rtl",),
     "sweep": ("fusemax.sweep", "fusemax.tables"),

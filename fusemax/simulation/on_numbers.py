@@ -13,6 +13,7 @@ import numpy as np
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.loops.capacity import live_bits
+from einsum_cascades.loops.counts import count
 from einsum_cascades.loops.space import Space
 from einsum_cascades.rewrites.samples import random_inputs, shapes
 from fusemax.evaluated import SpatialEvaluation
@@ -113,15 +114,16 @@ def _accesses(found: SpatialEvaluation, done: Executed) -> list[Difference]:
 
 
 def _work(found: SpatialEvaluation, done: Executed) -> list[Difference]:
-    differences = []
-    for number, task in found.activity.tasks.items():
-        pairs = {"points": (task.points, done.points[number])}
-        differences += [
-            Difference(f"{what} of {task.name}", int(counted), executed)
-            for what, (counted, executed) in pairs.items()
-            if counted != executed
-        ]
-    return differences
+    steps = count(found.activity.plan).steps
+    return [
+        Difference(f"{what} of {task.name}", int(said), ran)
+        for number, task in found.activity.tasks.items()
+        for what, said, ran in (
+            ("points", task.points, done.points[number]),
+            ("steps", steps[number], done.steps[number]),
+        )
+        if said != ran
+    ]
 
 
 def _room(found: SpatialEvaluation, done: Executed) -> list[Difference]:
