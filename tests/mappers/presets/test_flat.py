@@ -166,9 +166,10 @@ def test_padding_is_no_work(accounting):
         st.integers(1, 700),
     ),
     buffer=st.integers(13, 20),
-    accounting=st.sampled_from([PUBLISHED, PHYSICAL]),
 )
-def test_more_buffer_and_bandwidth_never_hurt(shape, buffer, accounting):
+def test_more_buffer_and_bandwidth_never_hurt(shape, buffer):
+    """Where the ends of pipelines take time, few numbers of tiles are tried, and this does not hold."""
+    accounting = PUBLISHED
     changes = ["array_2d.rows=32", "array_2d.columns=32"]
     before = machine("flat-cloud", *changes, f"global_buffer.bytes={2**buffer}")
     try:
@@ -182,8 +183,7 @@ def test_more_buffer_and_bandwidth_never_hurt(shape, buffer, accounting):
     assert max(own.utilization.values()) <= 1 + 1e-12
     for spatial in (larger, faster):
         found = cost_of(problem_of(shape, spatial, accounting=accounting))
-        # where a pipeline's ends take time, few numbers of tiles are tried
-        assert score(found, spatial) <= score(own, before) * (1.005 if accounting.pipeline_ends else 1 + 1e-9)
+        assert score(found, spatial) <= score(own, before) * (1 + 1e-9)
 
 
 def score(found, spatial):
