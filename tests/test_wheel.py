@@ -301,12 +301,14 @@ def test_it_stands_beside_another_package_named_kernels(whole: Installed, wheel:
 
 
 def test_the_default_suite_passes_on_it(whole: Installed) -> None:
-    """Its imports rewritten as those of the wheel; what tests the repository itself is left out."""
+    """Its imports rewritten as those of the wheel; what tests the repository itself is left out, and of many examples
+    of a law all but a few: that they pass here is known."""
     moved = Moved(ROOT)
     tests = whole.work / "tests"
     shutil.copytree(ROOT / "tests", tests, ignore=shutil.ignore_patterns("__pycache__", *OF_THE_TREE))
     for path in tests.rglob("*.py"):
-        path.write_text(moved(path.read_text(encoding="utf-8")), encoding="utf-8")
+        text = re.sub(r"max_examples=\d+", "max_examples=2", moved(path.read_text(encoding="utf-8")))
+        path.write_text(text, encoding="utf-8")
     for name in ("README.md", "Makefile", "pyproject.toml", "notebooks"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, whole.work / name)
