@@ -208,7 +208,7 @@ def test_inputs_that_wait_or_stream(rows: int, width: int, tile: int) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(keys=st.integers(1, 20), queries=st.integers(1, 20), width=st.integers(1, 9), tile=st.integers(1, 9))
 def test_more_tiles_of_queries(keys: int, queries: int, width: int, tile: int) -> None:
     sizes = {"M": keys, "P": queries, "E": width, "F": width}

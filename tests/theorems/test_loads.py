@@ -397,5 +397,5 @@ def test_search_against_a_plain_one(kind, sizes, steps, number, recompute):
 @GAMES
 @pytest.mark.parametrize("kind", KINDS)
 def test_search_against_a_plain_one_on_more(kind, recompute):
-    check_search(kind, {"K": 2} if len(SIZES[kind]) == 1 else {"K1": 1, "K0": 2}, range(5000, 5060), 5, recompute)
-    check_search(kind, SIZES[kind], range(6000, 6040), 4, recompute, capacities=(1, 2), values=9)
+    check_search(kind, {"K": 2} if len(SIZES[kind]) == 1 else {"K1": 1, "K0": 2}, range(5000, 5030), 5, recompute)
+    check_search(kind, SIZES[kind], range(6000, 6020), 4, recompute, capacities=(1, 2), values=9)

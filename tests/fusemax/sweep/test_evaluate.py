@@ -19,7 +19,9 @@ from fusemax.sweep.evaluate import evaluate_points
 from fusemax.sweep.names import CHOICES, COSTS, WORKLOAD
 from fusemax.sweep.space import Sweep
 from fusemax.sweep.spec import parse_sweep
+from fusemax.sweep.wide import is_wide
 from fusemax.workloads import settable_ranks
+from hw_models.spatial_machines import spatial_machine
 
 EXACT = ("dram_bytes", "buffer_bytes", "passes", "bound")
 FUSED = ("fusemax-serial", "fusemax-interleaved")
@@ -161,7 +163,7 @@ samples: {{random: 12, seed: {seed}}}
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(FUSED, 16))
 def test_more_fused_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
@@ -169,7 +171,7 @@ def test_more_fused_batches_are_the_engine(text: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(FLAT, 12))
 def test_more_flat_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
@@ -336,6 +338,40 @@ def test_points_without_a_cost_say_why() -> None:
     statuses = set(table["status"].to_pylist())
     assert "the global buffer of 8192 bytes is too small for any fused mapping" in statuses
     assert "global_buffer has 256 bytes, less than one row" in statuses
+
+
+@pytest.mark.parametrize(
+    ("cascade", "arch", "mapper", "rest"),
+    [
+        (
+            "attention-3-pass-deferred",
+            "fusemax-cloud",
+            "flat",
+            "head_dim: 1620\n  seq_len: [604, 612]\n  kv_len: 771\n  heads: 1625\n  batch: 2258\n  array_1d.columns: 1",
+        ),
+        (
+            "attention-1-pass",
+            "fusemax-cloud",
+            "[flat, fusemax-serial]",
+            "head_dim: 1\n  seq_len: [1, 2]\n  heads: 2**27\n  batch: [2**23, 2**29]",
+        ),
+    ],
+    ids=["an array of one lane", "many heads of one value"],
+)
+def test_counts_that_nearly_fill_64_bits(cascade: str, arch: str, mapper: str, rest: str) -> None:
+    """Cycles times epochs of a pipeline, bits of all values, and drains of an array pass them, where cycles do not."""
+    sweep = parse_sweep(
+        f"axes:\n  cascade: {cascade}\n  arch: {arch}\n  mapper: {mapper}\n  accounting: physical\n  {rest}\n"
+    )
+    assert check(sweep, evaluate_points(sweep, 0, sweep.points)) == sweep.points
+
+
+@pytest.mark.parametrize("cascade", ["attention-1-pass", "attention-2-pass", "attention-3-pass"])
+@pytest.mark.parametrize(("heads", "dim"), [(12, 64), (16, 128)])
+def test_the_longest_published_lengths_are_evaluated_together(cascade: str, heads: int, dim: int) -> None:
+    sizes = {"E": dim, "F": dim, "M": 2**20, "P": 2**20}
+    for machine in ("flat-cloud", "fusemax-cloud"):
+        assert not is_wide(load_cascade(cascade), spatial_machine(machine), sizes, 64 * heads)
 
 
 def test_counts_beyond_the_columns() -> None:

@@ -224,7 +224,7 @@ BATCH_S = 45
 
 @pytest.mark.slow
 def test_ctrl_c_ends_at_once_and_leaves_no_worker(tmp_path: Path) -> None:
-    running = start_run(tmp_path, SmallSweep(100_000, point_s=BATCH_S / 4000), workers=2, batch_points=4000)
+    running = start_run(tmp_path, SmallSweep(100_000, point_s=BATCH_S / 4000, quick=4000), workers=2, batch_points=4000)
     started = children_at_work(running, tmp_path)
     for process in (running.pid, *started):  # as a terminal does
         os.kill(process, signal.SIGINT)

@@ -319,7 +319,7 @@ def test_random_programs(block: int, same: Any, random_program: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(20))
 def test_more_random_programs(block: int, same: Any, random_program: Any) -> None:
-    for seed in range(1000 + 50 * block, 1050 + 50 * block):
+    for seed in range(1000 + 20 * block, 1020 + 20 * block):
         cascade, inputs, sizes = random_program(seed)
         same(cascade, inputs, sizes, each=True)
 
