@@ -93,6 +93,8 @@ PROGRAM_PARTS: Final = (
     "runs",
     "dram",
     "timed",
+    "made_from",
+    "made_pipe",
 )
 """Parts of what a run reads."""
 STATE_PARTS: Final = (
@@ -230,6 +232,8 @@ RUNS_WRITE: Final = 84
 RUNS: Final = 85
 DRAM: Final = 86
 TIMED: Final = 87
+MADE_FROM: Final = 88
+MADE_PIPE: Final = 89
 RUNNING: Final = 0
 STATE: Final = 1
 CLOCK: Final = 2

@@ -85,7 +85,7 @@ class Links:
         outer: (thread, mark, hold): visits that a thread counts, and how often the hold has been filled.
         made: (thread, mark, signal): visits that a thread counts, and how often something has been made.
         latest: of each pipeline, by how many iterations its latest stage is late.
-        pipe_of: of each task, its pipeline; -1 is none.
+        pipe_of: of what tasks make for stages of a pipeline, that pipeline.
     """
 
     outer: tuple[tuple[int, int, int], ...]

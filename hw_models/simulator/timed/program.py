@@ -296,21 +296,28 @@ class Build:
     def _waits(self) -> None:
         lowered = self.lowered
         kinds = {"ready": codes.READY, "made": codes.MADE, "iteration": codes.ITERATION, "follows": codes.FOLLOWS}
-        rows = Ragged(7)
+        rows, made = Ragged(7), Ragged(1)
+        waits = [waits_of(task, lowered) for task in lowered.tasks]
+        pairs = sorted({(w.what, w.pipe) for found in waits for w in found if w.kind == "iteration"})
+        for task in lowered.tasks:
+            made.add([(pipe,) for maker, pipe in pairs if maker == task.index])
+        self._lists("made_from made_pipe", made)
         fork = [-1] * len(lowered.tasks)
         forks = {part.thread: f.index for f in lowered.forks for part in f.parts}
         parents = {number: thread.parent for number, thread in enumerate(lowered.threads)}
-        for task in lowered.tasks:
+        for task, own in zip(lowered.tasks, waits, strict=True):
             found: list[tuple[int, ...]] = []
             for kept in lowered.kept:
                 if kept.index in self.filled and task in kept.tasks:
                     found.append((codes.READY, kept.index, 0, -1, 0, 1, 1))
-            for wait in waits_of(task, lowered):
-                where = wait.pipe
+            for wait in own:
+                where, what = wait.pipe, wait.what
+                if wait.kind == "iteration":
+                    what = pairs.index((wait.what, wait.pipe))
                 if wait.kind == "follows":
                     where = _shared_fork(task.thread, lowered.tasks[wait.what].thread, parents, forks)
                     fork[wait.what] = fork[task.index] = where
-                row = (kinds[wait.kind], wait.what, int(wait.crosses), where, wait.before, wait.mine, wait.theirs)
+                row = (kinds[wait.kind], what, int(wait.crosses), where, wait.before, wait.mine, wait.theirs)
                 found.append(row)
             rows.add(found)
         self._lists("wait_from wait_kind wait_index wait_crosses wait_pipe wait_before wait_mine wait_theirs", rows)
@@ -355,7 +362,7 @@ class Build:
             if kept.index in self.emptied:
                 lowered.transfer(kept, Op.WRITE, f"write {tensor}", frozenset())
         pipes = tuple(p.latest for p in lowered.pipes)
-        self.links = Links(tuple(outer), tuple(made), pipes, tuple(map(int, self.values["task_pipe"])))
+        self.links = Links(tuple(outer), tuple(made), pipes, tuple(map(int, self.values["made_pipe"])))
         self._count_only()
         entry: list[int] = []
         code: list[list[int]] = []

@@ -30,6 +30,7 @@ def state_of(build: Any) -> Any:
     tasks, holds, pipes = len(lowered.tasks), len(lowered.kept), len(lowered.pipes)
     rows = threads + pipes * codes.RING
     memories, arrays = len(build.machine.memories), len(build.machine.arrays)
+    made = len(build.values["made_pipe"])
 
     def zeros(*shape: int) -> Any:
         return np.zeros(tuple(max(n, 1) for n in shape), np.int64)
@@ -63,8 +64,8 @@ def state_of(build: Any) -> Any:
         "written_at": zeros(holds, codes.RING),
         "array": zeros(arrays, 4),
         "out": zeros(tasks, 3),
-        "made_tag": np.full((max(tasks, 1), codes.RING), -1, np.int64),
-        "made_at": zeros(tasks, codes.RING, 3),
+        "made_tag": np.full((max(made, 1), codes.RING), -1, np.int64),
+        "made_at": zeros(made, codes.RING, 3),
         "follow": zeros(tasks, 6),
         "free": zeros(len(build.ports)),
         "used": zeros(memories, 4),

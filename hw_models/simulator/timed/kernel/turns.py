@@ -149,16 +149,13 @@ def _task(p: Any, s: Any, e: Any, th: int, task: int, start: int) -> None:
 @njit
 def _made(p: Any, s: Any, th: int, task: int, made: int, out: int, first: int, end: int) -> None:
     s[s[lay.OUT] + task * 3 + 0], s[s[lay.OUT] + task * 3 + 1], s[s[lay.OUT] + task * 3 + 2] = out, made, end
-    pipe = p[p[lay.TASK_PIPE] + task]
-    if pipe >= 0:
-        x = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ITERATION] + pipe]
-        slot = x & (RING - 1)
-        s[s[lay.MADE_TAG] + task * RING + slot] = x
-        (
-            s[s[lay.MADE_AT] + (task * RING + slot) * 3 + 0],
-            s[s[lay.MADE_AT] + (task * RING + slot) * 3 + 1],
-            s[s[lay.MADE_AT] + (task * RING + slot) * 3 + 2],
-        ) = out, made, end
+    for row in range(p[p[lay.MADE_FROM] + task], p[p[lay.MADE_FROM] + task + 1]):
+        x = s[s[lay.CONTEXT] + th * s[lay.WIDTH] + s[lay.ITERATION] + p[p[lay.MADE_PIPE] + row]]
+        place = row * RING + (x & (RING - 1))
+        s[s[lay.MADE_TAG] + place] = x
+        s[s[lay.MADE_AT] + place * 3 + 0] = out
+        s[s[lay.MADE_AT] + place * 3 + 1] = made
+        s[s[lay.MADE_AT] + place * 3 + 2] = end
     fork = p[p[lay.TASK_FORK] + task]
     if fork >= 0:
         if s[s[lay.FOLLOW] + task * 6 + 0] != s[s[lay.FORKED] + fork]:
