@@ -93,8 +93,15 @@ def test_what_cannot_be_written_down_is_refused() -> None:
             Replay(function)({"a": np.arange(3)})
 
 
-@pytest.mark.parametrize("cascade", ["attention-1-pass", "attention-2-pass"])
-@pytest.mark.parametrize("accounting", ["published", "physical"])
+@pytest.mark.parametrize(
+    ("accounting", "cascade"),
+    [
+        ("published", "attention-1-pass"),
+        ("published", "attention-2-pass"),
+        ("physical", "attention-1-pass"),
+        pytest.param("physical", "attention-2-pass", marks=pytest.mark.slow),
+    ],
+)
 def test_sweeps_are_the_same_recorded_or_not(cascade: str, accounting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     axes = f"  cascade: {cascade}\n  arch: fusemax-cloud\n  mapper: [fusemax-serial, fusemax-interleaved]\n"
     axes += f"  accounting: {accounting}\n  model: BERT\n  seq_len: {{log_range: [1024, 2**20], multiple_of: 1}}"
