@@ -35,6 +35,7 @@ from einsum_cascades.loops.tree import (
     Sequential,
     children,
     nodes,
+    parts_of,
     sequence,
 )
 from einsum_cascades.loops.turns import first
@@ -52,6 +53,9 @@ def drained(body: Node, plan: Plan, problem: Problem) -> Node:
     """
     if all(isinstance(a.drain_cycles, int) and not a.drain_cycles for a in problem.machine.arrays):
         return body
+    cut = {part for node in nodes(body) if isinstance(node, Loop) for part in parts_of(node.rank)}
+    if not cut <= plan.space.sizes.keys():
+        return body  # no legal tree, and the check of legality says which ranks there are
     sites = {id(site.node): site for site in plan.computes}
 
     def changed(node: Node) -> Node:

@@ -55,6 +55,13 @@ def test_random_cascades() -> None:
     assert {name for name in (*MACHINES, "analyze", "traffic") if answered.count(name) < 2} == set()
 
 
+@pytest.mark.parametrize("mapper", ["fusemax-serial", "fusemax-interleaved"])
+def test_a_rank_whose_parts_are_ranks_of_their_own(mapper: str) -> None:
+    """The views make two ranks of M's parts, so no loop of a preset can cut M."""
+    with pytest.raises(InputError, match="unknown rank 'M'"):
+        fusemax.evaluate(fusemax.parse_cascade(random_einsums(1125)), "fusemax-cloud", mapper, sizes={"E": 256, "M": 2})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(1000, 2000, 125))
 def test_many_random_cascades(start: int) -> None:

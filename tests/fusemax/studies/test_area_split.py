@@ -149,15 +149,19 @@ def test_what_the_study_concludes() -> None:
     points = evaluated(read_sweep(study_path("area-split")))
     splits = best_splits(points)
     assert len(splits) == 2 * 3 * 6
-    assert splits["gain"].between(1, 1.06).all(), "a few per cent are all that any split gains"
-    computing = splits[splits["bound"] != "memory"]
+    assert splits["gain"].between(1, 1.08).all(), "a few per cent are all that any split gains"
+    memory = splits["bound"] == "memory"
+    assert (splits[memory]["seq_len"] == 4096).all()
+    assert (splits[memory]["bandwidth_bytes_per_s"] <= 50 * GIB).all()
+    computing = splits[~memory]
     assert (computing["lanes"] == computing["columns"]).all(), "one lane per column"
-    assert computing["half_lanes"].between(1.8, 2).all()
-    assert (splits[splits["bound"] == "memory"]["seq_len"] == 4096).all()
+    assert computing["half_lanes"].between(1.9, 2).all()
+    assert computing[computing["seq_len"] == 4096]["columns"].eq(512).all(), "an array wider than high"
     long = splits[splits["seq_len"] > 4096]
-    heads = long["model"].map({"BERT": 1, "XLM": 2})
-    needed = heads * 2**20 * (50 * GIB / long["bandwidth_bytes_per_s"]).clip(lower=1)
-    assert (long["least_buffer_bytes"] == needed).all(), "a buffer in proportion to head size / bandwidth, at first"
-    assert long["columns"].isin([64, 128]).all(), "an array several times as high as wide"
-    assert splits["most_columns"].ge(256).all(), "and any shape is about as good"
-    assert splits["least_columns"].eq(64).all()
+    assert long["columns"].eq(128).all(), "an array several times as high as wide"
+    assert long["least_columns"].eq(64).all()
+    assert long["most_columns"].eq(512).all(), "and any shape is about as good"
+    slow = long[long["bandwidth_bytes_per_s"] <= 100 * GIB]
+    heads = slow["model"].map({"BERT": 1, "XLM": 2})
+    needed = heads * 2**20 * (50 * GIB / slow["bandwidth_bytes_per_s"])
+    assert (slow["least_buffer_bytes"] == needed).all(), "a buffer in proportion to head size / bandwidth, at first"
