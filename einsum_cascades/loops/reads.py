@@ -37,7 +37,8 @@ class Reads:
             self._sum(site)
         for site in self.plan.computes:
             for operand in self.plan.step(site).inputs:
-                if operand.tensor not in self.space.cascade.inputs:
+                elsewhere = self.plan.exported is not None and operand.tensor not in self.plan.made
+                if operand.tensor not in self.space.cascade.inputs and not elsewhere:
                     self._read(site, operand)
 
     # What is summed in parts.

@@ -151,12 +151,14 @@ class Plan:
         tree: what is analysed.
         space: the cascade and its sizes.
         levels: the machine's memories.
+        exported: of a part of a mapping, the tensors that other parts read; None if this is a whole mapping.
         known: what has been found out of it that no size changes.
     """
 
     tree: LoopTree
     space: Space
     levels: Levels
+    exported: frozenset[str] | None = None
     known: dict[Any, dict[Any, Any]] = field(default_factory=dict, repr=False)
 
     def resized(self, space: Space) -> Plan:
@@ -320,7 +322,13 @@ class Plan:
     @cached_property
     def unread(self) -> frozenset[str]:
         """Tensors that the tree makes and nothing in it reads: of a part of a mapping, what others may read."""
-        return frozenset(t for t, users in self.users.items() if all(writes for _, _, writes in users))
+        read = frozenset(t for t, users in self.users.items() if not all(writes for _, _, writes in users))
+        return self.made - (read - (self.exported or frozenset()))
+
+    @cached_property
+    def made(self) -> frozenset[str]:
+        """Tensors that the tree makes."""
+        return frozenset(t for t, users in self.users.items() if any(writes for _, _, writes in users))
 
     @once
     def writes_inside(self, hold: Site) -> bool:
@@ -377,7 +385,7 @@ class Plan:
         return bool(along & set(ranks))
 
 
-_UNSIZED: Final = {"sites", "computes", "holds", "users", "at_home", "unread"}
+_UNSIZED: Final = {"sites", "computes", "holds", "users", "at_home", "unread", "made"}
 """Properties of a plan that no size changes."""
 
 

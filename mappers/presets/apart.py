@@ -34,14 +34,14 @@ def apart_from_columns(cascade: Cascade) -> tuple[Cascade | None, Cascade, Roles
         lacking = {e.name for e in (*rest.body, *rest.final) if roles.column not in e.ranks}
         if not lacking:
             break
-        rest = _part(rest, {e.name for e in (*rest.body, *rest.final)} - lacking)
+        rest = part_of(rest, {e.name for e in (*rest.body, *rest.final)} - lacking)
     names = {e.name for e in (*rest.body, *rest.final)}
     others = {e.name for e in (*cascade.body, *cascade.final)} - names
-    return (_part(cascade, others) if others else None), rest, roles
+    return (part_of(cascade, others) if others else None), rest, roles
 
 
-def _part(cascade: Cascade, names: Iterable[str]) -> Cascade:
-    """The Einsums of these names, with the tensors that they use."""
+def part_of(cascade: Cascade, names: Iterable[str]) -> Cascade:
+    """Return the Einsums of these names, with the tensors that they use."""
     kept = [tuple(e for e in part if e.name in names) for part in (cascade.init, cascade.body, cascade.final)]
     used = {a.tensor for part in kept for e in part for a in (e.output, *e.inputs)}
     used |= {plain for view, plain in cascade.views if view in used}

@@ -55,6 +55,8 @@ class Fused:
         whole: inputs with a value per row that are kept for a whole group, over all passes.
         widest: how many positions along the columns the rows may take, where columns leave some; None is all of them.
         early: whether stages do not wait for drains by being later.
+        times: how many rows of a visit follow one another at each place of the matrix array.
+        wide: whether all that lacks rows takes their place on the matrix array (``Laid``).
     """
 
     problem: Problem
@@ -64,6 +66,8 @@ class Fused:
     whole: frozenset[str] = frozenset()
     widest: Number | None = None
     early: bool = False
+    times: Number = 1
+    wide: bool = False
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -90,13 +94,14 @@ class Fused:
             length = length // found[rank]
         if self.widest is not None:
             length = least(length, self.widest)
-        found[self.roles.source] = rows * length
+        found[self.roles.source] = rows * length * self.times
         return found
 
     @cached_property
     def laid(self) -> Laid:
         """How Einsums lie over their arrays."""
-        return Laid(self.problem, self.roles, self.residency.arrays, self.columns, self.tile)
+        rows = self.tile[self.roles.source] // self.times
+        return Laid(self.problem, self.roles, self.residency.arrays, self.columns, self.tile, rows, self.wide)
 
     def tree(self, group: dict[str, Number]) -> LoopTree:
         """Return the tree for a group of columns.

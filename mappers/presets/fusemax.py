@@ -82,17 +82,21 @@ def _variants(problem: Problem, roles: Roles, overlap: Overlap) -> Iterator[Fuse
     ways = [kept]
     if kept.crossing_tiles:
         ways.append(Residency(problem.cascade, roles, arrays, kept.staging, frozenset(kept.crossing_tiles)))
-    passes = {
-        t: {kept.section[e.name] for e in kept.einsums if any(a.tensor == t for a in e.inputs)}
-        for t in problem.cascade.inputs
-    }
-    again = frozenset(
-        t for t, where in passes.items() if len(where) > 1 and roles.family & set(problem.cascade.ranks_of[t])
-    )
+    again = rereading(kept, roles)
     for way in ways:
         yield Fused(problem, roles, way, overlap)
         if again:
             yield Fused(problem, roles, way, overlap, again)
+
+
+def rereading(residency: Residency, roles: Roles) -> frozenset[str]:
+    """Return the inputs of the rows that several passes read."""
+    cascade = residency.cascade
+    passes = {
+        t: {residency.section[e.name] for e in residency.einsums if any(a.tensor == t for a in e.inputs)}
+        for t in cascade.inputs
+    }
+    return frozenset(t for t, where in passes.items() if len(where) > 1 and roles.family & set(cascade.ranks_of[t]))
 
 
 def sized_to_fit(fused: Fused) -> LoopTree:

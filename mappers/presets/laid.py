@@ -29,6 +29,8 @@ class Laid:
         arrays: which array each Einsum runs on.
         columns: the ranks that lie along the columns, the outermost first.
         tile: points of a visit's tile, by whole rank.
+        rows: those of them along the rows that lie side by side; the rest follow one another.
+        wide: whether all that lacks rows takes their place with its own ranks, and not products alone.
     """
 
     problem: Problem
@@ -36,6 +38,8 @@ class Laid:
     arrays: dict[str, ArrayName]
     columns: tuple[str, ...]
     tile: dict[str, Number]
+    rows: Number
+    wide: bool = False
 
     def array(self, einsum: Einsum) -> Array:
         """Return the array that an Einsum runs on."""
@@ -85,7 +89,8 @@ class Laid:
         """Ranks of a product without rows that lie where rows do, and beside the columns where these leave positions:
         those of the result first, of these the longest."""
         step = steps_of(self.problem.cascade)[einsum.name]
-        if self.array(einsum) is not self.problem.parts.matrix or not beside_tiles(step, self.roles):
+        beside = beside_tiles(step, self.roles) or (self.wide and self.roles.row not in step.ranks)
+        if self.array(einsum) is not self.problem.parts.matrix or not beside:
             return ()
         fixed = {*self.columns, *self.roles.batches, *self.problem.cascade.iterative_ranks}
         inner = [rank for rank in einsum.ranks if rank not in fixed]
@@ -113,8 +118,10 @@ class Laid:
         if rows:
             height = lanes(dims[1:])
             body = spread(source, least(tile[source], height), dims[1:], body)
-            if anywhere(tile[source] > height):
+            if anywhere(self.rows > height):
                 body = Loop(source, height, body, dims[0][0])
+            if anywhere(tile[source] > self.rows):
+                body = Loop(source, self.rows, body)
         for rank in reversed(columns):
             body = Loop(rank, 1, body, dims[0][0])
         return body

@@ -22,8 +22,9 @@ from einsum_cascades.ir import Einsum
 from einsum_cascades.order import carried
 from mappers.residency import Residency
 
-Overlap: TypeAlias = Literal["none", "arrays", "tiles"]
-"""What runs side by side: nothing; what the two arrays do in one tile; and in neighbouring tiles."""
+Overlap: TypeAlias = Literal["none", "arrays", "tiles", "stages"]
+"""What runs side by side: nothing; what the two arrays do in one tile; and in neighbouring tiles; each stage in a tile of
+its own, so that an epoch takes no longer than the work of the busier array."""
 Slot: TypeAlias = list[tuple[int, list[Einsum]]]
 """Parts that run side by side: by how many iterations each is late, and its Einsums in order."""
 _K = TypeVar("_K")
@@ -40,7 +41,7 @@ def slots_of(residency: Residency, einsums: list[Einsum], after: list[Einsum], o
         return [[(0, [einsum])] for einsum in (*einsums, *after)]
     interleaved = overlap == "tiles"
     stage = _stages(einsums, residency)
-    if residency.decoupled:
+    if residency.decoupled or overlap == "stages":
         last = max(stage.values(), default=0)
         parts = [(number, [e for e in einsums if stage[e.name] == number]) for number in range(last + 1)]
         parts[-1][1].extend(after)

@@ -1,0 +1,154 @@
+"""What no mapping of a segment is better than, whatever its shape.
+
+    latency    the most of   arrays    the least, over all ways to share Einsums out, of the busiest array's cycles
+                             traffic   what the segment reads and what others read of it, once each, over the rate
+    energy     operations where they are cheapest, that traffic, leakage for that latency
+
+An Einsum takes on an array its points over the array's PEs, each for the cycles that the array's units take. Sharing out
+may cut an Einsum in parts here, which makes it a linear program; its dual is a sum of weights over arrays: whatever the
+weights, the busiest array is at least as busy as Σ over Einsums of the least weighted cycles. Some weights are tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from einsum_cascades.ir import Einsum
+from einsum_cascades.loops.space import Space, Step
+from einsum_cascades.loops.tree import INSTANCES
+from hw_models.prices import node_prices
+from hw_models.spatial.work import cycles_of, work_of
+from mappers.presets.problem import Problem
+from mappers.search.figures import Figures
+from mappers.search.segment import Segment
+
+SLACK: Final = 2e-13
+"""By so much, relatively, bounds in floating point are lowered, lest rounding lifts one above what it bounds."""
+Loads = Mapping[str, float]
+"""Cycles by array."""
+
+
+@dataclass(frozen=True, eq=False)
+class Floors:
+    """Bounds of the segments of one problem."""
+
+    problem: Problem
+    space: Space
+
+    def of(self, segment: Segment) -> Figures:
+        """Return what no mapping of a segment is better than."""
+        cycles = busiest({}, [self.loads[name] for name in segment.names])
+        return self.with_cycles(segment, cycles)
+
+    def with_cycles(self, segment: Segment, cycles: float) -> Figures:
+        """Return what no mapping is better than that keeps some array busy for so many cycles."""
+        traffic_s, traffic_j = self.traffic(segment)
+        latency = max(cycles / float(self.problem.machine.frequency_hz), traffic_s)
+        energy = traffic_j + sum(self.operations_j[name] for name in segment.names)
+        if self.problem.accounting.leakage:
+            energy += float(node_prices(self.problem.machine).leak_w) * latency
+        return Figures(latency, energy * (1 - SLACK), 0)
+
+    @cached_property
+    def loads(self) -> dict[str, Loads]:
+        """Of each Einsum, the fewest cycles that it takes on each array that can do it."""
+        einsums = {e.name: e for e in (*self.problem.cascade.body, *self.problem.cascade.final)}
+        return {
+            name: {array: float(min(self.cycles(e, array, t) for t in (True, False))) for array in self.able(e)}
+            for name, e in einsums.items()
+        }
+
+    def able(self, einsum: Einsum) -> tuple[str, ...]:
+        """Return the arrays that offer an Einsum's operators."""
+        machine = self.problem.machine
+        return tuple(a.name for a in machine.arrays if self.problem.parts.offers(a, einsum))
+
+    def cycles(self, einsum: Einsum, array: str, tile: bool, visits: int = 0) -> int:
+        """Return the fewest cycles that an Einsum takes on an array.
+
+        Args:
+            tile: whether it works tile by tile.
+            visits: how often an array's instance is entered for it, at least.
+        """
+        machine = self.problem.machine
+        each = cycles_of(einsum, machine.array(array), self.problem.accounting, tile=tile)
+        return int(max(visits, -(-self.points[einsum.name] // int(machine.instances(array)))) * each)
+
+    @cached_property
+    def points(self) -> dict[str, int]:
+        """Points of each Einsum, all instances together; those of split ranks are those that exist."""
+        return {name: self._values(step.ranks) for name, step in self.space.steps.items()}
+
+    def _values(self, ranks: Iterable[str]) -> int:
+        found = int(self.space.sizes[INSTANCES])
+        for whole, grain in self.space.grains(ranks).items():
+            size = int(self.space.extent(whole))
+            found *= size if grain == () else -(-size // int(self.space.length(grain)))
+        return found
+
+    @cached_property
+    def operations_j(self) -> dict[str, float]:
+        """Joules of the operations of each Einsum, on the array where they are cheapest."""
+        prices = node_prices(self.problem.machine).operations
+        found = {}
+        for einsum in (*self.problem.cascade.body, *self.problem.cascade.final):
+            work = work_of(einsum)
+            skipped = () if self.problem.accounting.exp_unit_energy_in_tiles else ("exp",)
+            each = [
+                sum(float(prices[array, kind]) * times for kind, times in work.items() if kind not in skipped)
+                for array in self.able(einsum)
+            ]
+            found[einsum.name] = self.points[einsum.name] * min(each, default=0.0)
+        return found
+
+    def traffic(self, segment: Segment) -> tuple[float, float]:
+        """Return the seconds and the joules of what a segment reads from the off-chip memory and leaves there."""
+        root = self.problem.machine.root
+        price = node_prices(self.problem.machine).nodes[root.name]
+        reads = sum(self.bits(t, segment.steps) for t in segment.read)
+        writes = sum(self.bits(t, segment.steps) for t in segment.exported)
+        shared, out, into = root.rates
+        seconds = 0.0
+        for bits, rate in ((reads + writes, shared), (reads, out), (writes, into)):
+            if rate is not None:
+                seconds = max(seconds, bits / 8 / float(rate))
+        joules = reads * float(price.read_j_per_bit) + writes * float(price.write_j_per_bit)
+        return seconds, joules
+
+    def bits(self, tensor: str, steps: Sequence[Step]) -> int:
+        """Return the fewest bits of a tensor that some Einsums touch: those of one use, in one iteration."""
+        views = {view for view, plain in self.problem.cascade.views if plain == tensor} | {tensor}
+        uses = [o for s in steps for o in (*s.inputs, s.output) if o.tensor in views]
+        kept = [[r for r in o.ranks if self.space.whole(r) not in self.space.iterative] for o in uses]
+        return max(map(self._values, kept), default=0) * int(self.problem.bits(tensor))
+
+
+def busiest(fixed: Loads, free: Sequence[Loads]) -> float:
+    """Return the fewest cycles of the busiest array, however Einsums are shared out.
+
+    Args:
+        fixed: cycles by array of Einsums that have one.
+        free: of each further Einsum, its cycles on each array that can do it.
+    """
+    arrays = list(dict.fromkeys([*fixed, *(a for loads in free for a in loads)]))
+    found = max(fixed.values(), default=0.0)
+    for weights in _weights(arrays, free):
+        bound = sum(weights[a] * fixed.get(a, 0.0) for a in arrays)
+        bound += sum(min((weights[a] * cycles for a, cycles in loads.items()), default=0.0) for loads in free)
+        found = max(found, bound)
+    return found * (1 - SLACK)
+
+
+def _weights(arrays: Sequence[str], free: Sequence[Loads]) -> Iterable[dict[str, float]]:
+    """Weights that add up to 1: of each two arrays, those at which an Einsum is as dear on both."""
+    yield {a: 1.0 / len(arrays) for a in arrays}
+    for place, one in enumerate(arrays):
+        yield {a: float(a == one) for a in arrays}
+        for other in arrays[place + 1 :]:
+            for loads in free:
+                if one in loads and other in loads and loads[one] + loads[other]:
+                    share = loads[other] / (loads[one] + loads[other])
+                    yield {a: share if a == one else (1 - share) * (a == other) for a in arrays}

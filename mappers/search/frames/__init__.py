@@ -1,0 +1,1 @@
+"""The shapes of trees that the space is made of, one a file."""
