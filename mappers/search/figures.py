@@ -58,13 +58,24 @@ class Objective(NamedTuple):
         """Whether a mapping with figures is in none worse than another, rounding apart."""
         return all(a <= b * (1 + ROUNDING) for a, b in zip(self.key(one), self.key(other), strict=True))
 
-    def front(self, items: Iterable[_T], figures: Callable[[_T], Figures]) -> list[_T]:
-        """Return the items that no other is better than, in order; of equal ones the first."""
+    def front(
+        self, items: Iterable[_T], figures: Callable[[_T], Figures], sure: Callable[[_T], bool] = lambda _: True
+    ) -> list[_T]:
+        """Return the items that no other is better than, in order; of equal ones the first.
+
+        Args:
+            sure: whether an item's figures are those of trees; else they are bounds, which leave none of these out, and
+                are left out if they are no better, rounding apart.
+        """
+        several = list(items)
         found: list[_T] = []
-        for item in sorted(items, key=lambda i: self.key(figures(i))):
-            if not any(self.no_worse(figures(kept), figures(item)) for kept in found):
-                found.append(item)
-        return found
+        for certain in (True, False):
+            kept = list(found)
+            for item in sorted((i for i in several if sure(i) is certain), key=lambda i: self.key(figures(i))):
+                if not any(self.no_worse(figures(other), figures(item)) for other in kept):
+                    kept.append(item)
+            found = kept
+        return sorted(found, key=lambda i: self.key(figures(i)))
 
 
 def _latency(figures: Figures) -> float:

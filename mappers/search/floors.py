@@ -45,7 +45,11 @@ class Floors:
 
     def with_cycles(self, segment: Segment, cycles: float) -> Figures:
         """Return what no mapping is better than that keeps some array busy for so many cycles."""
-        traffic_s, traffic_j = self.traffic(segment)
+        return self.with_traffic(segment, cycles, {})
+
+    def with_traffic(self, segment: Segment, cycles: float, fetched: Mapping[str, int]) -> Figures:
+        """Return what no mapping is better than that takes so many cycles and fetches some inputs so often."""
+        traffic_s, traffic_j = self.traffic(segment, fetched)
         latency = max(cycles / float(self.problem.machine.frequency_hz), traffic_s)
         energy = traffic_j + sum(self.operations_j[name] for name in segment.names)
         if self.problem.accounting.leakage:
@@ -104,11 +108,11 @@ class Floors:
             found[einsum.name] = self.points[einsum.name] * min(each, default=0.0)
         return found
 
-    def traffic(self, segment: Segment) -> tuple[float, float]:
+    def traffic(self, segment: Segment, fetched: Mapping[str, int]) -> tuple[float, float]:
         """Return the seconds and the joules of what a segment reads from the off-chip memory and leaves there."""
         root = self.problem.machine.root
         price = node_prices(self.problem.machine).nodes[root.name]
-        reads = sum(self.bits(t, segment.steps) for t in segment.read)
+        reads = sum(self.bits(t, segment.steps) * fetched.get(t, 1) for t in segment.read)
         writes = sum(self.bits(t, segment.steps) for t in segment.exported)
         shared, out, into = root.rates
         seconds = 0.0

@@ -138,7 +138,7 @@ class Search:
                 if split not in ways:
                     ways[split] = self._ways(cut, by_bound=True)
             front = self._front(way for found in ways.values() for way in found)
-            target = next((way for way in front if not isinstance(way, Tried) and not way.done), None)
+            target = next((way for way in front if not way.done), None)
             late = time_limit is not None and time.monotonic() - start >= time_limit
             if target is None or late:
                 return self._answer(front, time.monotonic() - start, refused)
@@ -183,7 +183,7 @@ class Search:
                 for item in self._items(cut, (before, after), by_bound=by_bound)
                 for way in best.get(before, ())
             ]
-            best[after] = self.objective.front(found, lambda way: way.figures)
+            best[after] = self.objective.front(found, lambda way: way.figures, lambda way: way.done)
         return best[cuts.states[-1]]
 
     def _before(self, after: int) -> list[int]:
@@ -202,7 +202,7 @@ class Search:
         bounds = [Item(opened.open[0][3], None)]
         if len(self.objective.columns) > 1:
             bounds = [Item(entry[3], None) for entry in opened.open]
-        return self.objective.front([*opened.found, *bounds], lambda item: item.figures)
+        return self.objective.front([*opened.found, *bounds], lambda i: i.figures, lambda i: i.box is not None)
 
     def _floor(self, cut: CutSpace, edge: Edge) -> Figures:
         key = cut.split, edge
@@ -211,10 +211,8 @@ class Search:
         return self.bounds[key]
 
     def _front(self, ways: Iterator[Way]) -> list[Way]:
-        presets = [
-            Way(tried.figures, (), ()) for tried in self.presets.values() if tried.figures is not None
-        ]  # first, so that a bound that is no better than a tree is left out
-        return self.objective.front([*presets, *ways], lambda way: way.figures)
+        presets = [Way(tried.figures, (), ()) for tried in self.presets.values() if tried.figures is not None]
+        return self.objective.front([*presets, *ways], lambda way: way.figures, lambda way: way.done)
 
     def _incumbent(self) -> float:
         return min((self.objective.value(o) for o in self._realised()), default=float("inf"))

@@ -20,12 +20,13 @@ from mappers.presets.axes import split_of
 from mappers.presets.problem import Problem
 from mappers.search.cuts import Cuts
 from mappers.search.floors import Floors
+from mappers.search.frames.block import BlockFrame
 from mappers.search.frames.frame import Frame
 from mappers.search.frames.fused import FusedFrame, row_splits
 from mappers.search.frames.phase import PhaseFrame
 from mappers.search.segment import Segment
 
-FRAMES: Final[dict[str, Frame]] = {frame.name: frame for frame in (FusedFrame(), PhaseFrame())}
+FRAMES: Final[dict[str, Frame]] = {frame.name: frame for frame in (FusedFrame(), BlockFrame(), PhaseFrame())}
 Split = tuple[tuple[str, int], ...]
 """How the cascade's partitions are cut: (part, its size)."""
 
