@@ -22,7 +22,7 @@ from einsum_cascades.loops.tree import LoopTree, Sequential
 from mappers.choose import Outcome, outcome
 from mappers.presets.problem import Problem
 from mappers.search.figures import NOTHING, ROUNDING, Figures, Objective
-from mappers.search.frames.frame import Box
+from mappers.search.frames.frame import Box, Value
 from mappers.search.frames.presets import PRESETS, preset_figures, preset_tree
 from mappers.search.segment import Segment
 from mappers.search.space import FRAMES, CutSpace, MappingSpace, Split
@@ -32,11 +32,16 @@ Edge = tuple[int, int]
 
 
 class Tried(NamedTuple):
-    """What came of a box: it was cut into smaller ones, costed, or refused; else it is open."""
+    """What came of a box: it was cut into smaller ones, costed, or refused; else it is open.
+
+    Attributes:
+        values: of the choice that it was cut by.
+    """
 
     kind: str
     figures: Figures | None = None
     why: str = ""
+    values: tuple[Value, ...] = ()
 
 
 class Item(NamedTuple):
@@ -259,7 +264,7 @@ class Search:
         try:
             values = frame.values(segment, box)
             if values is not None:
-                opened.tried[box] = Tried("cut")
+                opened.tried[box] = Tried("cut", values=values)
                 for value in values:
                     self._push(opened, cut, segment, box.with_value(value), bound)
                 return False

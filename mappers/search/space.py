@@ -1,8 +1,8 @@
 """The stated space: all mappings that the search is about.
 
     a mapping   = a preset's tree, or segments one after another (``cuts.py``), each a tree of a frame (``frames/``)
-    partitions  = cut alike in all segments: the innermost part is as long as a tile of the matrix array, times a power
-                  of two up to a PE's registers where the cascade can be fused, or what the presets of phases take
+    partitions  = cut alike in all segments: as the rows of a visit are where the cascade can be fused, or as the presets
+                  of phases do
 
 Between segments tensors are in the off-chip memory; within one, where its frame says.
 """

@@ -2,7 +2,7 @@
 
 Choices, one after another:
 
-    rows      how many row tiles follow one another in a visit: powers of two, up to a PE's registers
+    rows      how many row tiles follow one another in a visit: powers of two, up to a third of a PE's registers
     overlap   stages (a tile of its own for each), tiles, arrays: what runs side by side
     crossing  kept, or spilled: where tensors with a value per row stay between two passes
     inputs    by pass, or once: how often inputs of the rows that several passes read are fetched
@@ -25,6 +25,7 @@ from einsum_cascades.ir import Einsum
 from einsum_cascades.loops.arith import Number, steps
 from einsum_cascades.loops.space import steps_of
 from einsum_cascades.loops.tree import INSTANCES, LoopTree
+from hw_models.machine import Array
 from mappers.presets.apart import apart_from_columns
 from mappers.presets.binding import bind
 from mappers.presets.fused import Fused
@@ -114,11 +115,7 @@ class _Shape:
         """How many row tiles a visit may have, for the segment's cut of the partitions."""
         split = dict(self.segment.space.split)
         matrix = self.problem.parts.matrix
-        found, times = [], 1
-        while times == 1 or times <= min(matrix.registers or _MOST, self._row_tiles):
-            if dict(self.fused(self.default, times=times).split) == split:
-                found.append(times)
-            times *= 2
+        found = [n for n in _row_counts(matrix, self._row_tiles) if dict(self.fused(self.default, times=n).split) == split]
         if not found:
             raise InputError("the cascade's partitions are cut otherwise")
         return tuple(found)
@@ -239,5 +236,11 @@ def row_splits(problem: Problem) -> tuple[tuple[tuple[str, Number], ...], ...]:
     residency = Residency(cascade, roles, bind(part, roles), between)
     one = Fused(part, roles, residency, "tiles")
     tiles = steps(part.size(roles.source), one.tile[roles.source])
-    most = min(part.parts.matrix.registers or _MOST, int(tiles))
-    return tuple(replace(one, times=1 << k).split for k in range(max(most, 1).bit_length()))
+    return tuple(replace(one, times=n).split for n in _row_counts(part.parts.matrix, int(tiles)))
+
+
+def _row_counts(matrix: Array, tiles: int) -> list[int]:
+    """How many row tiles a visit may have: for more than one, the tile that is made and the one that is used, and what
+    they are made of, have room in the registers."""
+    most = min(_MOST if matrix.registers is None else matrix.registers // 3, tiles)
+    return [1 << k for k in range(max(most, 1).bit_length())]
