@@ -121,35 +121,33 @@ class _Check:
                 number += 1
         return found
 
-    def _searched(self, cut: CutSpace) -> dict[tuple[int, int], list[Part]]:
-        found: dict[tuple[int, int], list[Part]] = {}
-        edges = set(self.space.cuts.segments())
+    def _searched(self, cut: CutSpace) -> dict[int, list[Part]]:
+        found: dict[int, list[Part]] = {}
+        units_of = {self.space.cuts.names(units): units for units in self.space.cuts.segments}
         for entry in self.certificate["searched"]:
             split: Split = tuple((str(part), int(size)) for part, size in entry["split"].items())
-            if split not in self.space.cut:
-                raise Wrong(f"no mapping of the space cuts {dict(split)}")
-            edge = int(entry["before"]), int(entry["after"])
-            if edge not in edges:
-                raise Wrong(f"there is no segment from {edge[0]} to {edge[1]}")
+            names = tuple(entry["einsums"])
+            if split not in self.space.cut or names not in units_of:
+                raise Wrong(f"the space has no segment {' '.join(names)} with the partitions {dict(split)}")
             if split == cut.split:
-                found[edge] = self._segment(cut, edge, entry["boxes"])
+                found[units_of[names]] = self._segment(cut, units_of[names], entry["boxes"])
         return found
 
-    def _segment(self, cut: CutSpace, edge: tuple[int, int], boxes: Mapping[str, Any]) -> list[Part]:
-        floor = cut.floors.of(cut.segment(*edge))
+    def _segment(self, cut: CutSpace, units: int, boxes: Mapping[str, Any]) -> list[Part]:
+        floor = cut.floors.of(cut.segment(units))
         found: list[Part] = []
         for name in FRAMES:
             if name not in boxes:
-                raise Wrong(f"segment {edge}: the frame '{name}' is missing")
-            found += self._box(cut, edge, Box(name), boxes[name], floor)
+                raise Wrong(f"{' '.join(cut.segment(units).names)}: the frame '{name}' is missing")
+            found += self._box(cut, units, Box(name), boxes[name], floor)
         return found
 
     def _box(
-        self, cut: CutSpace, edge: tuple[int, int], box: Box, stated: Mapping[str, Any], above: Figures
+        self, cut: CutSpace, units: int, box: Box, stated: Mapping[str, Any], above: Figures
     ) -> list[Part]:
         """Check a box and all in it; return what its trees may cost."""
         self.steps += 1
-        frame, segment = FRAMES[box.frame], cut.segment(*edge)
+        frame, segment = FRAMES[box.frame], cut.segment(units)
         where = f"{dict(cut.split)} {' '.join(segment.names)}: {box.frame} {list(box.choices)}"
         try:
             floor = frame.floor(segment, box, cut.floors)
@@ -161,7 +159,7 @@ class _Check:
             values = frame.values(segment, box)
             if values is not None:
                 inside = dict(self._values(stated, values, where))
-                return [p for v in values for p in self._box(cut, edge, box.with_value(v), inside[v], bound)]
+                return [p for v in values for p in self._box(cut, units, box.with_value(v), inside[v], bound)]
             figures = segment.figures(frame.tree(segment, box))
         except InputError:
             self._refused(stated, where)
@@ -190,18 +188,18 @@ class _Check:
 
     # Steps 5 and 6.
 
-    def _ways(self, cut: CutSpace, searched: Mapping[tuple[int, int], list[Part]]) -> list[tuple[Figures, bool]]:
+    def _ways(self, cut: CutSpace, searched: Mapping[int, list[Part]]) -> list[tuple[Figures, bool]]:
         """What mappings may cost, segments one after another: none that is left out is better in all figures."""
         states = self.space.cuts.states
         best: dict[int, list[tuple[Figures, bool]]] = {states[0]: [(Figures(0.0, 0.0, 0), True)]}
         for after in states[1:]:
             found = []
-            for before in (s for s in states if s in best and s != after and s & ~after == 0):
-                edge = before, after
-                parts = searched.get(edge)
+            for before in self.space.cuts.segments_to[after]:
+                units = after & ~before
+                parts = searched.get(units)
                 if parts is None:
-                    parts = [Part(cut.floors.of(cut.segment(*edge)), sure=False)]
-                found += [(f.then(p.figures), sure and p.sure) for f, sure in best[before] for p in self._least(parts)]
+                    parts = [Part(cut.floors.of(cut.segment(units)), sure=False)]
+                found += [(f.then(p.figures), sure and p.sure) for f, sure in best.get(before, ()) for p in self._least(parts)]
             best[after] = self._least_of(found)
         return best[states[-1]]
 

@@ -3,7 +3,7 @@
     question    cascade (its text), arch, set_arch, accounting, sizes, objective
     answer      mappings (text, figures), lower_bound, gap
     presets     of each preset's trees, its figures or why it was refused
-    searched    of each segment that was opened, split, before, after, and by frame the boxes: a tree of
+    searched    of each segment that was opened, split, einsums, and by frame the boxes: a tree of
 
         {"cut": [[value, box], ...]}   cut by the next choice
         {"figures": [latency_s, energy_j, buffer_bytes]}
@@ -62,11 +62,10 @@ def certificate_of(answer: Answer, arch: str, set_arch: Mapping[str, str]) -> di
         "searched": [
             {
                 "split": dict(split),
-                "before": before,
-                "after": after,
+                "einsums": list(proof.space.cuts.names(units)),
                 "boxes": {name: _boxes(Box(name), opened, _bounds(opened)) for name in FRAMES},
             }
-            for (split, (before, after)), opened in sorted(proof.opened.items(), key=lambda entry: entry[0])
+            for (split, units), opened in sorted(proof.opened.items(), key=lambda entry: entry[0])
         ],
     }
 

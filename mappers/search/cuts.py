@@ -2,13 +2,13 @@
 
 What hands values from iteration to iteration of an iterative rank, and what is on a way between two such Einsums, runs
 in one segment: these are the *units*. What has run before a segment is a set of units that has with each all that it
-needs; a segment is the difference of two such sets, so that a mapping is a way from the empty set to all units. Where
+needs; a segment is the difference of two such sets, so that a mapping is a way from the empty set to all units. Units of
+a segment hang together: they hand each other tensors, directly or through others of it. Where
 more sets than ``MOST`` can have run, segments follow the order in which the cascade is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, pairwise
@@ -94,9 +94,28 @@ class Cuts:
         """Return the Einsums of a set of units, in an order that can run."""
         return tuple(name for i, unit in enumerate(self.units) if bits >> i & 1 for name in unit)
 
-    def segments(self) -> Iterator[tuple[int, int]]:
-        """Yield the segments that there are: what has run before, and after."""
-        for before in self.states:
-            for after in self.states:
-                if before != after and before & ~after == 0:
-                    yield before, after
+    @cached_property
+    def segments_to(self) -> dict[int, tuple[int, ...]]:
+        """The segments that there are: by what has run after one, what has before."""
+        return {
+            after: tuple(s for s in self.states if s != after and s & ~after == 0 and self._together(after & ~s))
+            for after in self.states
+        }
+
+    @cached_property
+    def segments(self) -> frozenset[int]:
+        """The segments that there are, by their units."""
+        return frozenset(after & ~before for after, some in self.segments_to.items() for before in some)
+
+    def _together(self, units: int) -> bool:
+        """Whether units hang together."""
+        reached = units & -units
+        while True:
+            grown = reached
+            for unit, needs in enumerate(self.needs):
+                own = 1 << unit
+                if units & own and (reached & needs or reached & own):
+                    grown |= own | needs & units
+            if grown == reached:
+                return reached == units
+            reached = grown

@@ -4,9 +4,10 @@
                              traffic   what the segment reads and what others read of it, once each, over the rate
     energy     operations where they are cheapest, that traffic, leakage for that latency
 
-An Einsum takes on an array its points over the array's PEs, each for the cycles that the array's units take. Sharing out
-may cut an Einsum in parts here, which makes it a linear program; its dual is a sum of weights over arrays: whatever the
-weights, the busiest array is at least as busy as Σ over Einsums of the least weighted cycles. Some weights are tried.
+An Einsum takes on an array its points over the array's PEs, each for the cycles that the array's units take. The largest
+Einsums are shared out whole, in all ways; the others may be cut, which makes it a linear program. Its dual is a sum of
+weights over arrays: whatever the weights, the busiest array is at least as busy as Σ over Einsums of the least weighted
+cycles. Some weights are tried.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import Final
 
 from einsum_cascades.ir import Einsum
@@ -27,6 +29,8 @@ from mappers.search.segment import Segment
 
 SLACK: Final = 2e-13
 """By so much, relatively, bounds in floating point are lowered, lest rounding lifts one above what it bounds."""
+_WHOLE = 6
+"""So many Einsums are shared out whole."""
 Loads = Mapping[str, float]
 """Cycles by array."""
 
@@ -137,13 +141,29 @@ def busiest(fixed: Loads, free: Sequence[Loads]) -> float:
         fixed: cycles by array of Einsums that have one.
         free: of each further Einsum, its cycles on each array that can do it.
     """
+    several = sorted((loads for loads in free if loads), key=lambda loads: -min(loads.values()))
+    return _least(dict(fixed), several, _WHOLE, inf) * (1 - SLACK)
+
+
+def _least(fixed: dict[str, float], free: Sequence[Loads], whole: int, below: float) -> float:
+    """The fewest cycles of the busiest array, some Einsums whole; what is not below a limit is as good as that."""
+    bound = _in_parts(fixed, free)
+    if not free or not whole or bound >= below:
+        return min(bound, below)
+    for array, cycles in sorted(free[0].items(), key=lambda entry: fixed.get(entry[0], 0.0) + entry[1]):
+        below = _least(fixed | {array: fixed.get(array, 0.0) + cycles}, free[1:], whole - 1, below)
+    return below
+
+
+def _in_parts(fixed: Loads, free: Sequence[Loads]) -> float:
+    """The fewest cycles of the busiest array if Einsums may be cut: by the dual, from below."""
     arrays = list(dict.fromkeys([*fixed, *(a for loads in free for a in loads)]))
     found = max(fixed.values(), default=0.0)
     for weights in _weights(arrays, free):
         bound = sum(weights[a] * fixed.get(a, 0.0) for a in arrays)
         bound += sum(min((weights[a] * cycles for a, cycles in loads.items()), default=0.0) for loads in free)
         found = max(found, bound)
-    return found * (1 - SLACK)
+    return found
 
 
 def _weights(arrays: Sequence[str], free: Sequence[Loads]) -> Iterable[dict[str, float]]:

@@ -27,8 +27,8 @@ from mappers.search.frames.presets import PRESETS, preset_figures, preset_tree
 from mappers.search.segment import Segment
 from mappers.search.space import FRAMES, CutSpace, MappingSpace, Split
 
-Edge = tuple[int, int]
-"""A segment: the units that have run before it, and after it, as bits."""
+Units = int
+"""The units of a segment, as bits."""
 
 
 class Tried(NamedTuple):
@@ -63,8 +63,9 @@ class Way(NamedTuple):
     """
 
     figures: Figures
-    edges: tuple[Edge, ...]
-    items: tuple[Item, ...]
+    split: Split
+    segments: tuple[Units, ...] = ()
+    items: tuple[Item, ...] = ()
 
     @property
     def done(self) -> bool:
@@ -113,6 +114,7 @@ class Answer:
         return self.gap == 0
 
 
+_DOUBT = 0.05
 Progress = Callable[[float, float, int], None]
 """Told the best value so far, the lower bound, and how many trees have been costed."""
 
@@ -123,11 +125,10 @@ class Search:
 
     space: MappingSpace
     objective: Objective
-    opened: dict[tuple[Split, Edge], Opened] = field(default_factory=dict)
+    opened: dict[tuple[Split, Units], Opened] = field(default_factory=dict)
     presets: dict[tuple[str, int], Tried] = field(default_factory=dict)
     evaluated: int = 0
-    bounds: dict[tuple[Split, Edge], Figures] = field(default_factory=dict)
-    _edges: dict[int, list[int]] = field(default_factory=dict)
+    bounds: dict[tuple[Split, Units], Figures] = field(default_factory=dict)
 
     def run(self, time_limit: float | None = None, progress: Progress | None = None) -> Answer:
         """Search until the answer is proven, or time is over.
@@ -138,18 +139,21 @@ class Search:
         start = time.monotonic()
         refused = self._try_presets()
         ways: dict[Split, list[Way]] = {}
+        turn = 0
         while True:
             for split, cut in self.space.cut.items():
                 if split not in ways:
                     ways[split] = self._ways(cut, by_bound=True)
             front = self._front(way for found in ways.values() for way in found)
             target = next((way for way in front if not way.done), None)
+            if target is not None and turn % 2:
+                target = self._promising() or target
+            turn += 1
             late = time_limit is not None and time.monotonic() - start >= time_limit
             if target is None or late:
                 return self._answer(front, time.monotonic() - start, refused)
-            split = next(s for s, found in ways.items() if any(way is target for way in found))
-            self._refine(self.space.cut[split], target)
-            del ways[split]
+            self._refine(self.space.cut[target.split], target)
+            del ways[target.split]
             if progress is not None:
                 best = self._incumbent()
                 progress(best, min(self.objective.value(w.figures) for w in front), self.evaluated)
@@ -177,31 +181,42 @@ class Search:
 
     # Bounds.
 
-    def _ways(self, cut: CutSpace, *, by_bound: bool) -> list[Way]:
-        """The best ways to run all units, by bounds or by trees."""
+    def _promising(self) -> Way | None:
+        """The way that is best if segments without a tree turn out worse than their bounds, if it lacks trees."""
+        ways = [way for cut in self.space.cut.values() for way in self._ways(cut, by_bound=True, doubt=_DOUBT)]
+        best = min(ways, key=lambda way: self.objective.value(way.figures))
+        return None if best.done else best
+
+    def _ways(self, cut: CutSpace, *, by_bound: bool, doubt: float = 0.0) -> list[Way]:
+        """The best ways to run all units, by bounds or by trees.
+
+        Args:
+            doubt: by how much worse than its bound, for each unit more than one, a segment without a tree is taken.
+        """
         cuts = self.space.cuts
-        best: dict[int, list[Way]] = {0: [Way(NOTHING, (), ())]}
+        best: dict[int, list[Way]] = {0: [Way(NOTHING, cut.split)]}
         for after in cuts.states[1:]:
             found = [
-                Way(way.figures.then(item.figures), (*way.edges, (before, after)), (*way.items, item))
-                for before in self._before(after)
-                for item in self._items(cut, (before, after), by_bound=by_bound)
+                Way(way.figures.then(item.figures), cut.split, (*way.segments, after & ~before), (*way.items, item))
+                for before in cuts.segments_to[after]
+                for item in self._items(cut, after & ~before, by_bound=by_bound, doubt=doubt)
                 for way in best.get(before, ())
             ]
             best[after] = self.objective.front(found, lambda way: way.figures, lambda way: way.done)
         return best[cuts.states[-1]]
 
-    def _before(self, after: int) -> list[int]:
-        if after not in self._edges:
-            self._edges[after] = [s for s in self.space.cuts.states if s != after and s & ~after == 0]
-        return self._edges[after]
-
-    def _items(self, cut: CutSpace, edge: Edge, *, by_bound: bool) -> list[Item]:
-        opened = self.opened.get((cut.split, edge))
+    def _items(self, cut: CutSpace, units: Units, *, by_bound: bool, doubt: float) -> list[Item]:
+        opened = self.opened.get((cut.split, units))
         if not by_bound:
             return opened.found if opened else []
+        if doubt and (opened is None or not opened.found):
+            items = self._items(cut, units, by_bound=True, doubt=0.0)
+            more = 1 + doubt * (units.bit_count() - 1)
+            return [Item(Figures(i.figures[0] * more, i.figures[1] * more, i.figures[2]), None) for i in items]
+        if doubt and opened is not None:
+            return opened.found
         if opened is None:
-            return [Item(self._floor(cut, edge), None)]
+            return [Item(self._floor(cut, units), None)]
         if not opened.open:
             return opened.found
         bounds = [Item(opened.open[0][3], None)]
@@ -209,14 +224,14 @@ class Search:
             bounds = [Item(entry[3], None) for entry in opened.open]
         return self.objective.front([*opened.found, *bounds], lambda i: i.figures, lambda i: i.box is not None)
 
-    def _floor(self, cut: CutSpace, edge: Edge) -> Figures:
-        key = cut.split, edge
+    def _floor(self, cut: CutSpace, units: Units) -> Figures:
+        key = cut.split, units
         if key not in self.bounds:
-            self.bounds[key] = cut.floors.of(cut.segment(*edge))
+            self.bounds[key] = cut.floors.of(cut.segment(units))
         return self.bounds[key]
 
     def _front(self, ways: Iterator[Way]) -> list[Way]:
-        presets = [Way(tried.figures, (), ()) for tried in self.presets.values() if tried.figures is not None]
+        presets = [Way(tried.figures, ()) for tried in self.presets.values() if tried.figures is not None]
         return self.objective.front([*presets, *ways], lambda way: way.figures, lambda way: way.done)
 
     def _incumbent(self) -> float:
@@ -235,14 +250,15 @@ class Search:
     def _refine(self, cut: CutSpace, way: Way) -> None:
         """Refine the first segment of a way that has no tree, until its bound rises or it has one."""
         place = next(i for i, item in enumerate(way.items) if item.box is None)
-        edge, bound = way.edges[place], way.items[place].figures
-        key = cut.split, edge
-        segment = cut.segment(*edge)
+        units = way.segments[place]
+        key = cut.split, units
+        segment = cut.segment(units)
         if key not in self.opened:
             self.opened[key] = Opened()
             for name in FRAMES:
-                self._push(self.opened[key], cut, segment, Box(name), bound)
+                self._push(self.opened[key], cut, segment, Box(name), self._floor(cut, units))
         opened = self.opened[key]
+        bound = opened.open[0][3] if opened.open else NOTHING
         while opened.open and self.objective.no_worse(opened.open[0][3], bound):
             entry = heapq.heappop(opened.open)
             if self._try(opened, cut, segment, entry[4], entry[3]):
@@ -291,7 +307,7 @@ class Search:
         found = [outcome(self.space.problem, tree, legal=False) for _, tree in realised]
         gap = self._gap([figures for figures, _ in realised], front)
         pruned = sum(len(opened.open) for opened in self.opened.values())
-        pruned += len(self.space.splits) * sum(1 for _ in self.space.cuts.segments()) - len(self.opened)
+        pruned += len(self.space.splits) * len(self.space.cuts.segments) - len(self.opened)
         return Answer(tuple(found), lower, gap, self.evaluated, pruned, seconds, self)
 
     def _gap(self, realised: list[Figures], front: list[Way]) -> float:
@@ -325,9 +341,9 @@ class Search:
 def joined(cut: CutSpace, way: Way) -> LoopTree:
     """Return the trees of a way's segments one after another."""
     parts = []
-    for edge, item in zip(way.edges, way.items, strict=True):
+    for units, item in zip(way.segments, way.items, strict=True):
         assert item.box is not None
-        body = FRAMES[item.box.frame].tree(cut.segment(*edge), item.box).body
+        body = FRAMES[item.box.frame].tree(cut.segment(units), item.box).body
         parts += body.children if isinstance(body, Sequential) else (body,)
     return LoopTree(parts[0] if len(parts) == 1 else Sequential(tuple(parts)), cut.split)
 

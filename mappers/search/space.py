@@ -76,15 +76,14 @@ class CutSpace:
         """Bounds of segments."""
         return Floors(self.whole.problem, self.space)
 
-    def segment(self, before: int, after: int) -> Segment:
-        """Return the segment between two sets of units that have run."""
-        if (before, after) not in self._segments:
-            names = self.whole.cuts.names(after & ~before)
-            self._segments[before, after] = Segment(self.whole.problem, self.space, names)
-        return self._segments[before, after]
+    def segment(self, units: int) -> Segment:
+        """Return the segment of some units."""
+        if units not in self._segments:
+            self._segments[units] = Segment(self.whole.problem, self.space, self.whole.cuts.names(units))
+        return self._segments[units]
 
     @cached_property
-    def _segments(self) -> dict[tuple[int, int], Segment]:
+    def _segments(self) -> dict[int, Segment]:
         return {}
 
 

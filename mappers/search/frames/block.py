@@ -6,7 +6,8 @@
 Choices, one after another:
 
     buffer    how many memories further out than the nearest one it is
-    columns   up to two ranks that all Einsums have and none reduces, the outermost first
+    columns   up to two ranks that all Einsums have and none reduces, the outermost first, whose smallest tiles have
+              room where all is streamed on the fastest arrays
     array     of each Einsum
     stream    of each Einsum, a rank, or none: what it reads from off chip, or leaves there, passes the buffer in steps of
               that rank, again for each tile; without, it stays for as long as the loops around do not change it
@@ -56,14 +57,14 @@ class BlockFrame:
         if place == 0:
             return tuple(range(segment.problem.parts.buffers))
         if place == 1:
-            return block.columns
+            return tuple(columns for columns in block.columns if block.roomy(box.with_value(columns)))
         if place < 2 + count:
             return block.arrays(block.steps[place - 2])
         if place < 2 + 2 * count:
             return block.streams(block.steps[place - 2 - count], _columns(box))
         columns = _columns(box)
         if len(columns) == 2 and place == 2 + 2 * count:
-            return tuple(_trips(int(segment.space.sizes[columns[0]])))
+            return _Tree(block, box).trips()
         return None
 
     def floor(self, segment: Segment, box: Box, floors: Floors) -> Figures:
@@ -120,6 +121,18 @@ class _Block:
         found = [(), *permutations(large, 1), *permutations(large, 2)]
         return tuple(JOINED.join(ranks) or NONE for ranks in found)
 
+    def roomy(self, box: Box) -> bool:
+        """Whether the smallest tiles of columns have room, where all is streamed on the fastest arrays."""
+        columns = _columns(box)
+        arrays = [self.arrays(step)[0] for step in self.steps]
+        streams = [self.streams(step, columns)[0] for step in self.steps]
+        tree = _Tree(self, Box(box.frame, (*box.choices, *arrays, *streams)))
+        try:
+            tree.check({rank: tree.tiles(rank)[-1] for rank in columns})
+        except InputError:
+            return False
+        return True
+
     def arrays(self, step: Step) -> tuple[str, ...]:
         """Return the arrays that may run an Einsum, the fastest first."""
         loads = Floors(self.segment.problem, self.space).loads[step.output.tensor]
@@ -130,7 +143,8 @@ class _Block:
     def streams(self, step: Step, columns: tuple[str, ...]) -> tuple[str, ...]:
         """Return the ranks that an Einsum may stream over: those of something that comes from off chip, or goes there."""
         ranks = dict.fromkeys(r for o in self.outside(step) for r in o.ranks)
-        return (NONE, *(r for r in ranks if r not in columns and self.space.sizes[r] > 1))
+        found = [r for r in ranks if r not in columns and self.space.sizes[r] > 1]
+        return (*sorted(found, key=lambda r: r not in step.reduced), NONE)
 
     def outside(self, step: Step) -> list[Operand]:
         """Return the operands that come from off chip, or go there."""
@@ -188,6 +202,39 @@ class _Tree:
         """The ranks cut around all Einsums."""
         return _columns(self.box)
 
+    def trips(self) -> tuple[int, ...]:
+        """Return how many tiles of the first column there may be, beside the smallest ones of the last.
+
+        Raises:
+            InputError: not even the smallest tiles fit.
+        """
+        first, last = self.columns
+        counts = [*_trips(int(self.block.space.sizes[first]))]
+        smallest = {last: self.tiles(last)[-1]}
+        low, high = 0, len(counts) - 1
+        self.check(smallest | {first: self._tile(first, counts[high])})
+        while low < high:
+            middle = (low + high) // 2
+            if self._room(self.of(smallest | {first: self._tile(first, counts[middle])})) <= self._capacity:
+                high = middle
+            else:
+                low = middle + 1
+        return tuple(counts[high:])
+
+    def tiles(self, rank: str) -> list[int]:
+        """The tiles of a rank, the largest first."""
+        return list(dict.fromkeys(self._tile(rank, n) for n in _trips(int(self.block.space.sizes[rank]))))
+
+    def check(self, tiles: dict[str, int]) -> None:
+        """Check that tiles of the columns fit the buffer.
+
+        Raises:
+            InputError: they do not.
+        """
+        room, buffer = self._room(self.of(tiles)), self.problem.parts.buffer.name
+        if room > self._capacity:
+            raise too_small("fused", -(-room // 8), self._capacity // 8, buffer)
+
     def fitting(self) -> LoopTree:
         """Return the tree with as few tiles of the last column as fit.
 
@@ -200,11 +247,9 @@ class _Tree:
         if not self.columns:
             return self.of(tiles)
         last = self.columns[-1]
-        counts = list(dict.fromkeys(self._tile(last, n) for n in _trips(int(self.block.space.sizes[last]))))
+        counts = self.tiles(last)
         low, high = 0, len(counts) - 1
-        smallest = self.of(tiles | {last: counts[high]})
-        if self._room(smallest) > self._capacity:
-            raise too_small("fused", -(-self._room(smallest) // 8), self._capacity // 8, self.problem.parts.buffer.name)
+        self.check(tiles | {last: counts[high]})
         while low < high:
             middle = (low + high) // 2
             if self._room(self.of(tiles | {last: counts[middle]})) <= self._capacity:

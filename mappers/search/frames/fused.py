@@ -8,6 +8,7 @@ Choices, one after another:
     inputs    by pass, or once: how often inputs of the rows that several passes read are fetched
     array     of each Einsum that both arrays can do, the more work the earlier: matrix or vector
 
+A segment has such trees if one fits on the arrays that presets bind its Einsums to (``mappers.presets.binding``).
 Columns are grouped as largely as the buffer allows: a larger group fetches what the rows have less often, and nothing
 more often, so no smaller one is better in time or energy.
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from math import prod
 from typing import cast
 
 from einsum_cascades.errors import InputError
@@ -78,7 +80,7 @@ class FusedFrame:
                 fixed[array] = fixed.get(array, 0.0) + loads[array]
             else:
                 free.append(loads)
-        return floors.with_cycles(segment, busiest(fixed, free))
+        return floors.with_traffic(segment, busiest(fixed, free), dict.fromkeys(shape.by_row, shape.groups))
 
     def tree(self, segment: Segment, box: Box) -> LoopTree:
         """Return the tree of a box that makes all choices."""
@@ -109,6 +111,47 @@ class _Shape:
     problem: Problem
     roles: Roles
     default: dict[str, ArrayName]
+
+    def check(self) -> None:
+        """Check that the nest has room on the arrays that presets bind Einsums to.
+
+        Raises:
+            InputError: one tile does not fit the buffer, even with what passes hand on spilled.
+        """
+        fused = self.fused(self.default)
+        try:
+            sized_to_fit(fused)
+        except InputError:
+            crossing = frozenset(fused.residency.crossing_tiles)
+            if not crossing:
+                raise
+            sized_to_fit(replace(fused, residency=replace(fused.residency, spilled=crossing)))
+
+    @cached_property
+    def by_row(self) -> tuple[str, ...]:
+        """Inputs with a value per row, which each group of columns fetches again."""
+        cascade = self.problem.cascade
+        plain = dict(self.segment.problem.cascade.views)
+        ranks = {t: set(cascade.ranks_of[t]) for t in cascade.inputs}
+        by_row = [t for t, own in ranks.items() if own & self.roles.family and not own & {*self.columns}]
+        return tuple(dict.fromkeys(plain.get(t, t) for t in by_row))
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The ranks that lie along the columns."""
+        return self.fused(self.default).columns
+
+    @cached_property
+    def groups(self) -> int:
+        """How many groups of columns there are, at least: the inputs of the columns stay for a whole group."""
+        cascade, capacity = self.problem.cascade, 8 * int(self.problem.parts.buffer.bytes or 0)
+        kept = 0
+        for tensor in cascade.inputs:
+            ranks = set(cascade.ranks_of[tensor])
+            if ranks & {*self.columns} and not ranks & self.roles.family:
+                values = prod(int(self.problem.size(r)) for r in ranks - {*self.roles.batches})
+                kept += values * int(self.problem.bits(tensor))
+        return max(1, -(-kept // max(capacity, 1)))
 
     @cached_property
     def rows(self) -> tuple[int, ...]:
@@ -221,7 +264,9 @@ def _shape(segment: Segment) -> _Shape:
     apart, cascade, roles = apart_from_columns(segment.cascade)
     if apart is not None:
         raise InputError("some Einsums have no column", hint="they run before")
-    return _Shape(segment, segment.part, roles, bind(segment.part, roles))
+    shape = _Shape(segment, segment.part, roles, bind(segment.part, roles))
+    shape.check()
+    return shape
 
 
 def row_splits(problem: Problem) -> tuple[tuple[tuple[str, Number], ...], ...]:
