@@ -150,7 +150,7 @@ class _Check:
         frame, segment = FRAMES[box.frame], cut.segment(units)
         where = f"{dict(cut.split)} {' '.join(segment.names)}: {box.frame} {list(box.choices)}"
         try:
-            floor = frame.floor(segment, box, cut.floors)
+            floor = frame.floor(segment, box)
             bound = Figures(*(max(a, b) for a, b in zip(floor, above, strict=True)))
             if "bound" in stated:
                 if any(float(s) > b * (1 + SAME) for s, b in zip(stated["bound"], bound, strict=True)):

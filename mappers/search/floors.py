@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 from einsum_cascades.ir import Einsum
 from einsum_cascades.loops.space import Space, Step
@@ -25,7 +25,6 @@ from hw_models.prices import node_prices
 from hw_models.spatial.work import cycles_of, work_of
 from mappers.presets.problem import Problem
 from mappers.search.figures import Figures
-from mappers.search.segment import Segment
 
 SLACK: Final = 2e-13
 """By so much, relatively, bounds in floating point are lowered, lest rounding lifts one above what it bounds."""
@@ -35,6 +34,30 @@ Loads = Mapping[str, float]
 """Cycles by array."""
 
 
+class Part(Protocol):
+    """What bounds are of: some Einsums of the cascade."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        ...
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Their steps, those that begin a recurrence included."""
+        ...
+
+    @property
+    def read(self) -> frozenset[str]:
+        """Tensors made elsewhere that they read."""
+        ...
+
+    @property
+    def exported(self) -> frozenset[str]:
+        """Tensors that they make and others read."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Floors:
     """Bounds of the segments of one problem."""
@@ -42,20 +65,20 @@ class Floors:
     problem: Problem
     space: Space
 
-    def of(self, segment: Segment) -> Figures:
+    def of(self, part: Part) -> Figures:
         """Return what no mapping of a segment is better than."""
-        cycles = busiest({}, [self.loads[name] for name in segment.names])
-        return self.with_cycles(segment, cycles)
+        cycles = busiest({}, [self.loads[name] for name in part.names])
+        return self.with_cycles(part, cycles)
 
-    def with_cycles(self, segment: Segment, cycles: float) -> Figures:
+    def with_cycles(self, part: Part, cycles: float) -> Figures:
         """Return what no mapping is better than that keeps some array busy for so many cycles."""
-        return self.with_traffic(segment, cycles, {})
+        return self.with_traffic(part, cycles, {})
 
-    def with_traffic(self, segment: Segment, cycles: float, fetched: Mapping[str, int]) -> Figures:
+    def with_traffic(self, part: Part, cycles: float, fetched: Mapping[str, int]) -> Figures:
         """Return what no mapping is better than that takes so many cycles and fetches some inputs so often."""
-        traffic_s, traffic_j = self.traffic(segment, fetched)
+        traffic_s, traffic_j = self.traffic(part, fetched)
         latency = max(cycles / float(self.problem.machine.frequency_hz), traffic_s)
-        energy = traffic_j + sum(self.operations_j[name] for name in segment.names)
+        energy = traffic_j + sum(self.operations_j[name] for name in part.names)
         if self.problem.accounting.leakage:
             energy += float(node_prices(self.problem.machine).leak_w) * latency
         return Figures(latency, energy * (1 - SLACK), 0)
@@ -112,12 +135,12 @@ class Floors:
             found[einsum.name] = self.points[einsum.name] * min(each, default=0.0)
         return found
 
-    def traffic(self, segment: Segment, fetched: Mapping[str, int]) -> tuple[float, float]:
+    def traffic(self, part: Part, fetched: Mapping[str, int]) -> tuple[float, float]:
         """Return the seconds and the joules of what a segment reads from the off-chip memory and leaves there."""
         root = self.problem.machine.root
         price = node_prices(self.problem.machine).nodes[root.name]
-        reads = sum(self.bits(t, segment.steps) * fetched.get(t, 1) for t in segment.read)
-        writes = sum(self.bits(t, segment.steps) for t in segment.exported)
+        reads = sum(self.bits(t, part.steps) * fetched.get(t, 1) for t in part.read)
+        writes = sum(self.bits(t, part.steps) for t in part.exported)
         shared, out, into = root.rates
         seconds = 0.0
         for bits, rate in ((reads + writes, shared), (reads, out), (writes, into)):

@@ -266,7 +266,7 @@ class Search:
 
     def _push(self, opened: Opened, cut: CutSpace, segment: Segment, box: Box, above: Figures) -> None:
         try:
-            floor = FRAMES[box.frame].floor(segment, box, cut.floors)
+            floor = FRAMES[box.frame].floor(segment, box)
         except InputError as error:
             opened.tried[box] = Tried("refused", why=str(error))
             return

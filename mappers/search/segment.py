@@ -17,6 +17,7 @@ from mappers.choose import limits
 from mappers.presets.apart import part_of
 from mappers.presets.problem import Problem
 from mappers.search.figures import Figures
+from mappers.search.floors import Floors
 
 @dataclass(frozen=True, eq=False)
 class Segment:
@@ -26,11 +27,13 @@ class Segment:
         problem: the whole one.
         space: its sizes, with the partitions cut.
         names: of the Einsums, in an order that can run.
+        floors: bounds of what Einsums cost, whatever the mapping.
     """
 
     problem: Problem
     space: Space
     names: tuple[str, ...]
+    floors: Floors
 
     @cached_property
     def cascade(self) -> Cascade:

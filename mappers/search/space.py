@@ -79,7 +79,7 @@ class CutSpace:
     def segment(self, units: int) -> Segment:
         """Return the segment of some units."""
         if units not in self._segments:
-            self._segments[units] = Segment(self.whole.problem, self.space, self.whole.cuts.names(units))
+            self._segments[units] = Segment(self.whole.problem, self.space, self.whole.cuts.names(units), self.floors)
         return self._segments[units]
 
     @cached_property

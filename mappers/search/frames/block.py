@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import permutations
+from math import prod
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.loops.capacity import live_bits
@@ -35,7 +36,7 @@ from mappers.presets.axes import Axis, axes_of, has
 from mappers.presets.layout import Way, dimensions_of, laid, ways_of
 from mappers.presets.problem import Problem, over_instances
 from mappers.search.figures import Figures
-from mappers.search.floors import Floors, Loads
+from mappers.search.floors import Loads
 from mappers.search.frames.frame import Box, Value
 from mappers.search.segment import Segment
 
@@ -67,16 +68,16 @@ class BlockFrame:
             return _Tree(block, box).trips()
         return None
 
-    def floor(self, segment: Segment, box: Box, floors: Floors) -> Figures:
+    def floor(self, segment: Segment, box: Box) -> Figures:
         """Return what no tree of a box is better than: its Einsums' cycles one after another, and what is fetched."""
         block = _block(segment)
         count = len(block.steps)
         chosen = box.choices[2 : 2 + count]
         cycles = 0.0
         for place, step in enumerate(block.steps):
-            loads: Loads = floors.loads[step.output.tensor]
+            loads: Loads = segment.floors.loads[step.output.tensor]
             cycles += loads[str(chosen[place])] if place < len(chosen) else min(loads.values(), default=0.0)
-        return floors.with_traffic(segment, cycles, block.refetched(box))
+        return segment.floors.with_traffic(segment, cycles, block.refetched(box))
 
     def tree(self, segment: Segment, box: Box) -> LoopTree:
         """Return the tree of a box that makes all choices."""
@@ -135,7 +136,7 @@ class _Block:
 
     def arrays(self, step: Step) -> tuple[str, ...]:
         """Return the arrays that may run an Einsum, the fastest first."""
-        loads = Floors(self.segment.problem, self.space).loads[step.output.tensor]
+        loads = self.segment.floors.loads[step.output.tensor]
         if not loads:
             self.segment.problem.parts.offered(step.einsum, self.segment.problem.parts.matrix)
         return tuple(sorted(loads, key=lambda a: loads[a]))
@@ -155,19 +156,44 @@ class _Block:
         return tensor in self.segment.made and tensor not in self.segment.exported
 
     def refetched(self, box: Box) -> dict[str, int]:
-        """Return how often tensors are fetched, at least, for what is chosen: those that are streamed."""
+        """Return how often tensors are fetched, at least, once it is chosen what is streamed."""
         count = len(self.steps)
-        streams = box.choices[2 + count : 2 + 2 * count]
-        if len(box.choices) <= 2 + 2 * count:
+        if len(box.choices) < 2 + 2 * count or not _columns(box):
             return {}
-        first = _columns(box)[0]
-        trips = int(box.choices[-1])
+        columns = _columns(box)
+        streams = [str(value) for value in box.choices[2 + count : 2 + 2 * count]]
+        trips = {} if len(columns) == 1 else {columns[0]: int(box.choices[-1]) if len(box.choices) > 2 + 2 * count else 1}
+        kept, streamed = self._held(streams)
+        room = sum(
+            -(-bits // trips.get(columns[0], 1) if columns[0] in ranks else -bits)
+            for bits, ranks in kept.values()
+            if columns[-1] in ranks
+        )
+        capacity = 8 * int(replace(self.segment.problem, further=int(box.choices[0])).parts.buffer.bytes or 0)
+        trips[columns[-1]] = max(1, -(-room // max(1, capacity)))
         found = {}
-        for step, rank in zip(self.steps, streams, strict=True):
-            for operand in step.inputs:
-                if rank in operand.ranks and first not in operand.ranks and operand.tensor in self.segment.read:
-                    found[operand.tensor] = trips
+        for name, ranks in {**{n: r for n, (_, r) in kept.items()}, **streamed}.items():
+            last = max((i for i, c in enumerate(columns) if c in ranks), default=-1)
+            around = columns if name in streamed else columns[: max(last, 0)]
+            times = prod(trips[c] for c in around if c not in ranks)
+            if name in self.segment.read and times > 1:
+                found[name] = times
         return found
+
+    def _held(self, streams: list[str]) -> tuple[dict[str, tuple[int, frozenset[str]]], dict[str, frozenset[str]]]:
+        """What stays in the buffer, with its bits and its ranks; and what is streamed, with its ranks."""
+        ranks: dict[str, frozenset[str]] = {}
+        streamed = set()
+        for step, rank in zip(self.steps, streams, strict=True):
+            for operand in (*step.inputs, step.output):
+                ranks[operand.tensor] = ranks.get(operand.tensor, frozenset()) | frozenset(operand.ranks)
+                if rank in operand.ranks and not self.within(operand.tensor):
+                    streamed.add(operand.tensor)
+        sizes, bits = self.space.sizes, self.segment.problem.bits
+        kept = {
+            t: (int(bits(t)) * prod(int(sizes[r]) for r in own), own) for t, own in ranks.items() if t not in streamed
+        }
+        return kept, {t: ranks[t] for t in streamed}
 
 
 @lru_cache(maxsize=512)
@@ -324,7 +350,8 @@ class _Tree:
         axes = axes_of([o.ranks for o in (*step.inputs, step.output)], self.block.space, apart)
         sizes = [min(int(axis.size), tiles.get(axis.rank, int(axis.size))) for axis in axes]
         dimensions = dimensions_of(self.problem, self._array(step))
-        return axes, ways_of(sizes, [int(n) for _, n in dimensions])[0], [name for name, _ in dimensions]
+        way = _fastest(tuple(sizes), tuple(int(n) for _, n in dimensions))
+        return axes, way, [name for name, _ in dimensions]
 
     def _nest(self, step: Step, tiles: dict[str, int]) -> Node:
         """An Einsum in a tile."""
@@ -360,6 +387,12 @@ class _Tree:
             return operands
         staying = sorted(operands, key=lambda o: _depth(o, loops))
         return [o for o in operands if o in staying[: array.registers]]
+
+
+@lru_cache(maxsize=4096)
+def _fastest(sizes: tuple[int, ...], lengths: tuple[int, ...]) -> Way:
+    """The way of fewest steps in which axes lie over an array."""
+    return ways_of(sizes, lengths)[0]
 
 
 def _depth(operand: Operand, loops: list[tuple[Axis, int]]) -> int:

@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 
 from einsum_cascades.loops.tree import LoopTree
 from mappers.search.figures import Figures
-from mappers.search.floors import Floors
 from mappers.search.segment import Segment
 
 Value = str | int
@@ -47,7 +46,7 @@ class Frame(Protocol):
         """
         ...
 
-    def floor(self, segment: Segment, box: Box, floors: Floors) -> Figures:
+    def floor(self, segment: Segment, box: Box) -> Figures:
         """Return what no tree of a box is better than."""
         ...
 

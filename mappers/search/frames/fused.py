@@ -38,7 +38,7 @@ from mappers.presets.slots import Overlap
 from mappers.residency import ArrayName, Residency
 from mappers.roles import Roles
 from mappers.search.figures import Figures
-from mappers.search.floors import Floors, Loads, busiest
+from mappers.search.floors import Loads, busiest
 from mappers.search.frames.frame import Box, Value
 from mappers.search.segment import Segment
 
@@ -65,22 +65,22 @@ class FusedFrame:
             return (first, "vector" if first == "matrix" else "matrix")
         return None
 
-    def floor(self, segment: Segment, box: Box, floors: Floors) -> Figures:
+    def floor(self, segment: Segment, box: Box) -> Figures:
         """Return what no tree of a box is better than: what its Einsums take on the arrays chosen."""
         shape = _shape(segment)
         if not box.choices:
-            return floors.of(segment)
+            return segment.floors.of(segment)
         arrays = shape.arrays(box)
         fixed: dict[str, float] = {}
         free: list[Loads] = []
         for einsum in segment.einsums:
-            loads = shape.loads(einsum, int(box.choices[0]), floors)
+            loads = shape.loads(einsum, int(box.choices[0]))
             if einsum.name in arrays:
                 array = shape.node(arrays[einsum.name])
                 fixed[array] = fixed.get(array, 0.0) + loads[array]
             else:
                 free.append(loads)
-        return floors.with_traffic(segment, busiest(fixed, free), dict.fromkeys(shape.by_row, shape.groups))
+        return segment.floors.with_traffic(segment, busiest(fixed, free), dict.fromkeys(shape.by_row, shape.groups(box)))
 
     def tree(self, segment: Segment, box: Box) -> LoopTree:
         """Return the tree of a box that makes all choices."""
@@ -141,17 +141,27 @@ class _Shape:
         """The ranks that lie along the columns."""
         return self.fused(self.default).columns
 
-    @cached_property
-    def groups(self) -> int:
-        """How many groups of columns there are, at least: the inputs of the columns stay for a whole group."""
-        cascade, capacity = self.problem.cascade, 8 * int(self.problem.parts.buffer.bytes or 0)
+    def groups(self, box: Box) -> int:
+        """How many groups of columns there are, at least: the inputs of the columns stay for a whole group, and so does
+        what passes hand on, unless it is spilled."""
+        held = [t for t in self.problem.cascade.inputs if not self.roles.family & set(self._ranks(t))]
+        if len(box.choices) > 2 and box.choices[2] == "kept":
+            held += self.residency(self.default).crossing_tiles
         kept = 0
-        for tensor in cascade.inputs:
-            ranks = set(cascade.ranks_of[tensor])
-            if ranks & {*self.columns} and not ranks & self.roles.family:
-                values = prod(int(self.problem.size(r)) for r in ranks - {*self.roles.batches})
-                kept += values * int(self.problem.bits(tensor))
-        return max(1, -(-kept // max(capacity, 1)))
+        for tensor in held:
+            ranks = set(self._ranks(tensor))
+            if ranks & {*self.columns}:
+                kept += self._values(ranks - {*self.roles.batches}) * int(self.problem.bits(tensor))
+        return max(1, -(-kept // max(8 * int(self.problem.parts.buffer.bytes or 0), 1)))
+
+    def _ranks(self, tensor: str) -> tuple[str, ...]:
+        return self.problem.cascade.ranks_of[tensor]
+
+    def _values(self, ranks: set[str]) -> int:
+        """Values of a tensor with these ranks, in one iteration of iterative ones."""
+        space = self.segment.space
+        own = [r for r in ranks if space.whole(r) not in space.iterative]
+        return prod(int(steps(space.sizes[w], space.length(g)) if g else space.sizes[w]) for w, g in space.grains(own).items())
 
     @cached_property
     def rows(self) -> tuple[int, ...]:
@@ -190,7 +200,7 @@ class _Shape:
         if parts.matrix is parts.vector:
             return ()
         both = [e for e in self.segment.einsums if parts.offers(parts.matrix, e) and parts.offers(parts.vector, e)]
-        points = Floors(self.segment.problem, self.segment.space).points
+        points = self.segment.floors.points
         return tuple(e.name for e in sorted(both, key=lambda e: -points[e.name]))
 
     def arrays(self, box: Box) -> dict[str, ArrayName]:
@@ -212,13 +222,13 @@ class _Shape:
         """Return the nest with the choices that a residency leaves."""
         return Fused(self.problem, self.roles, self.residency(arrays), overlap, times=times, wide=True)
 
-    def loads(self, einsum: Einsum, times: int, floors: Floors) -> Loads:
+    def loads(self, einsum: Einsum, times: int) -> Loads:
         """Return the fewest cycles that an Einsum takes on each of the two arrays: a step in each visit, or more."""
         parts = self.problem.parts
         arrays = dict.fromkeys((parts.matrix.name, parts.vector.name))
         tile, visits = self._in_tile(einsum), self._visits(einsum, times)
         able = [a for a in arrays if parts.offers(self.problem.machine.array(a), einsum)]
-        return {a: float(floors.cycles(einsum, a, tile, visits)) for a in able}
+        return {a: float(self.segment.floors.cycles(einsum, a, tile, visits)) for a in able}
 
     def _in_tile(self, einsum: Einsum) -> bool:
         """Whether an Einsum runs tile by tile beside a product."""

@@ -14,7 +14,7 @@ from mappers.presets.problem import Problem
 from mappers.presets.product_tree import product_tree
 from mappers.presets.vector_tree import vector_tree
 from mappers.search.figures import Figures
-from mappers.search.floors import SLACK, Floors
+from mappers.search.floors import SLACK
 from mappers.search.frames.frame import Box, Value
 from mappers.search.segment import Segment
 
@@ -33,10 +33,10 @@ class PhaseFrame:
             raise InputError("a product and other Einsums are several phases")
         return tuple(range(segment.problem.parts.buffers))
 
-    def floor(self, segment: Segment, box: Box, floors: Floors) -> Figures:
+    def floor(self, segment: Segment, box: Box) -> Figures:
         """Return what no tree of a box is better than: what its arrays take one after another."""
-        cycles = sum(min(floors.loads[name].values(), default=0.0) for name in segment.names)
-        return floors.with_cycles(segment, cycles * (1 - SLACK))
+        cycles = sum(min(segment.floors.loads[name].values(), default=0.0) for name in segment.names)
+        return segment.floors.with_cycles(segment, cycles * (1 - SLACK))
 
     def tree(self, segment: Segment, box: Box) -> LoopTree:
         """Return the tree of a box that makes all choices."""
