@@ -71,7 +71,7 @@ class _Check:
         self.certificate = certificate
         question = certificate["question"]
         self.objective = objective_named(question["objective"])
-        machine = load_architecture(question["arch"], tuple(question["set_arch"].items()))
+        machine = load_architecture(question["arch"], question["set_arch"])
         sizes = {str(rank): int(size) for rank, size in question["sizes"].items()}
         accounting = accounting_named(question["accounting"])
         self.problem = Problem(parse_cascade(question["cascade"]), sizes, machine, accounting)

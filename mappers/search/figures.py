@@ -1,7 +1,7 @@
 """What a mapping, or a part of one, costs, and what is asked to be small.
 
     latency, energy   add up over the parts of a mapping, which run one after another
-    buffer            the most bytes on chip at a time: the largest of the parts'
+    buffer            the most bytes that one instance of a memory on chip holds at a time: the largest of the parts'
 
 All objectives rise with each figure, so a part that is no better in any figure than another is never needed.
 """

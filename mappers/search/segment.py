@@ -104,5 +104,5 @@ def figures_of(plan: Plan, problem: Problem) -> Figures:
         if limit.needed > limit.room:
             raise limit.said(limit.room, limit.needed)
     found = cost(activity, problem.accounting)
-    buffer = sum(int(held) for name, held in found.peak_bytes.items() if not plan.levels[name].computes)
+    buffer = max((int(b) for name, b in found.peak_bytes.items() if not plan.levels[name].computes), default=0)
     return Figures(float(found.latency_s), float(found.energy_j), buffer)
