@@ -7,7 +7,7 @@
 An Einsum takes on an array its points over the array's PEs, each for the cycles that the array's units take. The largest
 Einsums are shared out whole, in all ways; the others may be cut, which makes it a linear program. Its dual is a sum of
 weights over arrays: whatever the weights, the busiest array is at least as busy as Σ over Einsums of the least weighted
-cycles. Some weights are tried.
+cycles. For two arrays it is solved, for more some weights are tried.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Floors:
         """Return what no mapping is better than that takes so many cycles and fetches some inputs so often."""
         traffic_s, traffic_j = self.traffic(part, fetched)
         latency = max(cycles / float(self.problem.machine.frequency_hz), traffic_s)
-        energy = traffic_j + sum(self.operations_j[name] for name in part.names)
+        energy = traffic_j + sum(map(self.operations_j.__getitem__, part.names))
         if self.problem.accounting.leakage:
             energy += float(node_prices(self.problem.machine).leak_w) * latency
         return Figures(latency, energy * (1 - SLACK), 0)
@@ -136,11 +136,11 @@ class Floors:
         return found
 
     def traffic(self, part: Part, fetched: Mapping[str, int]) -> tuple[float, float]:
-        """Return the seconds and the joules of what a segment reads from the off-chip memory and leaves there."""
+        """Return the seconds and the joules of what a part reads from the off-chip memory and leaves there."""
         root = self.problem.machine.root
         price = node_prices(self.problem.machine).nodes[root.name]
-        reads = sum(self.bits(t, part.steps) * fetched.get(t, 1) for t in part.read)
-        writes = sum(self.bits(t, part.steps) for t in part.exported)
+        once, writes = self._moved(part)
+        reads = sum(once.values()) + sum(once[t] * (times - 1) for t, times in fetched.items() if t in once)
         shared, out, into = root.rates
         seconds = 0.0
         for bits, rate in ((reads + writes, shared), (reads, out), (writes, into)):
@@ -148,6 +148,17 @@ class Floors:
                 seconds = max(seconds, bits / 8 / float(rate))
         joules = reads * float(price.read_j_per_bit) + writes * float(price.write_j_per_bit)
         return seconds, joules
+
+    def _moved(self, part: Part) -> tuple[dict[str, int], int]:
+        """The bits that a part reads of each tensor, and those that it leaves, once each."""
+        if part.names not in self._found:
+            reads = {t: self.bits(t, part.steps) for t in part.read}
+            self._found[part.names] = reads, sum(self.bits(t, part.steps) for t in part.exported)
+        return self._found[part.names]
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, ...], tuple[dict[str, int], int]]:
+        return {}
 
     def bits(self, tensor: str, steps: Sequence[Step]) -> int:
         """Return the fewest bits of a tensor that some Einsums touch: those of one use, in one iteration."""
@@ -179,23 +190,40 @@ def _least(fixed: dict[str, float], free: Sequence[Loads], whole: int, below: fl
 
 
 def _in_parts(fixed: Loads, free: Sequence[Loads]) -> float:
-    """The fewest cycles of the busiest array if Einsums may be cut: by the dual, from below."""
+    """The fewest cycles of the busiest array if Einsums may be cut: exact for two arrays, else from below."""
     arrays = list(dict.fromkeys([*fixed, *(a for loads in free for a in loads)]))
     found = max(fixed.values(), default=0.0)
-    for weights in _weights(arrays, free):
+    if len(arrays) == 2:
+        return max(found, _balanced(arrays[0], arrays[1], fixed, free))
+    for weights in _weights(arrays):
         bound = sum(weights[a] * fixed.get(a, 0.0) for a in arrays)
         bound += sum(min((weights[a] * cycles for a, cycles in loads.items()), default=0.0) for loads in free)
         found = max(found, bound)
     return found
 
 
-def _weights(arrays: Sequence[str], free: Sequence[Loads]) -> Iterable[dict[str, float]]:
-    """Weights that add up to 1: of each two arrays, those at which an Einsum is as dear on both."""
+def _balanced(one: str, other: str, fixed: Loads, free: Sequence[Loads]) -> float:
+    """The cycles at which two arrays are as busy: those Einsums move first that are the cheapest to move."""
+    busy, idle = fixed.get(one, 0.0), fixed.get(other, 0.0)
+    movable = []
+    for loads in free:
+        if other not in loads:
+            busy += loads[one]
+        elif one not in loads:
+            idle += loads[other]
+        else:
+            busy += loads[one]
+            movable.append((loads[one], loads[other]))
+    movable.sort(key=lambda pair: pair[1] / pair[0] if pair[0] else inf)
+    for here, there in movable:
+        if busy - here <= idle + there:
+            return busy - (busy - idle) / (here + there) * here if busy > idle else idle
+        busy, idle = busy - here, idle + there
+    return max(busy, idle)
+
+
+def _weights(arrays: Sequence[str]) -> Iterable[dict[str, float]]:
+    """Weights that add up to 1: all arrays alike, and one alone."""
     yield {a: 1.0 / len(arrays) for a in arrays}
-    for place, one in enumerate(arrays):
+    for one in arrays:
         yield {a: float(a == one) for a in arrays}
-        for other in arrays[place + 1 :]:
-            for loads in free:
-                if one in loads and other in loads and loads[one] + loads[other]:
-                    share = loads[other] / (loads[one] + loads[other])
-                    yield {a: share if a == one else (1 - share) * (a == other) for a in arrays}

@@ -115,6 +115,9 @@ class Answer:
 
 
 _DOUBT = 0.05
+"""By so much worse than its bound, for each further unit, a segment without a tree is taken when one is to be found."""
+_TRIES = 64
+"""So many boxes of a segment are tried before another way may look better."""
 Progress = Callable[[float, float, int], None]
 """Told the best value so far, the lower bound, and how many trees have been costed."""
 
@@ -259,7 +262,9 @@ class Search:
                 self._push(self.opened[key], cut, segment, Box(name), self._floor(cut, units))
         opened = self.opened[key]
         bound = opened.open[0][3] if opened.open else NOTHING
-        while opened.open and self.objective.no_worse(opened.open[0][3], bound):
+        tries = 0
+        while opened.open and self.objective.no_worse(opened.open[0][3], bound) and tries < _TRIES:
+            tries += 1
             entry = heapq.heappop(opened.open)
             if self._try(opened, cut, segment, entry[4], entry[3]):
                 break

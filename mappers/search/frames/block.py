@@ -163,13 +163,13 @@ class _Block:
         columns = _columns(box)
         streams = [str(value) for value in box.choices[2 + count : 2 + 2 * count]]
         trips = {} if len(columns) == 1 else {columns[0]: int(box.choices[-1]) if len(box.choices) > 2 + 2 * count else 1}
-        kept, streamed = self._held(streams)
+        kept, streamed = self._held(tuple(streams))
         room = sum(
             -(-bits // trips.get(columns[0], 1) if columns[0] in ranks else -bits)
             for bits, ranks in kept.values()
             if columns[-1] in ranks
         )
-        capacity = 8 * int(replace(self.segment.problem, further=int(box.choices[0])).parts.buffer.bytes or 0)
+        capacity = self._capacity(int(box.choices[0]))
         trips[columns[-1]] = max(1, -(-room // max(1, capacity)))
         found = {}
         for name, ranks in {**{n: r for n, (_, r) in kept.items()}, **streamed}.items():
@@ -180,7 +180,12 @@ class _Block:
                 found[name] = times
         return found
 
-    def _held(self, streams: list[str]) -> tuple[dict[str, tuple[int, frozenset[str]]], dict[str, frozenset[str]]]:
+    @lru_cache(maxsize=8)  # noqa: B019
+    def _capacity(self, further: int) -> int:
+        return 8 * int(replace(self.segment.problem, further=further).parts.buffer.bytes or 0)
+
+    @lru_cache(maxsize=64)  # noqa: B019
+    def _held(self, streams: tuple[str, ...]) -> tuple[dict[str, tuple[int, frozenset[str]]], dict[str, frozenset[str]]]:
         """What stays in the buffer, with its bits and its ranks; and what is streamed, with its ranks."""
         ranks: dict[str, frozenset[str]] = {}
         streamed = set()
