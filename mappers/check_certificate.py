@@ -1,8 +1,8 @@
 """Check the proof that a mapping is the best: ``python -m mappers.check_certificate FILE``.
 
 It shares with the search the statement of the space (which boxes a segment has, which tree a box is) and the cost
-functions (what a tree costs, what no tree of a box is better than), and nothing of how the search went about it. It goes
-through the file and checks, step by step:
+functions (what a tree costs, what no tree of a box is better than), and nothing of how the search went about it. It
+goes through the file and checks, step by step:
 
     1  each preset's tree costs what is stated
     2  each box that is cut is cut into all that it consists of
@@ -30,7 +30,7 @@ from einsum_cascades.loops.text import parse_tree
 from hw_models.accounting import accounting_named
 from hw_models.load import load_architecture
 from mappers.presets.problem import Problem
-from mappers.search.figures import ROUNDING, Figures, objective_named
+from mappers.search.figures import Figures, objective_named
 from mappers.search.frames.frame import Box
 from mappers.search.frames.presets import PRESETS, preset_figures, preset_tree
 from mappers.search.segment import figures_of
@@ -41,7 +41,7 @@ SAME = 1e-9
 """Figures that differ less, relatively, are those stated: files are read on other machines, with other libraries."""
 
 
-class Wrong(Exception):
+class WrongStepError(Exception):
     """A step of the proof does not hold."""
 
 
@@ -60,7 +60,7 @@ def check(certificate: Mapping[str, Any]) -> str:
     """Return what a certificate proves.
 
     Raises:
-        Wrong: a step of it does not hold.
+        WrongStepError: a step of it does not hold.
         InputError: it asks for a cascade or a machine that there is not.
     """
     return _Check(certificate).all()
@@ -85,11 +85,13 @@ class _Check:
         bounds = [figures for figures, _ in ways] + presets
         lower = min(map(self.objective.value, bounds), default=inf)
         if lower < float(stated["lower_bound"]) * (1 - SAME):
-            raise Wrong(f"the lower bound is {lower!r} by these steps, and {stated['lower_bound']!r} is stated")
+            raise WrongStepError(
+                f"the lower bound is {lower!r} by these steps, and {stated['lower_bound']!r} is stated"
+            )
         found = self._answer(stated["mappings"])
         gap = self._gap(found, bounds)
         if gap > float(stated["gap"]) + SAME:
-            raise Wrong(f"the gap is {gap!r} by these steps, and {stated['gap']!r} is stated")
+            raise WrongStepError(f"the gap is {gap!r} by these steps, and {stated['gap']!r} is stated")
         value = min(map(self.objective.value, found))
         said = "optimal in the stated space" if stated["gap"] == 0 else f"within {100 * float(stated['gap']):.3g} %"
         return f"{self.objective.name} {value:.12g}, {said}: {self.steps} steps hold"
@@ -128,7 +130,7 @@ class _Check:
             split: Split = tuple((str(part), int(size)) for part, size in entry["split"].items())
             names = tuple(entry["einsums"])
             if split not in self.space.cut or names not in units_of:
-                raise Wrong(f"the space has no segment {' '.join(names)} with the partitions {dict(split)}")
+                raise WrongStepError(f"the space has no segment {' '.join(names)} with the partitions {dict(split)}")
             if split == cut.split:
                 found[units_of[names]] = self._segment(cut, units_of[names], entry["boxes"])
         return found
@@ -138,23 +140,21 @@ class _Check:
         found: list[Part] = []
         for name in FRAMES:
             if name not in boxes:
-                raise Wrong(f"{' '.join(cut.segment(units).names)}: the frame '{name}' is missing")
+                raise WrongStepError(f"{' '.join(cut.segment(units).names)}: the frame '{name}' is missing")
             found += self._box(cut, units, Box(name), boxes[name], floor)
         return found
 
-    def _box(
-        self, cut: CutSpace, units: int, box: Box, stated: Mapping[str, Any], above: Figures
-    ) -> list[Part]:
+    def _box(self, cut: CutSpace, units: int, box: Box, stated: Mapping[str, Any], above: Figures) -> list[Part]:
         """Check a box and all in it; return what its trees may cost."""
         self.steps += 1
         frame, segment = FRAMES[box.frame], cut.segment(units)
         where = f"{dict(cut.split)} {' '.join(segment.names)}: {box.frame} {list(box.choices)}"
         try:
             floor = frame.floor(segment, box)
-            bound = Figures(*(max(a, b) for a, b in zip(floor, above, strict=True)))
+            bound = floor.or_more(above)
             if "bound" in stated:
                 if any(float(s) > b * (1 + SAME) for s, b in zip(stated["bound"], bound, strict=True)):
-                    raise Wrong(f"{where}: no tree is known to be above {stated['bound']}, only {list(bound)}")
+                    raise WrongStepError(f"{where}: no tree is known to be above {stated['bound']}, only {list(bound)}")
                 return [Part(Figures(*stated["bound"]), sure=False)]
             values = frame.values(segment, box)
             if values is not None:
@@ -169,22 +169,24 @@ class _Check:
 
     def _values(self, stated: Mapping[str, Any], values: Sequence[Any], where: str) -> list[Any]:
         if "cut" not in stated:
-            raise Wrong(f"{where}: it is more than one tree, and is not cut")
+            raise WrongStepError(f"{where}: it is more than one tree, and is not cut")
         if [value for value, _ in stated["cut"]] != list(values):
-            raise Wrong(f"{where}: it is cut into {[v for v, _ in stated['cut']]}, and consists of {list(values)}")
+            raise WrongStepError(
+                f"{where}: it is cut into {[v for v, _ in stated['cut']]}, and consists of {list(values)}"
+            )
         return list(stated["cut"])
 
     def _same(self, stated: Mapping[str, Any] | None, figures: Figures, where: str) -> None:
         self.steps += 1
         if stated is None or "figures" not in stated:
-            raise Wrong(f"{where}: it costs {list(figures)}, which is not stated")
+            raise WrongStepError(f"{where}: it costs {list(figures)}, which is not stated")
         if not all(isclose(float(a), b, rel_tol=SAME) for a, b in zip(stated["figures"], figures, strict=True)):
-            raise Wrong(f"{where}: it costs {list(figures)}, and {stated['figures']} is stated")
+            raise WrongStepError(f"{where}: it costs {list(figures)}, and {stated['figures']} is stated")
 
     def _refused(self, stated: Mapping[str, Any] | None, where: str) -> None:
         self.steps += 1
         if stated is None or "refused" not in stated:
-            raise Wrong(f"{where}: it cannot be executed or does not fit, which is not stated")
+            raise WrongStepError(f"{where}: it cannot be executed or does not fit, which is not stated")
 
     # Steps 5 and 6.
 
@@ -199,7 +201,9 @@ class _Check:
                 parts = searched.get(units)
                 if parts is None:
                     parts = [Part(cut.floors.of(cut.segment(units)), sure=False)]
-                found += [(f.then(p.figures), sure and p.sure) for f, sure in best.get(before, ()) for p in self._least(parts)]
+                found += [
+                    (f.then(p.figures), sure and p.sure) for f, sure in best.get(before, ()) for p in self._least(parts)
+                ]
             best[after] = self._least_of(found)
         return best[states[-1]]
 
@@ -223,11 +227,11 @@ class _Check:
                 check_legal(plan)
                 figures = figures_of(plan, self.problem)
             except InputError as error:
-                raise Wrong(f"{where}: {error}") from error
+                raise WrongStepError(f"{where}: {error}") from error
             self._same(one, figures, where)
             found.append(figures)
         if not found:
-            raise Wrong("the answer has no mapping")
+            raise WrongStepError("the answer has no mapping")
         return found
 
     def _gap(self, found: Sequence[Figures], bounds: Sequence[Figures]) -> float:
@@ -237,7 +241,9 @@ class _Check:
             return 0.0 if best <= least * (1 + SAME) else 1 - least / best
         far = 1.0
         for bound in bounds:
-            ratios = [[a / b if b else (inf if a else 1.0) for a, b in zip(key(f), key(bound), strict=True)] for f in found]
+            ratios = [
+                [a / b if b else (inf if a else 1.0) for a, b in zip(key(f), key(bound), strict=True)] for f in found
+            ]
             far = max(far, min(map(max, ratios)))
         return 0.0 if far <= 1 + SAME else far - 1
 
@@ -252,7 +258,7 @@ def main(arguments: Sequence[str]) -> int:
         if certificate.get("fusemax_certificate") != FORMAT:
             raise InputError(f"{arguments[0]} is no certificate of the format {FORMAT}")
         print("accepted: " + check(certificate))
-    except Wrong as wrong:
+    except WrongStepError as wrong:
         print(f"rejected: {wrong}")
         return 1
     except (OSError, ValueError, InputError) as error:

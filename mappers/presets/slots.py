@@ -23,8 +23,8 @@ from einsum_cascades.order import carried
 from mappers.residency import Residency
 
 Overlap: TypeAlias = Literal["none", "arrays", "tiles", "stages"]
-"""What runs side by side: nothing; what the two arrays do in one tile; and in neighbouring tiles; each stage in a tile of
-its own, so that an epoch takes no longer than the work of the busier array."""
+"""What runs side by side: nothing; what the two arrays do in one tile; and in neighbouring tiles; each stage in a tile
+of its own, so that an epoch takes no longer than the work of the busier array."""
 Slot: TypeAlias = list[tuple[int, list[Einsum]]]
 """Parts that run side by side: by how many iterations each is late, and its Einsums in order."""
 _K = TypeVar("_K")

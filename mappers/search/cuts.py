@@ -2,9 +2,9 @@
 
 What hands values from iteration to iteration of an iterative rank, and what is on a way between two such Einsums, runs
 in one segment: these are the *units*. What has run before a segment is a set of units that has with each all that it
-needs; a segment is the difference of two such sets, so that a mapping is a way from the empty set to all units. Units of
-a segment hang together: they hand each other tensors, directly or through others of it. Where
-more sets than ``MOST`` can have run, segments follow the order in which the cascade is written.
+needs; a segment is the difference of two such sets, so that a mapping is a way from the empty set to all units. Units
+of a segment hang together: they hand each other tensors, directly or through others of it. Where more sets than
+``MOST`` can have run, segments follow the order in which the cascade is written.
 """
 
 from __future__ import annotations

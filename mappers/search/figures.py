@@ -33,6 +33,14 @@ class Figures(NamedTuple):
             max(self.buffer_bytes, other.buffer_bytes),
         )
 
+    def or_more(self, other: Figures) -> Figures:
+        """Return, of each figure, the larger one: what two bounds say together."""
+        return Figures(
+            max(self.latency_s, other.latency_s),
+            max(self.energy_j, other.energy_j),
+            max(self.buffer_bytes, other.buffer_bytes),
+        )
+
 
 NOTHING: Final = Figures(0.0, 0.0, 0)
 Column = Callable[[Figures], float]
@@ -111,5 +119,3 @@ def objective_named(name: str) -> Objective:
     if name not in OBJECTIVES:
         raise unknown("objective", name, OBJECTIVES)
     return OBJECTIVES[name]
-
-

@@ -4,10 +4,10 @@
                              traffic   what the segment reads and what others read of it, once each, over the rate
     energy     operations where they are cheapest, that traffic, leakage for that latency
 
-An Einsum takes on an array its points over the array's PEs, each for the cycles that the array's units take. The largest
-Einsums are shared out whole, in all ways; the others may be cut, which makes it a linear program. Its dual is a sum of
-weights over arrays: whatever the weights, the busiest array is at least as busy as Σ over Einsums of the least weighted
-cycles. For two arrays it is solved, for more some weights are tried.
+An Einsum takes on an array its points over the array's PEs, each for the cycles that the array's units take. The
+largest Einsums are shared out whole, in all ways; the others may be cut, which makes it a linear program. For two
+arrays it is solved. For more there is its dual, a sum of weights over arrays: whatever the weights, the busiest array
+is at least as busy as Σ over Einsums of the least weighted cycles; some weights are tried.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from einsum_cascades.errors import InputError
-from einsum_cascades.loops.tree import LoopTree, Sequential
+from einsum_cascades.loops.tree import LoopTree, Node, Sequential
 from mappers.choose import Outcome, outcome
 from mappers.presets.problem import Problem
 from mappers.search.figures import NOTHING, ROUNDING, Figures, Objective
@@ -275,7 +275,7 @@ class Search:
         except InputError as error:
             opened.tried[box] = Tried("refused", why=str(error))
             return
-        bound = Figures(*(max(a, b) for a, b in zip(floor, above, strict=True)))
+        bound = floor.or_more(above)
         order = (self.objective.key(bound), -len(box.choices), len(opened.tried) + len(opened.open))
         heapq.heappush(opened.open, (*order, bound, box))
 
@@ -309,7 +309,7 @@ class Search:
         realised = self._mappings()
         if not realised:
             raise refused or InputError(f"no mapping of {self.space.problem.cascade.name} can be executed and fits")
-        found = [outcome(self.space.problem, tree, legal=False) for _, tree in realised]
+        found = [outcome(self.space.problem, tree) for _, tree in realised]
         gap = self._gap([figures for figures, _ in realised], front)
         pruned = sum(len(opened.open) for opened in self.opened.values())
         pruned += len(self.space.splits) * len(self.space.cuts.segments) - len(self.opened)
@@ -322,7 +322,9 @@ class Search:
             return 0.0 if best <= least * (1 + ROUNDING) else 1 - least / best
         key = self.objective.key
         far = [
-            min(max(a / b if b else float(a > 0) for a, b in zip(key(r), key(w.figures), strict=True)) for r in realised)
+            min(
+                max(a / b if b else float(a > 0) for a, b in zip(key(r), key(w.figures), strict=True)) for r in realised
+            )
             for w in front
         ]
         return max(0.0, max(far) - 1) if max(far) > 1 + ROUNDING else 0.0
@@ -345,7 +347,7 @@ class Search:
 
 def joined(cut: CutSpace, way: Way) -> LoopTree:
     """Return the trees of a way's segments one after another."""
-    parts = []
+    parts: list[Node] = []
     for units, item in zip(way.segments, way.items, strict=True):
         assert item.box is not None
         body = FRAMES[item.box.frame].tree(cut.segment(units), item.box).body
@@ -353,7 +355,9 @@ def joined(cut: CutSpace, way: Way) -> LoopTree:
     return LoopTree(parts[0] if len(parts) == 1 else Sequential(tuple(parts)), cut.split)
 
 
-def search(problem: Problem, objective: Objective, time_limit: float | None = None, progress: Progress | None = None) -> Answer:
+def search(
+    problem: Problem, objective: Objective, time_limit: float | None = None, progress: Progress | None = None
+) -> Answer:
     """Return the best mapping of a problem, of those in the stated space.
 
     Args:

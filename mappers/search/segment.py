@@ -1,5 +1,5 @@
-"""A part of a cascade that runs by itself between others: what it reads comes from the off-chip memory, what others read
-goes there."""
+"""A part of a cascade that runs by itself between others: what it reads comes from the off-chip memory, what others
+read goes there."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mappers.presets.apart import part_of
 from mappers.presets.problem import Problem
 from mappers.search.figures import Figures
 from mappers.search.floors import Floors
+
 
 @dataclass(frozen=True, eq=False)
 class Segment:

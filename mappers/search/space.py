@@ -1,8 +1,8 @@
 """The stated space: all mappings that the search is about.
 
     a mapping   = a preset's tree, or segments one after another (``cuts.py``), each a tree of a frame (``frames/``)
-    partitions  = cut alike in all segments: as the rows of a visit are where the cascade can be fused, or as the presets
-                  of phases do
+    partitions  = cut alike in all segments: as the rows of a visit are where the cascade can be fused, or as phases by
+                  themselves have them
 
 Between segments tensors are in the off-chip memory; within one, where its frame says.
 """
@@ -10,6 +10,7 @@ Between segments tensors are in the off-chip memory; within one, where its frame
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -46,10 +47,8 @@ class MappingSpace:
     def splits(self) -> tuple[Split, ...]:
         """How the cascade's partitions may be cut."""
         found = {_split(dict(split_of(self.problem))): None}
-        try:
+        with suppress(InputError):  # it cannot be fused
             found |= {_split(dict(split)): None for split in row_splits(self.problem)}
-        except InputError:
-            pass  # it cannot be fused
         return tuple(found)
 
     @cached_property

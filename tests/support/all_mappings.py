@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from einsum_cascades.errors import InputError
 from mappers.presets.problem import Problem
@@ -13,7 +14,7 @@ from mappers.search.segment import Segment
 from mappers.search.space import FRAMES, CutSpace, MappingSpace
 
 
-class TooMany(Exception):
+class TooManyError(Exception):
     """There are more trees than are asked for."""
 
 
@@ -24,7 +25,7 @@ def best_of_all(problem: Problem, objective: Objective, most: int) -> list[Figur
         most: trees of segments that are costed.
 
     Raises:
-        TooMany: there are more.
+        TooManyError: there are more.
     """
     space = MappingSpace(problem)
     found = list(_presets(problem))
@@ -46,16 +47,12 @@ def best_of_all(problem: Problem, objective: Objective, most: int) -> list[Figur
 
 def _presets(problem: Problem) -> Iterator[Figures]:
     for name in PRESETS:
-        try:
+        with suppress(InputError):
             number = 0
             while (tree := preset_tree(problem, name, number)) is not None:
                 number += 1
-                try:
+                with suppress(InputError):
                     yield preset_figures(problem, tree)
-                except InputError:
-                    pass
-        except InputError:
-            pass
 
 
 def _all(cut: CutSpace, units: int, left: list[int]) -> Iterator[Figures]:
@@ -64,11 +61,9 @@ def _all(cut: CutSpace, units: int, left: list[int]) -> Iterator[Figures]:
         for box in leaves(segment, Box(name)):
             left[0] -= 1
             if left[0] < 0:
-                raise TooMany
-            try:
+                raise TooManyError
+            with suppress(InputError):
                 yield segment.figures(FRAMES[name].tree(segment, box))
-            except InputError:
-                pass
 
 
 def leaves(segment: Segment, box: Box) -> Iterator[Box]:

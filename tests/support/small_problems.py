@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 
+from random_einsums import random_einsums
+
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.load import load_cascade, parse_cascade
 from hw_models.accounting import ACCOUNTINGS
 from hw_models.load import load_architecture
 from mappers.presets.problem import Problem
-from random_einsums import random_einsums
 
 LIBRARY = ("attention-1-pass", "attention-2-pass", "attention-3-pass", "attention-3-pass-deferred")
 

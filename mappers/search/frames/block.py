@@ -9,8 +9,8 @@ Choices, one after another:
     columns   up to two ranks that all Einsums have and none reduces, the outermost first, whose smallest tiles have
               room where all is streamed on the fastest arrays
     array     of each Einsum
-    stream    of each Einsum, a rank, or none: what it reads from off chip, or leaves there, passes the buffer in steps of
-              that rank, again for each tile; without, it stays for as long as the loops around do not change it
+    stream    of each Einsum, a rank, or none: what it reads from off chip, or leaves there, passes the buffer in steps
+              of that rank, again for each tile; without, it stays for as long as the loops around do not change it
     trips     of the first of two columns, how many tiles there are; for n the smallest tile that makes n
 
 The last column has as few tiles as fit: fewer fetch nothing more often. Tiles are whole steps of the array, so that no
@@ -142,7 +142,7 @@ class _Block:
         return tuple(sorted(loads, key=lambda a: loads[a]))
 
     def streams(self, step: Step, columns: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the ranks that an Einsum may stream over: those of something that comes from off chip, or goes there."""
+        """Return the ranks that an Einsum may stream over: those of what comes from off chip, or goes there."""
         ranks = dict.fromkeys(r for o in self.outside(step) for r in o.ranks)
         found = [r for r in ranks if r not in columns and self.space.sizes[r] > 1]
         return (*sorted(found, key=lambda r: r not in step.reduced), NONE)
@@ -162,7 +162,9 @@ class _Block:
             return {}
         columns = _columns(box)
         streams = [str(value) for value in box.choices[2 + count : 2 + 2 * count]]
-        trips = {} if len(columns) == 1 else {columns[0]: int(box.choices[-1]) if len(box.choices) > 2 + 2 * count else 1}
+        trips = (
+            {} if len(columns) == 1 else {columns[0]: int(box.choices[-1]) if len(box.choices) > 2 + 2 * count else 1}
+        )
         kept, streamed = self._held(tuple(streams))
         room = sum(
             -(-bits // trips.get(columns[0], 1) if columns[0] in ranks else -bits)
@@ -185,7 +187,9 @@ class _Block:
         return 8 * int(replace(self.segment.problem, further=further).parts.buffer.bytes or 0)
 
     @lru_cache(maxsize=64)  # noqa: B019
-    def _held(self, streams: tuple[str, ...]) -> tuple[dict[str, tuple[int, frozenset[str]]], dict[str, frozenset[str]]]:
+    def _held(
+        self, streams: tuple[str, ...]
+    ) -> tuple[dict[str, tuple[int, frozenset[str]]], dict[str, frozenset[str]]]:
         """What stays in the buffer, with its bits and its ranks; and what is streamed, with its ranks."""
         ranks: dict[str, frozenset[str]] = {}
         streamed = set()
@@ -363,9 +367,7 @@ class _Tree:
         axes, way, names = self._way(step, tiles)
         array, stream = self._array(step), self._stream(step)
         reduced = {self.block.space.whole(r) for r in step.reduced}
-        order = sorted(
-            range(len(axes)), key=lambda i: (axes[i].rank != stream, not reduced.isdisjoint(axes[i].ranks))
-        )
+        order = sorted(range(len(axes)), key=lambda i: (axes[i].rank != stream, not reduced.isdisjoint(axes[i].ranks)))
         sizes = [min(int(axis.size), tiles.get(axis.rank, int(axis.size))) for axis in axes]
         loops = [(axes[i], way.spread[i]) for i in order if sizes[i] > way.spread[i]]
         body = laid(Compute(step.name, array.name), way, axes, names)
@@ -402,5 +404,3 @@ def _fastest(sizes: tuple[int, ...], lengths: tuple[int, ...]) -> Way:
 
 def _depth(operand: Operand, loops: list[tuple[Axis, int]]) -> int:
     return max((i + 1 for i, (axis, _) in enumerate(loops) if has(axis, operand.ranks)), default=0)
-
-

@@ -1,8 +1,8 @@
 """A frame: one shape of trees, with its choices one after another.
 
 A *box* of a frame fixes the first choices; the values of the next one cut it into smaller boxes, and a box that fixes
-all is one tree. What the values are, what no tree of a box is better than, and the tree are functions of the segment and
-the box alone, so that anyone can go through a space again.
+all is one tree. What the values are, what no tree of a box is better than, and the tree are functions of the segment
+and the box alone, so that anyone can go through a space again.
 """
 
 from __future__ import annotations

@@ -80,7 +80,9 @@ class FusedFrame:
                 fixed[array] = fixed.get(array, 0.0) + loads[array]
             else:
                 free.append(loads)
-        return segment.floors.with_traffic(segment, busiest(fixed, free), dict.fromkeys(shape.by_row, shape.groups(box)))
+        return segment.floors.with_traffic(
+            segment, busiest(fixed, free), dict.fromkeys(shape.by_row, shape.groups(box))
+        )
 
     def tree(self, segment: Segment, box: Box) -> LoopTree:
         """Return the tree of a box that makes all choices."""
@@ -161,14 +163,18 @@ class _Shape:
         """Values of a tensor with these ranks, in one iteration of iterative ones."""
         space = self.segment.space
         own = [r for r in ranks if space.whole(r) not in space.iterative]
-        return prod(int(steps(space.sizes[w], space.length(g)) if g else space.sizes[w]) for w, g in space.grains(own).items())
+        return prod(
+            int(steps(space.sizes[w], space.length(g)) if g else space.sizes[w]) for w, g in space.grains(own).items()
+        )
 
     @cached_property
     def rows(self) -> tuple[int, ...]:
         """How many row tiles a visit may have, for the segment's cut of the partitions."""
         split = dict(self.segment.space.split)
         matrix = self.problem.parts.matrix
-        found = [n for n in _row_counts(matrix, self._row_tiles) if dict(self.fused(self.default, times=n).split) == split]
+        found = [
+            n for n in _row_counts(matrix, self._row_tiles) if dict(self.fused(self.default, times=n).split) == split
+        ]
         if not found:
             raise InputError("the cascade's partitions are cut otherwise")
         return tuple(found)
@@ -238,7 +244,9 @@ class _Shape:
     def _beside_products(self) -> frozenset[str]:
         section, family = self.residency(self.default).section, self.roles.family
         step_of = steps_of(self.problem.cascade)
-        passes = {section[e.name] for e in self.segment.einsums if family & set(e.ranks) and is_product(step_of[e.name])}
+        passes = {
+            section[e.name] for e in self.segment.einsums if family & set(e.ranks) and is_product(step_of[e.name])
+        }
         rows = {e.name for e in self.segment.einsums if family & set(e.ranks)}
         return frozenset(name for name in rows if section[name] in passes and not section[name][1])
 
@@ -271,7 +279,7 @@ def _shape(segment: Segment) -> _Shape:
     Raises:
         InputError: it cannot be fused.
     """
-    apart, cascade, roles = apart_from_columns(segment.cascade)
+    apart, _, roles = apart_from_columns(segment.cascade)
     if apart is not None:
         raise InputError("some Einsums have no column", hint="they run before")
     shape = _Shape(segment, segment.part, roles, bind(segment.part, roles))

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from einsum_cascades.loops.tree import LoopTree
 from einsum_cascades.loops.legal import check_legal
+from einsum_cascades.loops.tree import LoopTree
 from mappers.choose import Trees, trees_of
 from mappers.presets.flat import flat, flat_searched
 from mappers.presets.fusemax import fusemax_interleaved, fusemax_serial
@@ -52,5 +52,3 @@ def preset_figures(problem: Problem, tree: LoopTree) -> Figures:
     plan = problem.plan(tree)
     check_legal(plan)
     return figures_of(plan, problem)
-
-
