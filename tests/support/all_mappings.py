@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 
 from einsum_cascades.errors import InputError
 from mappers.presets.problem import Problem
@@ -11,7 +12,7 @@ from mappers.search.figures import NOTHING, Figures, Objective
 from mappers.search.frames.frame import Box
 from mappers.search.frames.presets import PRESETS, preset_figures, preset_tree
 from mappers.search.segment import Segment
-from mappers.search.space import FRAMES, CutSpace, MappingSpace
+from mappers.search.space import FRAMES, MappingSpace, Split
 
 
 class TooManyError(Exception):
@@ -28,11 +29,17 @@ def best_of_all(problem: Problem, objective: Objective, most: int) -> list[Figur
         TooManyError: there are more.
     """
     space = MappingSpace(problem)
+    trees: dict[tuple[Split, int], list[Box]] = {}
+    for cut in space.cut.values():
+        for units in space.cuts.segments:
+            boxes = (box for name in FRAMES for box in leaves(cut.segment(units), Box(name)))
+            trees[cut.split, units] = list(islice(boxes, most + 1))
+            if sum(map(len, trees.values())) > most:
+                raise TooManyError
     found = list(_presets(problem))
-    left = [most]
     for cut in space.cut.values():
         best: dict[int, list[Figures]] = {0: [NOTHING]}
-        costs = {units: list(_all(cut, units, left)) for units in space.cuts.segments}
+        costs = {units: list(_costs(cut.segment(units), trees[cut.split, units])) for units in space.cuts.segments}
         for after in space.cuts.states[1:]:
             ways = [
                 way.then(own)
@@ -55,15 +62,10 @@ def _presets(problem: Problem) -> Iterator[Figures]:
                     yield preset_figures(problem, tree)
 
 
-def _all(cut: CutSpace, units: int, left: list[int]) -> Iterator[Figures]:
-    segment = cut.segment(units)
-    for name in FRAMES:
-        for box in leaves(segment, Box(name)):
-            left[0] -= 1
-            if left[0] < 0:
-                raise TooManyError
-            with suppress(InputError):
-                yield segment.figures(FRAMES[name].tree(segment, box))
+def _costs(segment: Segment, boxes: list[Box]) -> Iterator[Figures]:
+    for box in boxes:
+        with suppress(InputError):
+            yield segment.figures(FRAMES[box.frame].tree(segment, box))
 
 
 def leaves(segment: Segment, box: Box) -> Iterator[Box]:

@@ -23,6 +23,9 @@ def small_problem(seed: int) -> Problem | None:
         cascade = load_cascade(generator.choice(LIBRARY)) if seed % 8 == 0 else parse_cascade(random_einsums(seed))
     except InputError:
         return None
+    used = {access.tensor for einsum in cascade.einsums for access in einsum.inputs}
+    if not set(cascade.inputs) <= used:
+        return None
     changes = {
         "array_2d.rows": generator.choice((2, 4)),
         "array_2d.columns": generator.choice((2, 4)),
