@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from random_einsums import random_einsums
 
@@ -12,6 +13,8 @@ from einsum_cascades.load import load_cascade, parse_cascade
 from hw_models.accounting import ACCOUNTINGS
 from hw_models.load import load_architecture
 from mappers.presets.problem import Problem
+from mappers.search.certificate import certificate_of
+from mappers.search.search import Answer
 
 LIBRARY = ("attention-1-pass", "attention-2-pass", "attention-3-pass", "attention-3-pass-deferred")
 
@@ -45,3 +48,18 @@ def _sizes(cascade: Cascade, generator: random.Random) -> dict[str, int]:
     parts = {part for p in cascade.partitions for part in p.parts}
     ranks = {r for d in cascade.declarations for r in d.ranks if r not in parts} | {p.rank for p in cascade.partitions}
     return {rank: generator.choice((1, 2, 3, 5, 8, 12)) for rank in sorted(ranks)}
+
+
+def certified(answer: Answer) -> dict[str, Any]:
+    """Return a certificate that asks for the machine of ``small_problem``."""
+    machine = answer.proof.space.problem.machine
+    changes = {
+        f"{node.name}.{name}": str(length)
+        for node in machine.arrays
+        for name, length in node.dimensions
+        if (node.name, name) != ("array_1d", "rows")
+    }
+    changes["array_2d.registers"] = str(machine.array("array_2d").registers)
+    changes["dram.bandwidth_bytes_per_s"] = repr(machine.root.shared_bytes_per_s)
+    changes["global_buffer.bytes"] = str(machine.memory("global_buffer").bytes)
+    return certificate_of(answer, machine.name, changes)

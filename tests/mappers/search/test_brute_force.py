@@ -7,11 +7,12 @@ objective; its proof is accepted; and the simulators execute it, with the access
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from all_mappings import TooManyError, best_of_all
-from small_problems import small_problem
+from small_problems import certified, small_problem
 from tree_differences import inputs_of, of_counts, of_room
 
 from einsum_cascades.errors import InputError
@@ -20,9 +21,8 @@ from hw_models.simulator.timed.simulate import simulate_timed
 from mappers.check_certificate import check
 from mappers.choose import Outcome
 from mappers.presets.problem import Problem
-from mappers.search.certificate import certificate_of
 from mappers.search.figures import OBJECTIVES, Figures, Objective
-from mappers.search.search import Answer, search
+from mappers.search.search import search
 from mappers.search.segment import figures_of
 
 TREES = 60
@@ -34,10 +34,8 @@ def problems(seeds: range) -> Iterator[tuple[int, Problem, Objective, list[Figur
     for seed in seeds:
         problem, objective = small_problem(seed), list(OBJECTIVES.values())[seed // 8 % len(OBJECTIVES)]
         if problem is not None:
-            try:
+            with suppress(TooManyError):
                 yield seed, problem, objective, best_of_all(problem, objective, TREES)
-            except TooManyError:
-                pass
 
 
 def check_answer(seed: int, problem: Problem, objective: Objective, best: list[Figures]) -> None:
@@ -55,21 +53,6 @@ def check_answer(seed: int, problem: Problem, objective: Objective, best: list[F
     assert "optimal" in check(certified(answer)), seed
     for mapping in answer.mappings[:1]:
         check_executes(problem, mapping)
-
-
-def certified(answer: Answer) -> dict[str, object]:
-    """Return a certificate that asks for the machine of ``small_problem``."""
-    machine = answer.proof.space.problem.machine
-    changes = {
-        f"{node.name}.{name}": str(length)
-        for node in machine.arrays
-        for name, length in node.dimensions
-        if (node.name, name) != ("array_1d", "rows")
-    }
-    changes["array_2d.registers"] = str(machine.array("array_2d").registers)
-    changes["dram.bandwidth_bytes_per_s"] = repr(machine.root.shared_bytes_per_s)
-    changes["global_buffer.bytes"] = str(machine.memory("global_buffer").bytes)
-    return certificate_of(answer, machine.name, changes)
 
 
 def check_executes(problem: Problem, mapping: Outcome) -> None:
