@@ -1,9 +1,9 @@
 """The fastest mapping that a search of a stated space finds, for any cascade and any machine with arrays and a buffer.
 
 The space holds the trees of all presets, and all ways to cut the cascade into segments that run one after another, each
-fused or phase by phase. A lower bound rises while the search runs; where it meets the best mapping, none of the space is
-faster. After a minute the best so far is taken: then another machine may find another one. ``fusemax map`` shows the
-bound, and takes other objectives and times.
+fused or phase by phase. A lower bound rises while the search runs; where it meets the best mapping, none of the space
+is faster. After a minute the best so far is taken: then a faster computer may find a faster one. ``fusemax map`` shows
+the bound, and takes other objectives and times.
 """
 
 from __future__ import annotations
