@@ -80,16 +80,15 @@ def _front(found: Mapped) -> Table:
 def _cascades(found: Mapped) -> Table:
     view, unit = table(), UNITS[found.objective.name]
     view.add_column("cascade")
-    for heading in ("passes", found.objective.name, "lower bound", "trees costed"):
-        view.add_column(heading, justify="right")
+    view.add_column("latency" if found.objective.name == "pareto" else found.objective.name, justify="right")
+    view.add_column("bound", justify="right")
     view.add_column("")
+    best = found.found[0].search
     for search in found.searches:
-        passes = str(search.steps[-1].passes) if search.steps else ""
         value = quantity(search.best(found.objective), unit) if search.mappings else "none"
         bound = "" if search.refused else quantity(search.lower_bound, unit)
-        said = "cannot win" if search.skipped else "best" if search is found.found[0].search else ""
-        said = said or ("optimal" if search.gap == 0 and not search.refused else "")
-        view.add_row(search.cascade.name, passes, value, bound, f"{search.evaluated:,}", said)
+        said = "best" if search is best else "cannot win" if search.skipped else ""
+        view.add_row(search.cascade.name, value, bound, said)
     return view
 
 

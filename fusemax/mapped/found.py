@@ -37,7 +37,7 @@ class CascadeSearch:
         lower_bound: what no mapping of the stated space is better than, by the objective's value.
         gap: by which fraction the best may be off; 0 is optimal, None is not known.
         answer: of a search that ended, what it found and its proof; else None.
-        skipped: whether it was left, since its bound cannot beat what others have.
+        skipped: whether it was left, since it cannot beat what others have.
         refused: why it has no mapping; None if it has one.
     """
 

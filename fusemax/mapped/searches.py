@@ -1,8 +1,8 @@
 """Searches for the best mappings of one cascade, or of all that rewrites derive from it, within one time limit.
 
 Of several cascades each is first given the time for its presets and its lower bound. Then they are searched, those
-whose presets are best first, each for its share of the time that is left. A cascade whose bound is no better than what
-has been found is skipped.
+whose presets are best first, each for its share of the time that is left. A cascade is left once its bound is no better
+than what has been found.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
@@ -26,7 +26,11 @@ from mappers.search.space import MappingSpace
 
 Form: TypeAlias = tuple[Cascade, tuple[Step, ...]]
 """A cascade, and the rewrites that derive it."""
-NO_TIME: float = 0.0
+NO_TIME: Final = 0.0
+
+
+class _CannotWinError(Exception):
+    """Raised where the bound of a search has reached what another cascade has."""
 
 
 def forms_of(cascade: Cascade) -> list[Form]:
@@ -106,7 +110,7 @@ class Searches:
             known = self.done[place]
             if known.refused is not None or known.gap == 0:
                 continue
-            if self.objective.name != "pareto" and known.lower_bound >= self.best * (1 - ROUNDING):
+            if self._cannot_win(known.lower_bound, self.best):
                 self.done[place] = replace(known, skipped=True)
                 continue
             share = None
@@ -114,6 +118,10 @@ class Searches:
                 share = (self.start + self.limit_s - time.monotonic()) / (len(order) - number)
             if share is None or share > 0:
                 self._search(place, share)
+
+    def _cannot_win(self, bound: float, best: float) -> bool:
+        """Whether no mapping above a bound is better than the best; a Pareto front may need any."""
+        return self.objective.name != "pareto" and bound >= best * (1 - ROUNDING)
 
     def _search(self, place: int, limit_s: float | None) -> None:
         cascade, steps = self.forms[place]
@@ -126,12 +134,17 @@ class Searches:
             bounds.append(bound)
             if self.progress is not None:
                 self.progress(cascade.name, min(best, others), bound, costed)
+            if self._cannot_win(bound, others) and bound < best * (1 - ROUNDING):
+                raise _CannotWinError
 
         search, begun = Search(MappingSpace(problem), self.objective), time.monotonic()
         try:
             found = search.run(limit_s, tell)
         except InputError as error:
             self.done[place] = replace(known, refused=error, evaluated=search.evaluated)
+        except _CannotWinError:
+            stopped = self._stopped(search, known, max(bounds), time.monotonic() - begun)
+            self.done[place] = replace(stopped, skipped=True)
         except KeyboardInterrupt:
             self.done[place] = self._stopped(search, known, max(bounds), time.monotonic() - begun)
             raise
@@ -140,7 +153,7 @@ class Searches:
             self.done[place] = CascadeSearch(problem, steps, found.mappings, found.lower_bound, found.gap, *proof)
 
     def _stopped(self, search: Search, known: CascadeSearch, lower: float, seconds: float) -> CascadeSearch:
-        """Return the best that a search has found until it was interrupted."""
+        """Return the best that a search has found until it was stopped."""
         trees = [tree for _, tree in search._mappings()]
         mappings = tuple(outcome(known.problem, tree) for tree in trees) or known.mappings
         found = replace(known, mappings=mappings, lower_bound=lower, evaluated=search.evaluated, seconds=seconds)
