@@ -34,7 +34,7 @@ def notes(found: Mapped) -> list[str]:
     """Return what is said below the tables: how good the answer is, which rewrites it takes, and its tree."""
     lines = [_proven(found)]
     if found.rewrites:
-        lines.append(f"derived from {found.searches[0].cascade.name}:")
+        lines.append(f"derived from {found.given.name}:")
         lines += [f"{INDENT}{step.rewrite.describe()}" for step in found.rewrites]
     elif len(found.searches) > 1:
         lines.append("no cascade that rewrites derive is better")

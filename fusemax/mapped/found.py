@@ -106,18 +106,20 @@ class Mapped(Shown):
     """The best mappings of a cascade on a spatial array, of those in the stated space.
 
     Attributes:
+        given: the cascade.
         found: the best one; of a Pareto front all, the fastest first.
         objective: latency, energy, edp (energy times latency) or pareto.
         lower_bound: what no mapping of the space is better than: seconds, joules, or joule-seconds; of a Pareto front
             the least latency.
         gap: by which fraction of the answer it may be off; 0 is optimal, None is not known.
         seconds: of the whole search.
-        searches: of each cascade that was tried or is to be, the given one first.
+        searches: of each cascade that was tried, the given one first.
         explanation: where time and room go, and what more of the machine would buy; None if that was not asked for.
         interrupted: what ended the search before its time; else None.
     """
 
     asked: Asked
+    given: Cascade
     found: tuple[Found, ...]
     objective: Objective
     lower_bound: float

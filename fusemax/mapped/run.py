@@ -21,7 +21,8 @@ from fusemax.workload_spec import Count, Name, WorkloadSpec
 from hw_models.accounting import Accounting
 from hw_models.load import KINDS
 from hw_models.machine import Machine
-from mappers.search.figures import objective_named
+from mappers.rows import passes_of
+from mappers.search.figures import ROUNDING, objective_named
 from mappers.strategies import tables
 
 MAPPER = "search"
@@ -106,12 +107,14 @@ def _mapped(asked: Asked, searches: Searches, seconds: float) -> Mapped:
     each = [(search, one) for search in done for one in search.mappings]
     best = goal.front(each, lambda pair: figures(pair[1], machine))
     if goal.name != "pareto":
-        best = [min(best, key=lambda pair: goal.value(figures(pair[1], machine)))]
+        least = min(goal.value(figures(one, machine)) for _, one in each)
+        equal = [pair for pair in each if goal.value(figures(pair[1], machine)) <= least * (1 + ROUNDING)]
+        best = [min(equal, key=lambda pair: passes_of(pair[0].cascade))]
     found = tuple(
         Found(evaluation_of(one, s.problem, MAPPER, request.workload), figures(one, machine), s) for s, one in best
     )
     lower, gap = searches.proven(goal.value(found[0].figures))
-    return Mapped(asked, found, goal, lower, gap, seconds, done, interrupted=searches.interrupted)
+    return Mapped(asked, request.cascade, found, goal, lower, gap, seconds, done, interrupted=searches.interrupted)
 
 
 def _check_spatial(request: Request) -> None:

@@ -1,8 +1,8 @@
 """Searches for the best mappings of one cascade, or of all that rewrites derive from it, within one time limit.
 
-Of several cascades each is first given the time for its presets and its lower bound. Then they are searched, those
-whose presets are best first, each for its share of the time that is left. A cascade is left once its bound is no better
-than what has been found.
+Of several cascades those with the fewest passes are searched first, each for half of the time that is left; what has
+none left is given the time for its presets and its lower bound. A cascade is left once its bound is no better than what
+has been found; of equal mappings that of the fewest passes is taken.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final, TypeAlias
 
 from einsum_cascades.errors import InputError
@@ -19,7 +20,7 @@ from fusemax.backends import Request
 from fusemax.mapped.found import CascadeSearch, Progress
 from fusemax.spatial import problem_of
 from mappers.choose import outcome
-from mappers.rows import row_rank
+from mappers.rows import passes_of, row_rank
 from mappers.search.figures import ROUNDING, Objective
 from mappers.search.search import Search
 from mappers.search.space import MappingSpace
@@ -48,7 +49,7 @@ class Searches:
         forms: the cascades; the first is the one given.
         start: when the time began, on the monotonic clock.
         limit_s: seconds for all of them; None for no limit.
-        done: what came of each form, by its place.
+        done: what came of each form so far, by its place.
         interrupted: what ended the searches before their time; else None.
     """
 
@@ -77,6 +78,7 @@ class Searches:
             self.interrupted = error
             if self.best == float("inf"):
                 raise
+        self.done = dict(sorted(self.done.items()))
         if self.best == float("inf") and self.done[0].refused is not None:
             raise self.done[0].refused
 
@@ -103,60 +105,57 @@ class Searches:
         return lower, _gap(lower, best)
 
     def _search_all(self) -> None:
-        for place in range(len(self.forms)):
-            self._search(place, NO_TIME)
-        order = sorted(self.done, key=lambda place: (self.done[place].best(self.objective), place))
-        for number, place in enumerate(order):
-            known = self.done[place]
-            if known.refused is not None or known.gap == 0:
-                continue
-            if self._cannot_win(known.lower_bound, self.best):
-                self.done[place] = replace(known, skipped=True)
-                continue
-            share = None
-            if self.limit_s is not None:
-                share = (self.start + self.limit_s - time.monotonic()) / (len(order) - number)
-            if share is None or share > 0:
-                self._search(place, share)
+        order = sorted(range(len(self.forms)), key=lambda place: (self._passes[place], place))
+        for place in order:
+            left = None if self.limit_s is None else max(NO_TIME, self.start + self.limit_s - time.monotonic())
+            self._search(place, left if left is None or place == order[-1] else left / 2)
 
-    def _cannot_win(self, bound: float, best: float) -> bool:
-        """Whether no mapping above a bound is better than the best; a Pareto front may need any."""
-        return self.objective.name != "pareto" and bound >= best * (1 - ROUNDING)
+    @cached_property
+    def _passes(self) -> tuple[int, ...]:
+        return tuple(passes_of(cascade) for cascade, _ in self.forms)
+
+    def _cannot_win(self, place: int, bound: float) -> bool:
+        """Whether no mapping above a bound is better than the best of other forms, or as good in fewer passes."""
+        others = [(search.best(self.objective), other) for other, search in self.done.items() if other != place]
+        if self.objective.name == "pareto" or not others:
+            return False
+        best = min(value for value, _ in others)
+        passes = min(self._passes[other] for value, other in others if value <= best * (1 + ROUNDING))
+        return bound >= best * (1 - ROUNDING if passes <= self._passes[place] else 1 + ROUNDING)
 
     def _search(self, place: int, limit_s: float | None) -> None:
         cascade, steps = self.forms[place]
         request, others = self.request, self.best
         problem = problem_of(cascade, request.machine, request.workload, request.accounting)
-        known = self.done.get(place, CascadeSearch(problem, steps, lower_bound=0.0))
-        bounds = [known.lower_bound]
+        bounds = [0.0]
 
         def tell(best: float, bound: float, costed: int) -> None:
             bounds.append(bound)
             if self.progress is not None:
                 self.progress(cascade.name, min(best, others), bound, costed)
-            if self._cannot_win(bound, others) and bound < best * (1 - ROUNDING):
+            if self._cannot_win(place, bound) and bound < best * (1 - ROUNDING):
                 raise _CannotWinError
 
         search, begun = Search(MappingSpace(problem), self.objective), time.monotonic()
         try:
             found = search.run(limit_s, tell)
         except InputError as error:
-            self.done[place] = replace(known, refused=error, evaluated=search.evaluated)
+            self.done[place] = CascadeSearch(problem, steps, refused=error, evaluated=search.evaluated)
         except _CannotWinError:
-            stopped = self._stopped(search, known, max(bounds), time.monotonic() - begun)
-            self.done[place] = replace(stopped, skipped=True)
+            stopped = CascadeSearch(problem, steps, skipped=True, seconds=time.monotonic() - begun)
+            self.done[place] = self._stopped(stopped, search, max(bounds))
         except KeyboardInterrupt:
-            self.done[place] = self._stopped(search, known, max(bounds), time.monotonic() - begun)
+            stopped = CascadeSearch(problem, steps, seconds=time.monotonic() - begun)
+            self.done[place] = self._stopped(stopped, search, max(bounds))
             raise
         else:
             proof = (found.evaluated, found.pruned, found.seconds, found)
             self.done[place] = CascadeSearch(problem, steps, found.mappings, found.lower_bound, found.gap, *proof)
 
-    def _stopped(self, search: Search, known: CascadeSearch, lower: float, seconds: float) -> CascadeSearch:
-        """Return the best that a search has found until it was stopped."""
-        trees = [tree for _, tree in search._mappings()]
-        mappings = tuple(outcome(known.problem, tree) for tree in trees) or known.mappings
-        found = replace(known, mappings=mappings, lower_bound=lower, evaluated=search.evaluated, seconds=seconds)
+    def _stopped(self, stopped: CascadeSearch, search: Search, lower: float) -> CascadeSearch:
+        """Return the best that a search had found when it was stopped."""
+        mappings = tuple(outcome(stopped.problem, tree) for _, tree in search._mappings())
+        found = replace(stopped, mappings=mappings, lower_bound=lower, evaluated=search.evaluated)
         gap = None if self.objective.name == "pareto" or not lower else _gap(lower, found.best(self.objective))
         return replace(found, gap=gap)
 
