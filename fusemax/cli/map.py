@@ -19,6 +19,26 @@ if TYPE_CHECKING:
     from fusemax.mapped.found import Mapped, Progress
 
 NEVER: Final = float("inf")
+Rewrite = Annotated[bool, typer.Option("--rewrite", help="Also search all cascades that rewrites derive from it.")]
+TimeLimit = Annotated[
+    float, typer.Option("--time-limit", metavar="S", min=0, help="Seconds; then the best so far is taken.")
+]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Show where time and room go, and what more of the machine would buy.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="Write the mapping; of a Pareto front FILE-1, FILE-2, ..., the fastest first. A cascade that rewrites "
+        "derived is written beside it, as FILE-cascade.",
+    ),
+]
+Certificate = Annotated[
+    Path | None,
+    typer.Option("--certificate", metavar="FILE", help="Write what was costed and left out, as a proof to check."),
+]
 
 
 @takes_workload
@@ -27,29 +47,11 @@ def map_(
     arch: options.Arch,
     workload: Any,
     objective: options.Objective = "latency",
-    rewrite: Annotated[
-        bool, typer.Option("--rewrite", help="Also search all cascades that rewrites derive from this one.")
-    ] = False,
-    time_limit: Annotated[
-        float,
-        typer.Option("--time-limit", metavar="SECONDS", min=0, help="Then take the best so far; 0: presets alone."),
-    ] = 60.0,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Show where time and room go, and what more of the machine would buy.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="Write the mapping; of a Pareto front FILE-1, FILE-2, ..., the fastest first. What rewrites derived "
-            "is written beside it, as FILE-cascade.",
-        ),
-    ] = None,
-    certificate: Annotated[
-        Path | None,
-        typer.Option("--certificate", metavar="FILE", help="Write what was costed and left out, as a proof to check."),
-    ] = None,
+    rewrite: Rewrite = False,
+    time_limit: TimeLimit = 60.0,
+    explain: Explain = False,
+    out: Out = None,
+    certificate: Certificate = None,
     causal: options.Causal = False,
     dtype: options.Dtype = None,
     accounting: options.OptionalAccounting = None,
@@ -82,17 +84,21 @@ def map_(
     if json:
         write_json(found.as_dict())
     else:
-        from fusemax.cli.map_tables import notes, tables, tree_lines
-
-        show(*tables(found))
-        say("\n".join(notes(found)))
-        if found.explanation is not None:
-            write("\n" + "\n".join(tree_lines(found.explanation)))
-        for path in written:
-            say(f"written to {path}")
+        _show(found, written)
     if found.interrupted is not None:
-        found.interrupted.add_note("the best mapping so far is kept")
+        found.interrupted.add_note("what is shown is the best so far" + ", without a certificate" * bool(certificate))
         raise found.interrupted
+
+
+def _show(found: Mapped, written: list[Path]) -> None:
+    from fusemax.cli.map_tables import notes, tables, tree_lines
+
+    show(*tables(found))
+    say("\n".join(notes(found)))
+    if found.explanation is not None:
+        write("\n" + "\n".join(tree_lines(found.explanation)))
+    for path in written:
+        say(f"written to {path}")
 
 
 @contextmanager
@@ -144,12 +150,12 @@ def _write(found: Mapped, out: Path) -> list[Path]:
 
 
 def _certificate(found: Mapped, asked: Asked, path: Path) -> list[Path]:
-    """Write the proof of the winning cascade's search, if that came to its end."""
+    """Write the proof of the winning cascade's search, if nothing interrupted the searches."""
     from einsum_cascades.loops.tree import INSTANCES
     from fusemax.tables import unwritable
 
     best = found.found[0]
-    if best.search.answer is None:
+    if best.search.answer is None or found.interrupted is not None:
         return []
     from mappers.search.certificate import write_certificate
 

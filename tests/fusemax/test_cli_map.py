@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -277,6 +278,29 @@ def test_the_mapper_search_maps_and_sweeps(tmp_path: Path) -> None:
     assert list(table.latency_s) == [found["latency_s"]]
 
 
+def test_a_certificate_is_asked_for_with_the_question(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[Any] = []
+    fake = ModuleType("mappers.search.certificate")
+    fake.write_certificate = lambda *given: asked.append(given)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mappers.search.certificate", fake)
+    changed = ("--set-arch", "global_buffer.bytes=256KiB", "--accounting", "physical")
+    result = run(*EDGE, *SMALL, *changed, "--time-limit", 0, "--certificate", tmp_path / "proof.json")
+    assert result.exit_code == 0, result.output
+    ((answer, question, path),) = asked
+    assert path == tmp_path / "proof.json"
+    assert answer.lower_bound > 0
+    assert question == {
+        "cascade": "attention-3-pass",
+        "library": None,
+        "arch": "flat-edge",
+        "set_arch": {"global_buffer.bytes": "256KiB"},
+        "accounting": "physical",
+        "sizes": {"E": 16, "F": 16, "M": 128, "P": 128, "instances": 2},
+        "objective": "latency",
+    }
+    assert str(path) in result.stdout.replace("\n", "")
+
+
 def test_bad_input_is_refused(tmp_path: Path) -> None:
     assert "unknown objective 'speed'" in refused(*EDGE, *SMALL, "--objective", "speed")
     assert "gpu-tiles" in refused("--cascade", "attention-3-pass", "--arch", "h100", *SMALL)
@@ -301,7 +325,7 @@ def test_an_interrupted_search_keeps_its_best(monkeypatch: pytest.MonkeyPatch, t
     assert found["energy_j"] == min(preset_figures("energy_j"))
     assert (found["gap"], found["optimal"]) == (None, False)
     assert path.read_text() == found["mapping"]
-    assert "the best mapping so far is kept" in result.stderr
+    assert "what is shown is the best so far" in result.stderr
     with pytest.raises(KeyboardInterrupt):
         fusemax.map_cascade("attention-3-pass", "flat-edge", "energy", **SIZES)
 
@@ -327,5 +351,5 @@ def test_a_signal_ends_a_long_search() -> None:
     process.send_signal(signal.SIGINT)
     out, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the best mapping so far is kept" in said
+    assert "what is shown is the best so far" in said
     assert json.loads(out)["energy_j"] > 0
