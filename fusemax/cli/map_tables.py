@@ -56,7 +56,7 @@ def _search(found: Mapped) -> Table:
     view.add_column()
     view.add_row("objective", found.objective.name)
     view.add_row("least", quantity(found.value, unit))
-    view.add_row("lower bound", quantity(found.lower_bound, unit))
+    view.add_row("lower bound", quantity(found.lower_bound, unit) if found.lower_bound else "not known")
     view.add_row("gap", "not known" if found.gap is None else percent(found.gap))
     view.add_row("trees costed", f"{found.evaluated:,}, {found.evaluated / max(found.seconds, 1e-9):,.0f} per second")
     view.add_row("boxes pruned", f"{found.pruned:,}")

@@ -95,8 +95,11 @@ def mapped(
     found = _mapped(asked, searches, time.monotonic() - start)
     if explain and found.interrupted is None:
         best = found.found[0]
-        told = explained(asked, best.search.problem, best.evaluation, goal, found.seconds, time_limit_s)
-        found = replace(found, explanation=told)
+        try:
+            told = explained(asked, best.search.problem, best.evaluation, goal, found.seconds, time_limit_s)
+        except KeyboardInterrupt as error:
+            return replace(found, interrupted=error)
+        return replace(found, explanation=told)
     return found
 
 

@@ -189,6 +189,21 @@ def test_what_rewrites_derive_is_written_beside_the_mapping(rewritten: tuple[dic
     assert (again["cascade"], again["latency_s"]) == (found["cascade"], found["latency_s"])
 
 
+def test_fronts_of_several_cascades_are_one_front() -> None:
+    found = fusemax.map_cascade("attention-2-pass", "flat-edge", "pareto", rewrite=True, time_limit_s=0, **SIZES)
+    each = [
+        fusemax.map_cascade(search.cascade, "flat-edge", "pareto", time_limit_s=0, **SIZES) for search in found.searches
+    ]
+    points = {tuple(one.figures) for other in each for one in other.found}
+    front = {p for p in points if not any(q != p and all(a <= b for a, b in zip(q, p, strict=True)) for q in points)}
+    assert {tuple(one.figures) for one in found.found} == front
+    assert found.gap == max(other.gap for other in each if other.gap is not None)
+    shown = run(
+        "--cascade", "attention-2-pass", *EDGE[2:], *SMALL, "--objective", "pareto", "--rewrite", "--time-limit", 0
+    )
+    assert "attention-2-pass-deferred" in shown.stdout
+
+
 def test_one_pass_has_no_rewrites() -> None:
     found = run("--cascade", "attention-1-pass", *EDGE[2:], *SMALL, "--rewrite", "--time-limit", 0)
     assert found.exit_code == 0, found.output
@@ -328,6 +343,16 @@ def test_an_interrupted_search_keeps_its_best(monkeypatch: pytest.MonkeyPatch, t
     assert "what is shown is the best so far" in result.stderr
     with pytest.raises(KeyboardInterrupt):
         fusemax.map_cascade("attention-3-pass", "flat-edge", "energy", **SIZES)
+
+
+def test_an_interrupted_explanation_keeps_the_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(explanation, "gains", interrupt)
+    result = run(*EDGE, *SMALL, "--time-limit", 0, "--explain")
+    assert result.exit_code == 130
+    assert "from the best in the stated space" in result.stdout
 
 
 def test_a_search_that_has_nothing_yet_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
