@@ -15,6 +15,9 @@ Machines, models, costs
     ``load_model`` read what it takes, ``Workload`` holds sizes; ``architecture_names``, ``model_names`` and
     ``mapper_names`` list what there is. ``memory_cost`` prices a memory by size, width, ports and node. The module
     ``fusemax.loops`` has what mappings and mappers of one's own are made of.
+Mapping
+    ``map_cascade`` searches for the best mapping, and rewrites if wanted; it gives a ``Mapped``, with a lower bound
+    that proves how good it is.
 Simulation
     ``simulate`` gives a ``Simulation``: a mapping executed, cycle by cycle and on numbers, beside the engine's figures.
 Kernels
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
     from fusemax.evaluation import Evaluation, evaluate
     from fusemax.experiments import CONFIGURATIONS, reproduce
     from fusemax.fronts import pareto_front
+    from fusemax.mapped.found import Mapped
+    from fusemax.mapped.run import map_cascade
     from fusemax.measurement import Compared
     from fusemax.pictures import (
         Picture,
@@ -88,6 +93,7 @@ _HOMES = {
     "Derivation": "einsum_cascades.rewrites.search",
     "Evaluation": "fusemax.evaluation",
     "InputError": "einsum_cascades.errors",
+    "Mapped": "fusemax.mapped.found",
     "Picture": "fusemax.pictures",
     "Simulation": "fusemax.simulation.simulated",
     "Workload": "einsum_cascades.workload",
@@ -116,6 +122,7 @@ _HOMES = {
     "load_cascade": "einsum_cascades.load",
     "load_machine": "hw_models.load",
     "load_model": "einsum_cascades.models",
+    "map_cascade": "fusemax.mapped.run",
     "mapper_names": "mappers.strategies",
     "memory_cost": "hw_models.components",
     "model_names": "einsum_cascades.models",
@@ -141,6 +148,7 @@ __all__ = [
     "Derivation",
     "Evaluation",
     "InputError",
+    "Mapped",
     "Picture",
     "Simulation",
     "Workload",
@@ -169,6 +177,7 @@ __all__ = [
     "load_cascade",
     "load_machine",
     "load_model",
+    "map_cascade",
     "mapper_names",
     "memory_cost",
     "model_names",

@@ -119,24 +119,27 @@ class Asked:
         return self.file.name, self.file.tree
 
     def _cascade(self) -> Cascade:
-        return self.cascade if isinstance(self.cascade, Cascade) else load_cascade(self._cascade_name)
+        return self.cascade if isinstance(self.cascade, Cascade) else load_cascade(self.cascade_name)
 
     @property
-    def _cascade_name(self) -> str:
+    def cascade_name(self) -> str:
+        """The cascade's name or file, as given or as the mapping's file says."""
         return _name(self.cascade) or stated(self.file, "cascade", "--cascade")
 
     @property
-    def _machine_name(self) -> str:
+    def machine_name(self) -> str:
+        """The machine's name or file, as given or as the mapping's file says."""
         return _name(self.arch) or stated(self.file, "machine", "--arch")
 
     @property
-    def _overrides(self) -> Sequence[str]:
+    def overrides(self) -> Sequence[str]:
+        """All values of the machine that are changed, as ``KEY=VALUE``."""
         own = () if self.arch else self.file.set_arch
         return [*own, *self.set_arch] if own else self.set_arch
 
     def _machine(self) -> AnyMachine:
         if self.arch is None or isinstance(self.arch, str | PathLike):
-            return load_machine(self._machine_name, self._overrides)
+            return load_machine(self.machine_name, self.overrides)
         if not isinstance(self.arch, tuple(backend.machine for backend in BACKENDS.values())):
             return load_machine(str(self.arch), self.set_arch)
         if self.set_arch:
@@ -174,10 +177,10 @@ class Asked:
         accounting: str = found.as_dict()["accounting"]
         return mapping_text(
             found.mapping,
-            cascade=beside(self._cascade_name, path),
-            machine=beside(self._machine_name, path),
+            cascade=beside(self.cascade_name, path),
+            machine=beside(self.machine_name, path),
             accounting=accounting,
-            set_arch=tuple(self._overrides),
+            set_arch=tuple(self.overrides),
             sizes={**found.workload.as_dict(), INSTANCES: found.workload.instances},
         )
 

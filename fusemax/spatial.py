@@ -41,7 +41,7 @@ def evaluate_on(
     several = (trees,) if isinstance(trees, LoopTree) else trees
     if not isinstance(several, tuple | list) or not all(isinstance(tree, LoopTree) for tree in several) or not several:
         raise InputError(f"the mapper {name} returned {quoted(trees)}", hint="a LoopTree, or several, are expected")
-    return _evaluation(best(problem, several), problem, name, workload)
+    return evaluation_of(best(problem, several), problem, name, workload)
 
 
 def problem_of(cascade: Cascade, machine: Machine, workload: Workload, accounting: Accounting) -> Problem:
@@ -58,10 +58,15 @@ def evaluate_tree(tree: LoopTree, problem: Problem, mapper: str, workload: Workl
     Raises:
         InputError: it cannot be executed, or a memory has no room for what it keeps.
     """
-    return _evaluation(best(problem, tree), problem, mapper, workload)
+    return evaluation_of(best(problem, tree), problem, mapper, workload)
 
 
-def _evaluation(found: Outcome, problem: Problem, mapper: str, workload: Workload) -> SpatialEvaluation:
+def evaluation_of(found: Outcome, problem: Problem, mapper: str, workload: Workload) -> SpatialEvaluation:
+    """Return the evaluation of a tree whose cost is known.
+
+    Args:
+        mapper: who made it.
+    """
     return SpatialEvaluation(
         problem.cascade,
         problem.machine,

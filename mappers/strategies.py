@@ -18,7 +18,7 @@ from mappers.cpu_mapping import CpuMapping
 from mappers.cpu_tiles import cpu_tiles
 from mappers.gpu_mapping import GpuMapping
 from mappers.gpu_tiles import gpu_tiles
-from mappers.presets.named import PRESETS, offered
+from mappers.presets.named import NAMED, offered
 
 
 class CpuStrategy(Protocol):
@@ -56,7 +56,7 @@ _TITLES: Final = {"spatial-array": "spatial array", "cpu": "CPU", "gpu": "GPU"}
 
 def tables() -> dict[str, Table[str, object]]:
     """Return the mappers by kind of machine and name; of those of other packages, where they come from."""
-    return {"spatial-array": {**PRESETS, **offered()}, "cpu": CPU_STRATEGIES, "gpu": GPU_STRATEGIES}
+    return {"spatial-array": {**NAMED, **offered()}, "cpu": CPU_STRATEGIES, "gpu": GPU_STRATEGIES}
 
 
 def mapper_names() -> tuple[str, ...]:

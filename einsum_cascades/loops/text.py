@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from einsum_cascades.errors import InputError, Location, nearest
 from einsum_cascades.loops.tree import (
@@ -64,14 +65,23 @@ _PART = re.compile(r"(?P<part>[0-9]+/[0-9]+) of it")
 _PLACE = re.compile(rf"in place of (?P<place>{_NAME})")
 
 
+class TextLine(NamedTuple):
+    """A line of a tree's text: the node that it says, or holds of several tensors that one says together."""
+
+    depth: int
+    text: str
+    nodes: tuple[Node, ...]
+
+
 def to_text(tree: LoopTree) -> str:
     """Return the text of a tree, which parses back to it."""
     lines = [f"split {part} {size}" for part, size in tree.split]
-    lines += _lines(tree.body)
+    lines += [found.depth * _INDENT + found.text for found in text_lines(tree.body)]
     return "\n".join(lines) + "\n"
 
 
-def _lines(node: Node) -> Iterator[str]:
+def text_lines(node: Node) -> Iterator[TextLine]:
+    """Yield the lines of a node's text, in tree order."""
     waiting = [(node, 0)]
     while waiting:
         here, depth = waiting.pop()
@@ -79,7 +89,7 @@ def _lines(node: Node) -> Iterator[str]:
         while isinstance(here, Hold) and isinstance(here.body, Hold) and _how_kept(here) == _how_kept(here.body):
             here = here.body
             together.append(here)
-        yield depth * _INDENT + (_keep(together) if isinstance(here, Hold) else line(here))
+        yield TextLine(depth, _keep(together) if isinstance(here, Hold) else line(here), tuple(together))
         waiting += [(child, depth + 1) for child in reversed(children(here))]
 
 

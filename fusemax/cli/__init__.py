@@ -17,6 +17,7 @@ from fusemax.cli.evaluate import evaluate
 from fusemax.cli.examples import epilog
 from fusemax.cli.group import Commands, run_commands
 from fusemax.cli.machines import machines
+from fusemax.cli.map import map_
 from fusemax.cli.mappers import mappers
 from fusemax.cli.mapping import mapping
 from fusemax.cli.measure import measure
@@ -46,6 +47,7 @@ _COMMANDS = (
     models,
     mappers,
     evaluate,
+    map_,
     simulate,
     mapping,
     analyze,
@@ -57,7 +59,8 @@ _COMMANDS = (
     cite,
 )
 for _command in _COMMANDS:
-    app.command(epilog=epilog(_command.__name__))(_command)
+    _name = _command.__name__.rstrip("_")
+    app.command(_name, epilog=epilog(_name))(_command)
 measure.command(epilog=epilog("measure gpu"))(gpu)
 app.add_typer(measure, name="measure", epilog=epilog("measure"))
 

@@ -23,9 +23,11 @@ MAPPERS: Final = (
     "flat-searched",
     "fusemax-serial",
     "fusemax-interleaved",
+    "search",
     "cpu-tiles",
     "gpu-tiles",
 )
+OBJECTIVES: Final = ("latency", "energy", "edp", "pareto")
 ACCOUNTINGS: Final = ("published", "physical")
 SCHEMAS: Final = ("machine", "spatial-array", "cpu", "gpu", "model", "cascade", "mapping", "sweep")
 TABLES: Final = ("accelergy", "cacti", "hwcomponents", "technology")
@@ -118,6 +120,11 @@ def citable(incomplete: str) -> list[str]:
 def accountings(incomplete: str) -> list[str]:
     """Return the accountings that begin with what was typed."""
     return matching(incomplete, ACCOUNTINGS)
+
+
+def objectives(incomplete: str) -> list[str]:
+    """Return the objectives that begin with what was typed."""
+    return matching(incomplete, OBJECTIVES)
 
 
 def dtypes(incomplete: str) -> list[str]:

@@ -100,10 +100,15 @@ def evaluate(
     if json:
         write_json(found)
     else:
-        overview, details = _VIEWS[found["kind"]]
-        show(_overview(found, overview(found)), details(found), _einsums(found))
+        show(*views(found))
     if out is not None and not json:
         say(f"written to {out}")
+
+
+def views(found: dict[str, Any]) -> tuple[Table, ...]:
+    """Return the tables that show an evaluation: its figures, their parts, each Einsum."""
+    overview, details = _VIEWS[found["kind"]]
+    return _overview(found, overview(found)), details(found), _einsums(found)
 
 
 def _overview(found: dict[str, Any], rows: dict[str, str]) -> Table:
@@ -141,7 +146,7 @@ def _spatial_rows(found: dict[str, Any]) -> dict[str, str]:
         **outside,
         **{f"{ARRAYS.get(name, name)} used": percent(part) for name, part in found["utilization"].items()},
         "passes": str(found["passes"]),
-        "bound by": _bound(found),
+        "bound by": bound_text(found["bound"], found),
     }
 
 
@@ -156,7 +161,7 @@ def _cpu_rows(found: dict[str, Any]) -> dict[str, str]:
         "off-chip traffic": byte_size(found["dram_bytes"]) + ", from cold caches",
         "working tiles": byte_size(found["buffer_bytes"]) + ", all threads",
         "passes": str(found["passes"]),
-        "bound by": _bound(found),
+        "bound by": bound_text(found["bound"], found),
     }
 
 
@@ -174,18 +179,19 @@ def _gpu_rows(found: dict[str, Any]) -> dict[str, str]:
         "off-chip traffic": byte_size(found["dram_bytes"]),
         "working tiles": byte_size(found["buffer_bytes"]) + ", all multiprocessors",
         "passes": str(found["passes"]),
-        "bound by": _bound(found),
+        "bound by": bound_text(found["bound"], found),
     }
 
 
-def _bound(found: dict[str, Any]) -> str:
+def bound_text(bound: str, found: dict[str, Any]) -> str:
+    """Return what a bound is called: one of an evaluation, or of a part of it."""
     names = BOUNDS[found["kind"]]
     arrays = found["utilization"] or {}
 
     def said(resource: str) -> str:
         return names.get(resource) or (f"cycles of {resource}" if resource in arrays else f"traffic of {resource}")
 
-    return " and ".join(map(said, found["bound"].split("+")))
+    return " and ".join(map(said, bound.split("+")))
 
 
 def _parts(found: dict[str, Any]) -> Table:

@@ -9,6 +9,8 @@ EXAMPLES: Final = {
     "reproduce": "fusemax reproduce --out results",
     "evaluate": "fusemax evaluate --cascade attention-1-pass --arch fusemax-cloud --mapper fusemax-interleaved "
     "--model BERT --seq-len 65536",
+    "map": "fusemax map --cascade attention-3-pass --arch flat-edge --heads 2 --head-dim 16 --seq-len 256 "
+    "--time-limit 2 --explain",
     "simulate": "fusemax simulate --cascade attention-1-pass --arch fusemax-cloud --mapper fusemax-interleaved "
     "--model BERT --seq-len 4096 --compare",
     "cascades": "fusemax cascades attention-1-pass --format latex",

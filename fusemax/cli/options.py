@@ -69,6 +69,15 @@ OptionalAccounting = Annotated[
         autocompletion=completion.accountings,
     ),
 ]
+Objective = Annotated[
+    str,
+    typer.Option(
+        "--objective",
+        metavar="latency|energy|edp|pareto",
+        help="What is to be least; edp is energy times latency, pareto all of latency, energy and bytes on chip.",
+        autocompletion=completion.objectives,
+    ),
+]
 Mapping = Annotated[
     str | None,
     typer.Option("--mapping", metavar="FILE", help="A mapping of your own, in place of --mapper."),

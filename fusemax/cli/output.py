@@ -24,6 +24,7 @@ __all__ = [
     "say",
     "shares",
     "show",
+    "status_line",
     "table",
     "width",
     "write",
@@ -141,6 +142,20 @@ def shares() -> Iterator[Callable[[str, float], None]]:
             bar.update(under_way[what], completed=share)
 
         yield tell
+
+
+@contextmanager
+def status_line() -> Iterator[Callable[[str], None] | None]:
+    """Show one line that changes, on standard error; None if that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.status import Status
+    from rich.text import Text
+
+    with Status("", console=Console(stderr=True)) as line:
+        yield lambda text: line.update(Text(text))
 
 
 def _console() -> Console:

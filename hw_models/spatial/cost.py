@@ -129,18 +129,42 @@ def _phases(activity: Activity, found: tuple[Span, ...]) -> Iterator[tuple[Span,
         yield span, transfers, longest
 
 
+class PhaseCost(NamedTuple):
+    """What one of the phases that run one after another takes.
+
+    Attributes:
+        latency_s: seconds.
+        depends_s: seconds for which it depends on each resource: 0 for those that are not the slowest.
+    """
+
+    latency_s: Number
+    depends_s: dict[str, Number]
+
+
+def phase_costs(activity: Activity, accounting: Accounting) -> tuple[PhaseCost, ...]:
+    """Return what each phase takes and depends on, in seconds."""
+    return tuple(_phase_costs(activity, spans(activity, accounting)))
+
+
+def _phase_costs(activity: Activity, found: tuple[Span, ...]) -> Iterator[PhaseCost]:
+    frequency_hz = activity.machine.frequency_hz
+    for span, transfers, longest in _phases(activity, found):
+        compute = real(span.elapsed) / frequency_hz
+        depends = {name: seconds * (seconds >= longest) for name, seconds in transfers.items()}
+        for name, cycles in span.waits.items():
+            depends[name] = real(cycles) / frequency_hz * (compute >= longest)
+        yield PhaseCost(longest, depends)
+
+
 def _latency(activity: Activity, found: tuple[Span, ...]) -> tuple[Number, dict[str, Number]]:
     machine = activity.machine
     total: Number = 0.0
     depends: dict[str, Number] = {machine.root.name: 0.0}
     depends |= {array.name: 0.0 for array in machine.arrays}
-    for span, transfers, longest in _phases(activity, found):
-        compute = real(span.elapsed) / machine.frequency_hz
-        total = total + longest
-        for name, seconds in transfers.items():
-            depends[name] = depends.get(name, 0.0) + seconds * (seconds >= longest)
-        for name, cycles in span.waits.items():
-            depends[name] = depends[name] + real(cycles) / machine.frequency_hz * (compute >= longest)
+    for phase in _phase_costs(activity, found):
+        total = total + phase.latency_s
+        for name, seconds in phase.depends_s.items():
+            depends[name] = depends.get(name, 0.0) + seconds
     return total, depends
 
 
@@ -211,4 +235,4 @@ def _most(a: Any, b: Any) -> Any:
     return np.maximum(a, b)
 
 
-__all__ = ["Cost", "Machine", "TaskCost", "cost", "latency_s", "phases"]
+__all__ = ["Cost", "Machine", "PhaseCost", "TaskCost", "cost", "latency_s", "phase_costs", "phases"]

@@ -1,4 +1,4 @@
-"""Presets by name: those of the package, and those that installed packages offer.
+"""Mappers for spatial arrays by name: presets, the search, and those that installed packages offer.
 
 A preset is a function from a ``Problem`` to a ``LoopTree``. A package of one's own offers some by entry points of the
 group ``fusemax.mappers``; in Python any function will do.
@@ -17,6 +17,7 @@ from mappers.presets.flat import flat, flat_searched
 from mappers.presets.fusemax import fusemax_interleaved, fusemax_serial
 from mappers.presets.problem import Problem
 from mappers.presets.unfused import unfused
+from mappers.search.preset import search
 
 Preset: TypeAlias = Callable[[Problem], Trees]
 GROUP: Final = "fusemax.mappers"
@@ -27,6 +28,10 @@ PRESETS: Final[dict[str, Preset]] = {
     "fusemax-serial": fusemax_serial,
     "fusemax-interleaved": fusemax_interleaved,
 }
+SEARCHES: Final[dict[str, Preset]] = {"search": search}
+"""Those that search many mappings, presets' among them; sweeps ask them point by point."""
+NAMED: Final[dict[str, Preset]] = {**PRESETS, **SEARCHES}
+"""All that come with the package."""
 
 OVER_ARRAYS: Final = frozenset({"fusemax-serial", "fusemax-interleaved"})
 """Those that take problems over arrays, as sweeps have them, and return trees for all points."""
@@ -37,22 +42,22 @@ IN_PARTS: Final = {"unfused": "unfused", "flat": "FLAT", "flat-searched": "FLAT"
 @cache
 def offered() -> dict[str, str]:
     """Return the presets that installed packages offer: by name, where each comes from."""
-    return {entry.name: entry.value for entry in entry_points(group=GROUP) if entry.name not in PRESETS}
+    return {entry.name: entry.value for entry in entry_points(group=GROUP) if entry.name not in NAMED}
 
 
 def preset_names() -> tuple[str, ...]:
-    """Return the names of all presets."""
-    return (*PRESETS, *offered())
+    """Return the names of all mappers for spatial arrays."""
+    return (*NAMED, *offered())
 
 
 def preset_named(name: str) -> Preset:
-    """Return a preset by name.
+    """Return a mapper by name.
 
     Raises:
         InputError: there is none of that name, or the package that offers it cannot be loaded.
     """
-    if name in PRESETS:
-        return PRESETS[name]
+    if name in NAMED:
+        return NAMED[name]
     if name not in offered():
         raise unknown("mapper", name, preset_names())
     for entry in entry_points(group=GROUP, name=name):
