@@ -4,6 +4,11 @@ The inputs (``samples.py``) try each kind of mask, whole hidden tiles included. 
 result is there something to compare; one that is infinite though the inputs are finite must be the same infinity.
 Where it has no number, nothing is said: two that are no numbers are no evidence. Results whose ranks were partitioned
 are compared value by value in storage order.
+
+Differences count relative to the results, unless these are what is left of larger numbers that cancel, such as the sum
+of w/t where the w add up to 0: rounding alone makes a result of 1e-17 or of 0 there, and neither is wrong. How large
+the numbers were is told by what rounding to float32 does to the source: about float32's epsilon times them. Divided by
+such a result, the one is infinite and the other huge.
 """
 
 from __future__ import annotations
@@ -28,6 +33,11 @@ from einsum_cascades.rewrites.structure import plain_access, walked
 LEAST_VALUES = 8
 """How many finite values of each result a comparison needs to say anything."""
 
+SMALL = 1e-12
+"""Differences below this, relative to the results themselves, need no look at what cancelled."""
+
+Values = NDArray[np.floating[Any]]
+
 _PARTS = (4, TILE)
 _OTHER_SIZES = (5, 3)
 _INDEXED = math.prod(_PARTS) + 1
@@ -38,9 +48,9 @@ class Comparison:
     """What two cascades gave.
 
     Attributes:
-        error: the largest difference over the largest value of its sample, over all results; NaN where the second
-            was no number though the first was finite, infinite where the first was infinite for finite inputs and the
-            second another value.
+        error: the largest difference over the largest value of its sample, or over what cancels there if that is
+            larger, over all results; NaN where the second was no number though the first was finite, infinite where
+            the first was infinite for finite inputs and the second neither that nor huge.
         finite: whether the second was finite wherever the first was.
         compared: how many finite values were compared, of the result that has the fewest.
         hidden: how many fibers, with something left to see, had whole tiles that a mask hides.
@@ -92,13 +102,36 @@ def compare(
         b = found[tensor].reshape(known.number, -1)
         usable = np.isfinite(a)
         finite &= bool(np.isfinite(b[usable]).all())
-        scale = np.abs(np.where(usable, a, 0.0)).max(axis=1, initial=0.0, keepdims=True)
-        with np.errstate(all="ignore"):
-            difference = (np.abs(a - b) / np.where(scale == 0, 1.0, scale))[usable].max(initial=0.0)
+        scale = _largest(a, usable)
+        difference = _difference(a, b, usable, scale)
+        if SMALL < difference < math.inf:
+            scale = np.maximum(scale, _cancelled(source, known, tensor, sizes))
+            difference = _difference(a, b, usable, scale)
         error = float(np.maximum(error, difference))
-        if (a != b)[np.isinf(a) & known.finite_inputs[:, None]].any() and not math.isnan(error):
+        other = (a != b) & ~(np.abs(b) * SMALL > scale)
+        if other[np.isinf(a) & known.finite_inputs[:, None]].any() and not math.isnan(error):
             error = math.inf
     return Comparison(error, finite, known.compared, known.hidden)
+
+
+def _largest(values: Values, usable: NDArray[np.bool_]) -> Values:
+    """The largest magnitude of each sample, in a column."""
+    return np.asarray(np.abs(np.where(usable, values, 0.0)).max(axis=1, initial=0.0, keepdims=True))
+
+
+def _difference(a: Values, b: Values, usable: NDArray[np.bool_], scale: Values) -> float:
+    with np.errstate(all="ignore"):
+        return float((np.abs(a - b) / np.where(scale == 0, 1.0, scale))[usable].max(initial=0.0))
+
+
+def _cancelled(source: Cascade, known: _Reference, tensor: str, sizes: Mapping[str, int]) -> Values:
+    """How large, in each sample, the numbers are that a result of the source is what is left of."""
+    rounded = {name: array.astype(np.float32) for name, array in known.inputs.items()}
+    a = known.expected[tensor].reshape(known.number, -1)
+    b = _results(source, rounded, known_sizes(source, sizes), known.number)[tensor].reshape(known.number, -1)
+    usable = np.isfinite(a) & np.isfinite(b)
+    with np.errstate(all="ignore"):
+        return _largest((a - b) / float(np.finfo(np.float32).eps), usable)
 
 
 @dataclass(frozen=True)
