@@ -45,6 +45,7 @@ def random_cascade(seed):
 @given(st.integers(0, 10**6))
 @example(259560)  # a sum of w/t where the w add up to 0
 @example(2806)  # what is divided by adds up to 0
+@example(3161)  # what is divided by is 0 or -0
 @example(290)  # one mask hides tiles that another value is read from
 @settings(max_examples=20, deadline=None)
 def test_random_cascades(seed):
