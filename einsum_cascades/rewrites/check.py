@@ -7,9 +7,9 @@ are compared value by value in storage order.
 
 Differences count relative to the results, unless these are what is left of larger numbers that cancel, such as the sum
 of w/t where the w add up to 0: rounding alone makes a result of 1e-17 or of 0 there, and neither is wrong. How large
-the numbers were is told by what rounding to float32 does to the source: about float32's epsilon times them; and by what
+the numbers were is told by what rounding to float32 does to the source, about float32's epsilon times them, and by what
 another order of the values along a rank does, where a 0 may change its sign. Divided by such a result, the one is
-infinite and the other huge.
+infinite, of either sign, and the other huge.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.interpreter import run
-from einsum_cascades.ir import Cascade, Declaration, Einsum, Var
+from einsum_cascades.ir import Apply, Cascade, Declaration, Einsum, Expression, Var
 from einsum_cascades.operators import OPERATORS
 from einsum_cascades.rewrites.roles import roles
 from einsum_cascades.rewrites.samples import TILE, Arrays, sampled, samples
@@ -110,8 +110,8 @@ def compare(
             scale = np.maximum(scale, _cancelled(source, known, tensor, sizes))
             difference = _difference(a, b, usable, scale)
         error = float(np.maximum(error, difference))
-        other = (a != b) & ~(np.abs(b) * SMALL > scale)
-        if other[np.isinf(a) & known.finite_inputs[:, None]].any() and not math.isnan(error):
+        huge = (np.abs(b) * SMALL > scale) & (np.isfinite(b) | _divides(source))
+        if ((a != b) & ~huge)[np.isinf(a) & known.finite_inputs[:, None]].any() and not math.isnan(error):
             error = math.inf
     return Comparison(error, finite, known.compared, known.hidden)
 
@@ -126,17 +126,30 @@ def _difference(a: Values, b: Values, usable: NDArray[np.bool_], scale: Values) 
         return float((np.abs(a - b) / np.where(scale == 0, 1.0, scale))[usable].max(initial=0.0))
 
 
+def _divides(cascade: Cascade) -> bool:
+    return any(node.operator in ("div", "mod") for e in cascade.einsums for node in _applied(e.expression))
+
+
+def _applied(expression: Expression) -> Iterator[Apply]:
+    if isinstance(expression, Apply):
+        yield expression
+        for operand in expression.operands:
+            yield from _applied(operand)
+
+
 def _cancelled(source: Cascade, known: _Reference, tensor: str, sizes: Mapping[str, int]) -> Values:
     """How large, in each sample, the numbers are that a result of the source is what is left of."""
     rounded = {name: array.astype(np.float32) for name, array in known.inputs.items()}
-    others = [(_results(source, rounded, known_sizes(source, sizes), known.number)[tensor], np.float32)]
-    others += [(array, np.float64) for array in _in_other_orders(source, known, tensor, sizes)]
+    others: list[tuple[Values, float]] = [
+        (_results(source, rounded, known_sizes(source, sizes), known.number)[tensor], float(np.finfo(np.float32).eps)),
+        *((array, float(np.finfo(float).eps)) for array in _in_other_orders(source, known, tensor, sizes)),
+    ]
     a = known.expected[tensor].reshape(known.number, -1)
-    found = np.zeros((known.number, 1))
-    for array, kind in others:
+    found: Values = np.zeros((known.number, 1))
+    for array, epsilon in others:
         b = array.reshape(known.number, -1)
         with np.errstate(all="ignore"):
-            largest = _largest((a - b) / float(np.finfo(kind).eps), np.isfinite(a) & np.isfinite(b))
+            largest = _largest((a - b) / epsilon, np.isfinite(a) & np.isfinite(b))
         found = np.maximum(found, largest)
     return found
 
