@@ -78,6 +78,20 @@ def test_what_is_left_of_a_sum_of_zero_is_rounding(seed):
         assert compare(source, sums(wrong), seed=seed).error > 1e-10
 
 
+@pytest.mark.parametrize(
+    ("declaration", "first", "last"),
+    [("Y: []", "T[p] = X[p, m]", "Y = X[p, m] / T[p]"), ("Y: [P]", "T[p] = X[p, m]", "Y[p] = (X[p, m] + U[m]) / T[p]")],
+)
+def test_what_cancels_keeps_its_rank(declaration, first, last):
+    """A sum over m over the same sum is 1 for each p, once for every p that is added up or written."""
+    source = cascade_of(f"X: [P, M], U: [M], T: [P], {declaration}", first, last)
+    found = derive(source)
+    assert found.passes == 1
+    for form in found.forms:
+        assert parse_cascade(str(form.cascade)) == form.cascade
+        assert compare(source, form.cascade, seed=3).error < 1e-12
+
+
 def test_a_mask_may_hide_what_another_value_does_not():
     """The maximum of a tile is -inf where W hides it, yet U of that tile counts: nothing can be mended per tile."""
     source = cascade_of(
