@@ -38,7 +38,7 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # every command that a test
     sys.dont_write_bytecode = False
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background jobs ignore it, and so would our children
     signal.signal(signal.SIGINT, signal.default_int_handler)
-settings.register_profile("any load", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("any load", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any load")
 
 

@@ -94,10 +94,8 @@ def compare(
     Raises:
         InputError: the first has fewer, so that nothing can be said.
     """
-    sizes = rank_sizes(source, derived)
-    known = _reference(source, tuple(sorted(known_sizes(source, sizes).items())), seed, magnitude)
+    known, found, sizes = _both(source, derived, seed, magnitude)
     _demand(source, known, least)
-    found = _results(derived, known.inputs, sizes, known.number)
     error, finite = 0.0, True
     for tensor in source.outputs:
         a = known.expected[tensor].reshape(known.number, -1)
@@ -114,6 +112,21 @@ def compare(
         if ((a != b) & ~huge)[np.isinf(a) & known.finite_inputs[:, None]].any() and not math.isnan(error):
             error = math.inf
     return Comparison(error, finite, known.compared, known.hidden)
+
+
+def stays_finite(source: Cascade, derived: Cascade, *, seed: int = 0, magnitude: float = 1.0) -> bool:
+    """Return whether the results of the second are finite wherever those of the first are; see `compare`."""
+    known, found, _ = _both(source, derived, seed, magnitude)
+    return all(np.isfinite(found[t].ravel()[np.isfinite(known.expected[t].ravel())]).all() for t in source.outputs)
+
+
+def _both(
+    source: Cascade, derived: Cascade, seed: int, magnitude: float
+) -> tuple[_Reference, dict[str, Values], dict[str, int]]:
+    """What the first gives on random inputs, what the second does, and the sizes of their ranks."""
+    sizes = rank_sizes(source, derived)
+    known = _reference(source, tuple(sorted(known_sizes(source, sizes).items())), seed, magnitude)
+    return known, _results(derived, known.inputs, sizes, known.number), sizes
 
 
 def _largest(values: Values, usable: NDArray[np.bool_]) -> Values:

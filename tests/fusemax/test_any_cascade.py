@@ -50,8 +50,8 @@ def outcomes(seed: int) -> list[str]:
 
 
 def test_random_cascades() -> None:
-    answered = [name for seed in range(24) for name in outcomes(seed)]
-    assert answered.count("print") > 18
+    answered = [name for seed in range(16) for name in outcomes(seed)]
+    assert answered.count("print") > 12
     assert {name for name in (*MACHINES, "analyze", "traffic") if answered.count(name) < 2} == set()
 
 
@@ -105,7 +105,12 @@ def chain(kind: str, length: int) -> fusemax.Cascade:
 
 @pytest.mark.parametrize(
     ("kind", "length"),
-    [("elementwise", 120), ("folds", 120), ("products", 60), pytest.param("products", 120, marks=pytest.mark.slow)],
+    [
+        ("elementwise", 120),
+        ("folds", 60),
+        ("products", 40),
+        *(pytest.param(k, 120, marks=pytest.mark.slow) for k in ("folds", "products")),
+    ],
 )
 def test_a_chain_of_many_einsums(kind: str, length: int) -> None:
     cascade = chain(kind, length)

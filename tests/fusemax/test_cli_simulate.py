@@ -269,7 +269,9 @@ main()
 """
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_run_that_is_stopped_leaves_a_trace(number: signal.Signals, status: int, tmp_path: Path) -> None:
     trace = tmp_path / "run.pftrace"
     code = STOPPED.format(chunks=3, arguments=" ".join((*FUSEMAX, *BERT)), trace=trace)

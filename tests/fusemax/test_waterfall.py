@@ -70,7 +70,7 @@ def test_bars_are_the_tasks(stretch: tuple[int | None, int | None]) -> None:
     assert (stretch[0] or first, stretch[1] or last) == (first, last)
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(recording=recordings())
 def test_bars_are_the_tasks_of_any_recording(recording: Recording) -> None:
     plain = replace(

@@ -87,7 +87,7 @@ def test_progress_is_told() -> None:
     told: list[tuple[str, float]] = []
     cascade, arch, mapper, sizes = CASES["flat"]
     fusemax.simulate(
-        cascade, arch, mapper, seq_len=30, functional=True, progress=lambda *share: told.append(share), **sizes
+        cascade, arch, mapper, seq_len=15, functional=True, progress=lambda *share: told.append(share), **sizes
     )
     assert {what for what, _ in told} == {"in cycles", "on numbers"}
     for stage in ("in cycles", "on numbers"):

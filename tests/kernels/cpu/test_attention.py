@@ -90,7 +90,7 @@ def test_equal_to_the_interpreter(cascade, sizes, seed):
 
 
 @every_cascade
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     lead=st.sampled_from([(), (1,), (3,), (2, 2)]),
     sizes=st.tuples(st.integers(1, 400), st.integers(1, 1500), st.integers(1, 160), st.integers(1, 160)),

@@ -84,7 +84,7 @@ def test_steady_states_run_once(name: str) -> None:
     """What is left out as proven alike is what would have run: with every task the same cycles, stalls and accesses."""
     configuration = next(c for c in CONFIGURATIONS if c.name == name)
     cascade, machine = load_cascade(configuration.cascade), load_architecture(configuration.architecture)
-    workload = load_model("T5").attention(768)
+    workload = load_model("T5").attention(512)
     found = evaluate_on(cascade, machine, configuration.mapper, workload, accounting_named("published"))
     space = found.activity.plan.space
     once = simulate_timed(found.mapping, space, machine, found.accounting)
