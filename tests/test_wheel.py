@@ -309,9 +309,24 @@ def test_it_stands_beside_another_package_named_kernels(whole: Installed, wheel:
     assert whole.run("python", "-c", BOTH).strip() == expected
 
 
+ONE_OF_EACH = """
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    first = {}
+    for item in items:
+        if not item.get_closest_marker("slow"):
+            first.setdefault((item.path, getattr(item, "originalname", item.name)), item)
+    kept = set(map(id, first.values()))
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
+    items[:] = [item for item in items if id(item) in kept]
+"""
+
+
 def test_the_default_suite_passes_on_it(whole: Installed) -> None:
-    """Its imports rewritten as those of the wheel, and few examples of each law, which the suite itself tries in full;
-    what tests the repository itself is left out."""
+    """Its imports rewritten as those of the wheel, each test for the first of its parameters, and few examples of each
+    law: the suite itself tries all of them. What tests the repository itself is left out."""
     moved = Moved(ROOT)
     tests = whole.work / "tests"
     shutil.copytree(ROOT / "tests", tests, ignore=shutil.ignore_patterns("__pycache__", *OF_THE_TREE))
@@ -321,6 +336,7 @@ def test_the_default_suite_passes_on_it(whole: Installed) -> None:
     for name in ("README.md", "Makefile", "pyproject.toml", "notebooks"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, whole.work / name)
+    (whole.work / "conftest.py").write_text(ONE_OF_EACH, encoding="utf-8")
     spread = ("-n", "2") if importlib.util.find_spec("xdist") else ()
     left_out = ("--deselect", "tests/test_readme.py::test_links_lead_somewhere")
     cache = str(whole.work / "cache")

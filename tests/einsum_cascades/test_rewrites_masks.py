@@ -329,7 +329,9 @@ LOGARITHMS = {
 }
 
 
-@pytest.mark.parametrize("name", LOGARITHMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n == "divergence" else []) for n in LOGARITHMS]
+)
 def test_logarithms_of_products(name):
     source, expected = LOGARITHMS[name]
     found = derive(source)

@@ -118,13 +118,13 @@ def check_library(name, rank, sizes):
             assert least == loads_bound(game, capacity) or (rank == "M" and name in TWO_CHAINS)
 
 
-@pytest.mark.parametrize(("name", "rank", "sizes"), library_instances(3))
+@pytest.mark.parametrize(("name", "rank", "sizes"), library_instances(2))
 def test_library(name, rank, sizes):
     check_library(name, rank, sizes)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "rank", "sizes"), library_instances(2, 4, 5))
+@pytest.mark.parametrize(("name", "rank", "sizes"), library_instances(3, 4, 5))
 def test_library_with_other_fibers(name, rank, sizes):
     check_library(name, rank, sizes)
 

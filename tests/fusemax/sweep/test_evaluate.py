@@ -224,7 +224,7 @@ def test_what_is_evaluated_point_by_point(text: str, costs: int) -> None:
     assert check(sweep, evaluate_points(sweep, 0, sweep.points)) == costs
 
 
-@pytest.mark.parametrize("accounting", ["published", "physical"])
+@pytest.mark.parametrize("accounting", ["published", pytest.param("physical", marks=pytest.mark.slow)])
 def test_many_points_of_flat(accounting: str) -> None:
     """So many that bounds leave points out of the search."""
     text = f"""axes:
