@@ -74,8 +74,15 @@ def test_more_random_mappings(block):
     assert min(found) >= 1
 
 
-@pytest.mark.parametrize("mapper", ["fusemax-serial", "fusemax-interleaved"])
-@pytest.mark.parametrize("length", [1024, 2**20])
+@pytest.mark.parametrize(
+    ("mapper", "length"),
+    [
+        ("fusemax-serial", 1024),
+        ("fusemax-interleaved", 1024),
+        pytest.param("fusemax-serial", 2**20, marks=pytest.mark.slow),
+        ("fusemax-interleaved", 2**20),
+    ],
+)
 def test_published_mappings_lie_close_above(mapper, length):
     """What FuseMax keeps in the buffer alone bounds its traffic, within the room of one tile."""
     found = evaluate("attention-1-pass", "fusemax-cloud", mapper, model="BERT", seq_len=length)
