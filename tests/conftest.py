@@ -16,7 +16,7 @@ MOST_WORKERS = 8
 """More of them spend longer on imports than on tests."""
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 LONG_S = {
-    "test_wheel.py": 300,
+    "test_wheel.py": 250,
     "test_evaluate.py": 150,
     "test_loads.py": 150,
     "test_notation.py": 150,

@@ -46,7 +46,7 @@ for case in every:
                 assert error < 2e-3, (case.name, shape, chosen, error)
 '''
 
-MASKED = ("padded", "documents", "ahead", "mean-of-rectified", "two-sigmoids")
+MASKED = ("padded", "ahead", "mean-of-rectified", "two-sigmoids")
 """Masks of inputs and of indices, some of which hide whole tiles; an own normalisation; two streams of scores."""
 
 
