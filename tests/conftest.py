@@ -17,11 +17,11 @@ MOST_WORKERS = 8
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 LONG_S = {
     "test_wheel.py": 250,
-    "test_evaluate.py": 150,
+    "test_evaluate.py": 120,
     "test_loads.py": 150,
-    "test_notation.py": 150,
+    "test_notation.py": 90,
     "test_interpreted_cases.py": 80,
-    "test_any_cascade.py": 80,
+    "test_any_cascade.py": 70,
     "test_notebooks.py": 80,
     "test_cli_reproduce.py": 60,
     "test_readme.py": 60,

@@ -130,7 +130,10 @@ def test_what_a_row_says(bert: pd.DataFrame) -> None:
 
 def test_the_command_prints_the_table(bert: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = narrowed(
-        accounting="[published]", seq_len="[65536]", **{"array_2d.rows": "[255, 256]", "array_2d.columns": "[256]"}
+        accounting="[published]",
+        model="[XLM]",
+        seq_len="[65536]",
+        **{"array_2d.rows": "[255, 256]", "array_2d.columns": "[256]"},
     )
     with ThreadPoolExecutor(1) as executor:
         run(sweep, tmp_path, executor=executor)

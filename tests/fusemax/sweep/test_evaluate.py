@@ -163,7 +163,7 @@ samples: {{random: 12, seed: {seed}}}
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(FUSED, 16))
 def test_more_fused_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
@@ -171,7 +171,7 @@ def test_more_fused_batches_are_the_engine(text: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(FLAT, 12))
 def test_more_flat_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
