@@ -330,7 +330,7 @@ LOGARITHMS = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if n == "divergence" else []) for n in LOGARITHMS]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in ("divergence", "entropy") else []) for n in LOGARITHMS]
 )
 def test_logarithms_of_products(name):
     source, expected = LOGARITHMS[name]

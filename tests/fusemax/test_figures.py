@@ -102,6 +102,7 @@ def test_files_are_whole(drawn: list[Path]) -> None:
             assert 0.02 < np.mean(pixels[..., :3].min(axis=2) < 0.9) < 0.7
 
 
+@pytest.mark.slow
 def test_same_tables_same_bytes(
     drawn: list[Path], tables: dict[str, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,7 +121,7 @@ def sweeps(draw: st.DrawFn, mappers: tuple[str, ...], points: int) -> str:
     return "\n".join(["axes:", *(f"  {line}" for line in lines), tail])
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(FUSED, 8))
 def test_fused_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)

@@ -98,7 +98,7 @@ def test_what_cannot_be_written_down_is_refused() -> None:
     [
         ("published", "attention-1-pass"),
         pytest.param("published", "attention-2-pass", marks=pytest.mark.slow),
-        ("physical", "attention-1-pass"),
+        pytest.param("physical", "attention-1-pass", marks=pytest.mark.slow),
         pytest.param("physical", "attention-2-pass", marks=pytest.mark.slow),
     ],
 )

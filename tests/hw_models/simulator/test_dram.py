@@ -231,6 +231,7 @@ def test_clocks_are_converted() -> None:
     assert done == math.ceil((begin + ONE.t_rcd + ONE.t_cl + ONE.t_bl) * 47 / 80) + 10
 
 
+@pytest.mark.slow
 def test_compiled_is_the_same() -> None:
     pytest.importorskip("numba")
     compiled = dram.compiled()
