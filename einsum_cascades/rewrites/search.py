@@ -13,7 +13,6 @@ import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Protocol
 
 from einsum_cascades.errors import InputError
@@ -177,11 +176,6 @@ def derive(cascade: Cascade, rank: str = "M", *, allow_unstable: bool = False) -
         InputError: this is no cascade, or has no such rank, or too few finite values for a rewrite to be checked.
     """
     check_cascade(cascade)
-    return _derived(cascade, rank, allow_unstable)
-
-
-@lru_cache(maxsize=16)
-def _derived(cascade: Cascade, rank: str, allow_unstable: bool) -> Derivation:
     search = _Search(cascade, rank, allow_unstable)
     forms = search.run()
     best = forms[0]
