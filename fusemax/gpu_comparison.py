@@ -15,7 +15,7 @@ from einsum_cascades.errors import InputError, unknown
 from einsum_cascades.load import library_names, load_cascade
 from einsum_cascades.workload import Workload
 from fusemax.measurement import Compared, accuracy_of
-from hw_models.gpu.cost import gpu_cost
+from hw_models.gpu.cost import gpu_latency_s
 from hw_models.gpu.machine import Gpu
 from hw_models.load import architecture_names, load_machine
 from kernels.measure.environment import short_name
@@ -130,7 +130,7 @@ def predicted_s(kernel: str, shape: tuple[int, int, int, int, int, bool], gpu: G
         mapping = BACKENDS[kernel](workload, gpu, causal)
     else:
         mapping = gpu_tiles(load_cascade(kernel), workload, gpu, causal=causal)
-    return gpu_cost(mapping.activity, gpu).latency_s
+    return gpu_latency_s(mapping.activity, gpu)
 
 
 def predicted_custom_s(row: Measurement) -> float | None:
@@ -149,7 +149,7 @@ def predicted_custom_s(row: Measurement) -> float | None:
         batch=row.batch, heads=row.heads, head_dim=row.head_dim, seq_len=row.q_len, kv_len=row.kv_len
     )
     mapping = gpu_tiles(load_cascade(row.cascade), workload, gpu, causal=row.causal, scalars=scalars)
-    return gpu_cost(mapping.activity, gpu).latency_s
+    return gpu_latency_s(mapping.activity, gpu)
 
 
 def _fused(kernel: Callable[[Workload, Gpu], GpuKernel]) -> Callable[[Workload, Gpu, bool], GpuMapping]:

@@ -309,9 +309,25 @@ def test_it_stands_beside_another_package_named_kernels(whole: Installed, wheel:
     assert whole.run("python", "-c", BOTH).strip() == expected
 
 
+FEW_OF_EACH = """
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    files = {}
+    for item in items:
+        tests = files.setdefault(item.path, {})
+        if len(tests) < 4 and not item.get_closest_marker("slow"):
+            tests.setdefault(getattr(item, "originalname", item.name), item)
+    kept = {id(item) for tests in files.values() for item in tests.values()}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
+    items[:] = [item for item in items if id(item) in kept]
+"""
+
+
 def test_the_default_suite_passes_on_it(whole: Installed) -> None:
-    """Its imports rewritten as those of the wheel, and few examples of each law, which the suite itself tries in full;
-    what tests the repository itself is left out."""
+    """Its imports rewritten as those of the wheel; the first tests of each file, for the first of their parameters and
+    few examples of each law, since the suite itself tries all. What tests the repository itself is left out."""
     moved = Moved(ROOT)
     tests = whole.work / "tests"
     shutil.copytree(ROOT / "tests", tests, ignore=shutil.ignore_patterns("__pycache__", *OF_THE_TREE))
@@ -321,6 +337,7 @@ def test_the_default_suite_passes_on_it(whole: Installed) -> None:
     for name in ("README.md", "Makefile", "pyproject.toml", "notebooks"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, whole.work / name)
+    (whole.work / "conftest.py").write_text(FEW_OF_EACH, encoding="utf-8")
     spread = ("-n", "2") if importlib.util.find_spec("xdist") else ()
     left_out = ("--deselect", "tests/test_readme.py::test_links_lead_somewhere")
     cache = str(whole.work / "cache")
@@ -328,4 +345,4 @@ def test_the_default_suite_passes_on_it(whole: Installed) -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed
-    assert int(passed[1]) > 1000
+    assert int(passed[1]) > 500

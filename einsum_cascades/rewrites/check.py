@@ -4,12 +4,18 @@ The inputs (``samples.py``) try each kind of mask, whole hidden tiles included. 
 result is there something to compare; one that is infinite though the inputs are finite must be the same infinity.
 Where it has no number, nothing is said: two that are no numbers are no evidence. Results whose ranks were partitioned
 are compared value by value in storage order.
+
+Differences count relative to the results, unless these are what is left of larger numbers that cancel, such as the sum
+of w/t where the w add up to 0: rounding alone makes a result of 1e-17 or of 0 there, and neither is wrong. How large
+the numbers were is told by what rounding to float32 does to the source, about float32's epsilon times them, and by what
+another order of the values along a rank does, where a 0 may change its sign. Divided by such a result, the one is
+infinite, of either sign, and the other huge.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -19,7 +25,7 @@ from numpy.typing import NDArray
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.interpreter import run
-from einsum_cascades.ir import Cascade, Declaration, Einsum
+from einsum_cascades.ir import Apply, Cascade, Declaration, Einsum, Expression, Var
 from einsum_cascades.operators import OPERATORS
 from einsum_cascades.rewrites.roles import roles
 from einsum_cascades.rewrites.samples import TILE, Arrays, sampled, samples
@@ -28,6 +34,12 @@ from einsum_cascades.rewrites.structure import plain_access, walked
 LEAST_VALUES = 8
 """How many finite values of each result a comparison needs to say anything."""
 
+SMALL = 1e-12
+"""Differences below this, relative to the results themselves, need no look at what cancelled."""
+
+Values = NDArray[np.floating[Any]]
+
+_ORDERS = 4
 _PARTS = (4, TILE)
 _OTHER_SIZES = (5, 3)
 _INDEXED = math.prod(_PARTS) + 1
@@ -38,9 +50,9 @@ class Comparison:
     """What two cascades gave.
 
     Attributes:
-        error: the largest difference over the largest value of its sample, over all results; NaN where the second
-            was no number though the first was finite, infinite where the first was infinite for finite inputs and the
-            second another value.
+        error: the largest difference over the largest value of its sample, or over what cancels there if that is
+            larger, over all results; NaN where the second was no number though the first was finite, infinite where
+            the first was infinite for finite inputs and the second neither that nor huge.
         finite: whether the second was finite wherever the first was.
         compared: how many finite values were compared, of the result that has the fewest.
         hidden: how many fibers, with something left to see, had whole tiles that a mask hides.
@@ -82,23 +94,98 @@ def compare(
     Raises:
         InputError: the first has fewer, so that nothing can be said.
     """
-    sizes = rank_sizes(source, derived)
-    known = _reference(source, tuple(sorted(known_sizes(source, sizes).items())), seed, magnitude)
+    known, found, sizes = _both(source, derived, seed, magnitude)
     _demand(source, known, least)
-    found = _results(derived, known.inputs, sizes, known.number)
     error, finite = 0.0, True
     for tensor in source.outputs:
         a = known.expected[tensor].reshape(known.number, -1)
         b = found[tensor].reshape(known.number, -1)
         usable = np.isfinite(a)
         finite &= bool(np.isfinite(b[usable]).all())
-        scale = np.abs(np.where(usable, a, 0.0)).max(axis=1, initial=0.0, keepdims=True)
-        with np.errstate(all="ignore"):
-            difference = (np.abs(a - b) / np.where(scale == 0, 1.0, scale))[usable].max(initial=0.0)
+        scale = _largest(a, usable)
+        difference = _difference(a, b, usable, scale)
+        if SMALL < difference < math.inf:
+            scale = np.maximum(scale, _cancelled(source, known, tensor, sizes))
+            difference = _difference(a, b, usable, scale)
         error = float(np.maximum(error, difference))
-        if (a != b)[np.isinf(a) & known.finite_inputs[:, None]].any() and not math.isnan(error):
+        huge = (np.abs(b) * SMALL > scale) & (np.isfinite(b) | _divides(source))
+        if ((a != b) & ~huge)[np.isinf(a) & known.finite_inputs[:, None]].any() and not math.isnan(error):
             error = math.inf
     return Comparison(error, finite, known.compared, known.hidden)
+
+
+def stays_finite(source: Cascade, derived: Cascade, *, seed: int = 0, magnitude: float = 1.0) -> bool:
+    """Return whether the results of the second are finite wherever those of the first are; see `compare`."""
+    known, found, _ = _both(source, derived, seed, magnitude)
+    return all(np.isfinite(found[t].ravel()[np.isfinite(known.expected[t].ravel())]).all() for t in source.outputs)
+
+
+def _both(
+    source: Cascade, derived: Cascade, seed: int, magnitude: float
+) -> tuple[_Reference, dict[str, Values], dict[str, int]]:
+    """What the first gives on random inputs, what the second does, and the sizes of their ranks."""
+    sizes = rank_sizes(source, derived)
+    known = _reference(source, tuple(sorted(known_sizes(source, sizes).items())), seed, magnitude)
+    return known, _results(derived, known.inputs, sizes, known.number), sizes
+
+
+def _largest(values: Values, usable: NDArray[np.bool_]) -> Values:
+    """The largest magnitude of each sample, in a column."""
+    return np.asarray(np.abs(np.where(usable, values, 0.0)).max(axis=1, initial=0.0, keepdims=True))
+
+
+def _difference(a: Values, b: Values, usable: NDArray[np.bool_], scale: Values) -> float:
+    with np.errstate(all="ignore"):
+        return float((np.abs(a - b) / np.where(scale == 0, 1.0, scale))[usable].max(initial=0.0))
+
+
+def _divides(cascade: Cascade) -> bool:
+    return any(node.operator in ("div", "mod") for e in cascade.einsums for node in _applied(e.expression))
+
+
+def _applied(expression: Expression) -> Iterator[Apply]:
+    if isinstance(expression, Apply):
+        yield expression
+        for operand in expression.operands:
+            yield from _applied(operand)
+
+
+def _cancelled(source: Cascade, known: _Reference, tensor: str, sizes: Mapping[str, int]) -> Values:
+    """How large, in each sample, the numbers are that a result of the source is what is left of."""
+    rounded = {name: array.astype(np.float32) for name, array in known.inputs.items()}
+    others: list[tuple[Values, float]] = [
+        (_results(source, rounded, known_sizes(source, sizes), known.number)[tensor], float(np.finfo(np.float32).eps)),
+        *((array, float(np.finfo(float).eps)) for array in _in_other_orders(source, known, tensor, sizes)),
+    ]
+    a = known.expected[tensor].reshape(known.number, -1)
+    found: Values = np.zeros((known.number, 1))
+    for array, epsilon in others:
+        b = array.reshape(known.number, -1)
+        with np.errstate(all="ignore"):
+            largest = _largest((a - b) / epsilon, np.isfinite(a) & np.isfinite(b))
+        found = np.maximum(found, largest)
+    return found
+
+
+def _in_other_orders(source: Cascade, known: _Reference, tensor: str, sizes: Mapping[str, int]) -> Iterator[Values]:
+    """A result of the source with the values along each rank in other orders, which is the same but for rounding."""
+    read = [access for einsum in source.einsums for access in (einsum.output, *einsum.inputs)]
+    if source.partitions or not all(isinstance(s, Var) and not s.shift for a in read for s in a.subscripts):
+        return  # some places are not like others
+    generator = np.random.default_rng(_ORDERS)
+    for _ in range(_ORDERS):
+        orders = {r: generator.permutation(n) for r, n in sizes.items() if r not in roles(source).indices}
+        back = {rank: np.argsort(order) for rank, order in orders.items()}
+        moved = {t: _moved(array, source.ranks_of[t], orders) for t, array in known.inputs.items()}
+        found = _results(source, moved, known_sizes(source, sizes), known.number)[tensor]
+        yield _moved(found, source.ranks_of[tensor], back)
+
+
+def _moved(array: Values, ranks: Sequence[str], orders: Mapping[str, NDArray[np.intp]]) -> Values:
+    for axis, rank in enumerate(ranks, start=1):
+        if rank in orders:
+            array = array.take(orders[rank], axis=axis)
+    return array
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ all are positive, for roots of differences, and in some they are small whole num
 cascade compares or masks with gets what such inputs hold (``roles.py``): flags and document numbers are small whole
 numbers, the same over whole tiles or mixed; places are whole numbers around the ends of tiles; additive masks are
 infinite over whole tiles and here and there, and what they are logarithms of is 0 there. Which tiles, is drawn anew
-for every fiber.
+for every fiber. Of several masks each also hides alone, so that what the others do not hide is there to see.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from einsum_cascades.rewrites.symbolic import distinct_accesses, replace_accesse
 TILE = 3
 """How many neighbouring values are hidden together: the innermost part of a split rank has this size."""
 
-_PLAIN, _MASKED = 16, 16
+_PLAIN, _MASKED, _ALONE = 16, 16, 4
 
 Arrays = dict[str, NDArray[np.floating[Any]]]
 
@@ -38,12 +38,14 @@ class _Sample:
         positive: whether all values are above 0.
         whole: whether all values are small whole numbers.
         masked: whether masks hide anything.
+        alone: the only carrier that hides anything; all do if empty.
     """
 
     number: int
     positive: bool = False
     whole: bool = False
     masked: bool = False
+    alone: str = ""
 
 
 def samples(cascade: Cascade, sizes: Mapping[str, int], seed: int, magnitude: float) -> tuple[Arrays, int]:
@@ -52,6 +54,9 @@ def samples(cascade: Cascade, sizes: Mapping[str, int], seed: int, magnitude: fl
     chosen = [_Sample(n, positive=n % 2 == 1, whole=n % 8 in (2, 5)) for n in range(_PLAIN)]
     if roles(cascade).masks:
         chosen += [_Sample(n, whole=n % 3 == 2, masked=True) for n in range(_MASKED)]
+    carriers = [tensor for tensor, _ in roles(cascade).carriers]
+    if len(carriers) > 1:
+        chosen += [_Sample(2 * n + 1, masked=True, alone=tensor) for tensor in carriers for n in range(_ALONE)]
     drawn = [_draw(cascade, sizes, sample, magnitude, generator) for sample in chosen]
     return {tensor: np.stack([one[tensor] for one in drawn]) for tensor in drawn[0]}, len(drawn)
 
@@ -118,7 +123,8 @@ def _draw(
         else:
             positive = sample.positive or tensor in known.positive
             values = magnitude * _values(shape, positive, sample.whole, generator)
-            if sample.masked and sample.number % 2 and tensor in carriers and axis is not None:
+            hides = tensor in carriers and sample.alone in ("", tensor)
+            if sample.masked and sample.number % 2 and hides and axis is not None:
                 values[_hidden(shape, axis, generator)] = carriers[tensor]
             found[tensor] = values
     return found

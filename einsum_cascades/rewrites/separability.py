@@ -301,9 +301,12 @@ def scaled(coefficient: Expression, basis: Expression, operator: str) -> Express
     symbols = Symbols([leaf for part in (basis, coefficient) for leaf in distinct_leaves(part)])
     try:
         c, g = symbols.to_sympy(coefficient), symbols.to_sympy(basis)
-        return symbols.to_expression(c * g if operator == "add" else c + g)
+        written = symbols.to_expression(c * g if operator == "add" else c + g)
+        if _ranks(written) == _ranks(coefficient) | _ranks(basis):
+            return written
     except NotExpressible:
-        return product([coefficient, basis]) if operator == "add" else Apply("add", (coefficient, basis))
+        pass
+    return product([coefficient, basis]) if operator == "add" else Apply("add", (coefficient, basis))
 
 
 def total(terms: Iterable[Expression]) -> Expression:
@@ -313,8 +316,16 @@ def total(terms: Iterable[Expression]) -> Expression:
     first, *rest = parts = list(terms)
     symbols = Symbols(leaf for part in parts for leaf in distinct_leaves(part))
     try:
-        return symbols.to_expression(sympy.factor_terms(sympy.Add(*map(symbols.to_sympy, parts))))
+        written = symbols.to_expression(sympy.factor_terms(sympy.Add(*map(symbols.to_sympy, parts))))
+        if _ranks(written) == set().union(*map(_ranks, parts)):
+            return written
     except NotExpressible:
-        for part in rest:
-            first = Apply("add", (first, part))
-        return first
+        pass
+    for part in rest:
+        first = Apply("add", (first, part))
+    return first
+
+
+def _ranks(expression: Expression) -> set[str]:
+    """The ranks that an expression walks over: what cancels takes its own with it, a count or a result among them."""
+    return {rank for leaf in distinct_leaves(expression) for rank in leaf.ranks}

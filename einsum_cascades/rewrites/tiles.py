@@ -13,11 +13,11 @@ folded so far is then the identity, and the correction from the unfloored y0 lea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Leaf, Number, Size, Var, accesses
+from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Expression, Leaf, Number, Size, Var, accesses, factors
 from einsum_cascades.operators import COMPARISONS, OPERATORS
 from einsum_cascades.printer import access_text, expression_text, number_text
 from einsum_cascades.rewrites.infinities import Infinities
@@ -154,6 +154,10 @@ class Tiles:
         if factor is None:
             return "the correction cannot be written with the operators of the notation"
         text = expression_text(factor)
+        read = (self.written_out(einsum.expression), factor)
+        zero = next((d for part in read for d in self._may_be_zero(part, late, before)), None)
+        if zero is not None:
+            return f"it divides by {expression_text(zero)} so far, which may be 0 on the way"
         if not set(walked(factor)) <= set(einsum.output.ranks):
             return f"the correction {text} changes along more ranks than the result"
         start: dict[Access, float] = {before[a]: self.start(a.tensor) for a in late}
@@ -172,6 +176,18 @@ class Tiles:
         if not finite_at_start(factor, start | left | floors, operator):
             return f"the correction {text} need not be finite where a mask hides whole tiles"
         return frozenset(a.tensor for a in floors)
+
+    def _may_be_zero(
+        self, expression: Expression, late: tuple[Access, ...], before: dict[Access, Access]
+    ) -> Iterator[Expression]:
+        """What an expression divides by that may be 0 for late values of a part of the rank."""
+        known = {old: a for a, old in before.items()}
+        for divisor in _divisors(expression):
+            for part in factors(replace_accesses(divisor, known)):
+                read = set(accesses(part)) & set(late)
+                least = Sign.NONNEGATIVE if all(self.floor(a.tensor) == _FLOORS["add"] for a in read) else Sign.POSITIVE
+                if read and self._signs.of(part) < least:
+                    yield part
 
     def may_be_empty(self, tensor: str) -> bool:
         """Whether a reduction of a tile, or of all so far, may be the identity though something was read."""
@@ -212,6 +228,14 @@ class Tiles:
             else:
                 kept.append(einsum)
         return kept
+
+
+def _divisors(expression: Expression) -> Iterator[Expression]:
+    if isinstance(expression, Apply):
+        if expression.operator in ("div", "mod"):
+            yield expression.operands[1]
+        for operand in expression.operands:
+            yield from _divisors(operand)
 
 
 StandIn = Callable[[Access], Access]

@@ -53,6 +53,7 @@ class KernelTiming:
     resident: int
     unthrottled: bool = False
     _known: dict[Trip, dict[str, float]] = field(default_factory=dict, repr=False, compare=False)
+    _rounds: dict[int, float] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, kernel: Kernel, gpu: Gpu) -> KernelTiming:
@@ -146,8 +147,14 @@ class KernelTiming:
         if n == 1:
             return seconds
         each = self._goers // waiting
-        rounds = [self._round(self._most, k * each) for k in (n, n - 1)]
-        return seconds * max(0.0, n - (n - 1) * rounds[0] / rounds[1]) if rounds[1] else seconds
+        together, without = self._most_s(n * each), self._most_s((n - 1) * each)
+        return seconds * max(0.0, n - (n - 1) * together / without) if without else seconds
+
+    def _most_s(self, number: int) -> float:
+        """Seconds in which each of some of those who go their own way makes the trip that they make most."""
+        if number not in self._rounds:
+            self._rounds[number] = self._round(self._most, number)
+        return self._rounds[number]
 
     @property
     def _goers(self) -> int:
@@ -156,10 +163,14 @@ class KernelTiming:
 
     def _trip(self, trip: Trip) -> dict[str, float]:
         """Seconds of one trip by part."""
-        key = replace(trip, times=1)
-        if key not in self._known:
-            self._known[key] = self._timed(trip)
-        return self._known[key]
+        found = self._known.get(trip)
+        if found is None:
+            key = replace(trip, times=1)
+            found = self._known.get(key)
+            if found is None:
+                found = self._known[key] = self._timed(trip)
+            self._known[trip] = found
+        return found
 
     def _timed(self, trip: Trip) -> Seconds:
         busy = self._busy(trip)

@@ -3,7 +3,6 @@
 import itertools
 import random
 import re
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from einsum_cascades.errors import InputError
 from einsum_cascades.interpreter import run
 from einsum_cascades.ir import Access, Apply, Cascade, Einsum, Number, Var
 from einsum_cascades.load import load_cascade, parse_cascade
@@ -338,50 +336,6 @@ def test_alike_nodes_are_told_apart_by_matching():
     threes = ring([(0, 1), (1, 2), (2, 0), (3, 4), (4, 5), (5, 3)])
     assert is_isomorphic(six, shifted)
     assert not is_isomorphic(six, threes)
-
-
-# ---------------------------------------------------------------- random cascades
-
-
-def random_cascade(seed):
-    """A cascade of up to seven Einsums over P, F and M with every kind of operator, or None."""
-    rng = random.Random(seed)
-    ranks = {"X": "pm", "V": "fm", "W": "m", "N": ""}
-    lines = []
-    for number in range(rng.randint(2, 7)):
-        picked = [rng.choice(list(ranks)[-5:] if rng.random() < 0.7 else list(ranks)) for _ in range(rng.randint(1, 3))]
-        read = [f"{t}[{', '.join(ranks[t])}]" if ranks[t] else t for t in picked]
-        text = read[0]
-        for other in read[1:]:
-            text = f"({text}) {rng.choice('+-**/')} {other}"
-        text = rng.choice(["{}"] * 5 + ["exp({})", "exp({})", "tanh({})"]).format(text)
-        walked = [v for v in "pfm" if any(v in ranks[t] for t in picked)]
-        kept = [v for v in walked if rng.random() < (0.5 if v == "m" else 0.8)]
-        folded = [v for v in walked if v not in kept]
-        name = f"T{number}"
-        ranks[name] = "".join(kept)
-        output = f"{name}[{', '.join(kept)}]" if kept else name
-        action = f" :: reduce({', '.join(folded)}) {rng.choice(['max', 'min', 'add'])}" if folded else ""
-        lines.append(f"{output} = {text}{action if rng.random() < 0.5 else ''}")
-    declaration = ", ".join(f"{t}: [{', '.join(r.upper())}]" for t, r in ranks.items())
-    return cascade_of(declaration, *lines)
-
-
-@given(st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
-def test_random_cascades(seed):
-    """Whatever is derived has fewer passes, prints to what it is, and equals its source."""
-    try:
-        source = random_cascade(seed)
-        derivation = derive(source)
-    except InputError:
-        return
-    assert derivation.passes <= derivation.passes_before
-    assert bool(derivation.obstacles) == (derivation.passes > 1)
-    for form in derivation.forms:
-        assert parse_cascade(str(form.cascade)) == form.cascade
-        with suppress(InputError):  # other inputs than those of the derivation may leave nothing finite
-            assert not compare(source, form.cascade, seed=77).error > 1e-9
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,8 @@ def outcomes(seed: int) -> list[str]:
 
 
 def test_random_cascades() -> None:
-    answered = [name for seed in range(24) for name in outcomes(seed)]
-    assert answered.count("print") > 18
+    answered = [name for seed in range(16) for name in outcomes(seed)]
+    assert answered.count("print") > 12
     assert {name for name in (*MACHINES, "analyze", "traffic") if answered.count(name) < 2} == set()
 
 
@@ -65,7 +65,7 @@ def test_a_rank_whose_parts_are_ranks_of_their_own(mapper: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(1000, 2000, 125))
 def test_many_random_cascades(start: int) -> None:
-    assert sum(len(outcomes(seed)) for seed in range(start, start + 125)) > 125
+    assert sum(len(outcomes(seed)) for seed in range(start, start + 80)) > 80
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,12 @@ def chain(kind: str, length: int) -> fusemax.Cascade:
 
 @pytest.mark.parametrize(
     ("kind", "length"),
-    [("elementwise", 120), ("folds", 120), ("products", 60), pytest.param("products", 120, marks=pytest.mark.slow)],
+    [
+        ("elementwise", 120),
+        ("folds", 40),
+        ("products", 40),
+        *(pytest.param(k, 120, marks=pytest.mark.slow) for k in ("folds", "products")),
+    ],
 )
 def test_a_chain_of_many_einsums(kind: str, length: int) -> None:
     cascade = chain(kind, length)

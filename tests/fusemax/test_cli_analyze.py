@@ -12,6 +12,7 @@ from einsum_cascades.passes import analyse_passes
 from fusemax.cli import app
 
 run = CliRunner().invoke
+TINY = ["--set", "M=4", "--set", "P=4", "--set", "E=2", "--set", "F=2"]
 SIZES = ["--set", "M=4096", "--set", "P=1024", "--set", "E=64", "--set", "F=32"]
 
 
@@ -106,7 +107,7 @@ def test_another_rank():
         (["attention-3-pass", "--set", "M=0"], "the size of rank M is 0"),
         (["attention-3-pass", "--curve"], "rank E of attention-3-pass has no size"),
         (["attention-3-pass", *SIZES, "--buffer", "4Kb"], "'4Kb' is no number of bytes"),
-        (["attention-3-pass", *SIZES, "--buffer", "1"], "too small for any mapping"),
+        (["attention-3-pass", *TINY, "--buffer", "1"], "too small for any mapping"),
         (["attention-3-pass", *SIZES, "--plot", "curve.gif"], "ends in .png, .pdf or .svg"),
         (["attention-1-pass", "--set", "M=100", "--set", "M0=64"], "not a multiple of 64"),
     ],

@@ -245,7 +245,7 @@ VALUES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(VALUES, st.booleans(), st.booleans())
 def test_no_values_make_a_traceback(values: dict[str, str], causal: bool, as_json: bool) -> None:
     flags = ["--causal"] * causal + ["--json"] * as_json

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from fusemax.cli import app
 from fusemax.cli.examples import EXAMPLES
 
-SLOW = ("validate", "measure gpu")
+SLOW = ("analyze", "validate", "measure gpu")
 """Commands whose example takes longer than a second or two."""
 ELSEWHERE = ("reproduce",)
 """Commands whose example is run by the tests of the README and of the wheel."""

@@ -169,6 +169,7 @@ def test_interrupted_run_says_how_to_go_on(tmp_path: Path, number: signal.Signal
     assert int(match[1].replace(",", "")) == open_store(out).points_done > 0
 
 
+@pytest.mark.slow
 def test_progress_shows_on_a_terminal_only(tmp_path: Path, spec: Path) -> None:
     controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "fusemax", "sweep", str(spec), "--out", str(tmp_path / "out"), "--workers", "1"]

@@ -189,7 +189,7 @@ def test_a_workload_of_another_width() -> None:
         evaluate(*FUSEMAX, workload=workload)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.sampled_from(["unfused", "flat", "flat-searched", "fusemax-serial", "fusemax-interleaved"]),
     st.sampled_from(["attention-3-pass", "attention-3-pass-deferred", "attention-2-pass", "attention-1-pass"]),

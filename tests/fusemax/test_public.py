@@ -113,8 +113,9 @@ def test_predictions_of_what_is_not_there_are_refused(arguments: dict[str, str],
 
 
 def test_pictures_are_shown_and_saved(tmp_path: Path) -> None:
-    curves = [fusemax.analyze(name, sizes=SIZES, curve=True) for name in ("attention-3-pass", "attention-1-pass")]
-    small = fusemax.analyze("attention-3-pass", sizes=SIZES, buffer_bytes=512, curve=True)
+    sizes = {"E": 2, "F": 2, "M": 16, "P": 8}
+    curves = [fusemax.analyze(name, sizes=sizes, curve=True) for name in ("attention-3-pass", "attention-1-pass")]
+    small = fusemax.analyze("attention-3-pass", sizes=sizes, buffer_bytes=128, curve=True)
     cpu = fusemax.predict_measured("cpu")
     for number, picture in enumerate(
         (fusemax.draw_traffic(*curves, small), fusemax.draw_accuracy(cpu), fusemax.draw_rates(cpu))

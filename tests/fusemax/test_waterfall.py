@@ -70,7 +70,7 @@ def test_bars_are_the_tasks(stretch: tuple[int | None, int | None]) -> None:
     assert (stretch[0] or first, stretch[1] or last) == (first, last)
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(recording=recordings())
 def test_bars_are_the_tasks_of_any_recording(recording: Recording) -> None:
     plain = replace(
@@ -235,7 +235,7 @@ def test_what_cannot_be_drawn_is_said() -> None:
 
 
 def test_files_by_suffix_are_whole_and_the_same_each_time(tmp_path: Path) -> None:
-    first, again = (draw_waterfall(pipelined(20), epochs=2) for _ in range(2))
+    first, again = (draw_waterfall(pipelined(8), epochs=2) for _ in range(2))
     for suffix, start in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF-")):
         (path,) = first.save(tmp_path / f"a{suffix}")
         (other,) = again.save(tmp_path / f"b{suffix}")

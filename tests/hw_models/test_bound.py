@@ -40,7 +40,7 @@ def worst(now: float | Fraction, slower: dict[str, float | Fraction], tolerance:
     return {name for name, value in growth.items() if value >= (1 - tolerance) * most}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.sampled_from(CASCADES),
     st.sampled_from(["unfused", "fusemax-serial", "fusemax-interleaved"]),

@@ -412,7 +412,7 @@ def damaged(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(damaged())
 def test_a_damaged_file_is_a_machine_or_refused(text: str) -> None:
     start = time.process_time()

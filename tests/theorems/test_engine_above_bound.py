@@ -60,8 +60,8 @@ def ratios(seeds):
 
 def test_random_mappings():
     """Many attain it."""
-    found = ratios(range(20))
-    assert len(found) >= 6
+    found = ratios(range(12))
+    assert len(found) >= 4
     assert min(found) >= 1
     assert sum(ratio < 1.05 for ratio in found) >= len(found) / 5
 
@@ -74,8 +74,15 @@ def test_more_random_mappings(block):
     assert min(found) >= 1
 
 
-@pytest.mark.parametrize("mapper", ["fusemax-serial", "fusemax-interleaved"])
-@pytest.mark.parametrize("length", [1024, 16384, 2**20])
+@pytest.mark.parametrize(
+    ("mapper", "length"),
+    [
+        ("fusemax-serial", 1024),
+        ("fusemax-interleaved", 1024),
+        pytest.param("fusemax-serial", 2**20, marks=pytest.mark.slow),
+        ("fusemax-interleaved", 2**20),
+    ],
+)
 def test_published_mappings_lie_close_above(mapper, length):
     """What FuseMax keeps in the buffer alone bounds its traffic, within the room of one tile."""
     found = evaluate("attention-1-pass", "fusemax-cloud", mapper, model="BERT", seq_len=length)

@@ -118,13 +118,13 @@ def check_library(name, rank, sizes):
             assert least == loads_bound(game, capacity) or (rank == "M" and name in TWO_CHAINS)
 
 
-@pytest.mark.parametrize(("name", "rank", "sizes"), library_instances(3))
+@pytest.mark.parametrize(("name", "rank", "sizes"), library_instances(2))
 def test_library(name, rank, sizes):
     check_library(name, rank, sizes)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "rank", "sizes"), library_instances(2, 4, 5))
+@pytest.mark.parametrize(("name", "rank", "sizes"), library_instances(3, 4, 5))
 def test_library_with_other_fibers(name, rank, sizes):
     check_library(name, rank, sizes)
 
@@ -186,15 +186,15 @@ def check_random(cascade, sizes, capacities):
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_cascades(kind):
     """Up to four Einsums over two inputs; nearly always the bound is even met."""
-    met = [m for seed in range(30) for m in check_random(random_cascade(seed, kind, steps=4), SIZES[kind], (1, 2, 3))]
-    assert len(met) >= 120
+    met = [m for seed in range(15) for m in check_random(random_cascade(seed, kind, steps=4), SIZES[kind], (1, 2, 3))]
+    assert len(met) >= 60
     assert sum(met) >= 0.9 * len(met)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_more_random_cascades(kind):
-    for seed in range(30, 100):
+    for seed in range(15, 100):
         check_random(random_cascade(seed, kind, steps=4), SIZES[kind], (1, 2, 3))
 
 
@@ -245,7 +245,7 @@ def test_loads_of_each_tensor_of_attention(name, fiber):
 @pytest.mark.parametrize("kind", KINDS)
 def test_loads_of_each_tensor_of_random_cascades(kind):
     implied = []
-    for seed in range(300, 320):
+    for seed in range(300, 310):
         cascade = random_cascade(seed, kind, steps=4)
         game, passes = Game(cascade, "K", SIZES[kind]), analyse_passes(cascade, "K").tensor_passes
         for tensor in (t for t in game.tensors if game.strands_of(t) & game.rooted):

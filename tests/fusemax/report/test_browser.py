@@ -95,12 +95,12 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def table() -> pa.Table:
-    return sweep_table(900, seed=3)
+    return sweep_table(300, seed=3)
 
 
 @pytest.fixture(scope="module")
 def file(table: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_sweep(tmp_path_factory.mktemp("browser") / "cloud sweep", table, points=1000)
+    folder = write_sweep(tmp_path_factory.mktemp("browser") / "cloud sweep", table, points=400)
     return written(folder)
 
 
@@ -137,7 +137,7 @@ def eventually(page: Any, condition: str) -> None:
 def test_a_page_opens(reader: Reader, table: pa.Table) -> None:
     ok = table["status"].to_pylist().count("ok")
     assert reader.page.title() == "cloud sweep – fusemax report"
-    assert "Unfinished: 900 of 1,000 points" in reader.page.inner_text("header")
+    assert "Unfinished: 300 of 400 points" in reader.page.inner_text("header")
     assert "the buffer is too small" in reader.page.inner_text("header")
     front = best(table, ["area_mm2", "latency_s"])
     assert reader.drawn() == ok
@@ -213,9 +213,9 @@ def test_filters(reader: Reader, table: pa.Table) -> None:
     assert reader.counts().startswith(f"{keep.sum()} points of {ok.sum()} shown")
     assert reader.points() == best(table, ["area_mm2", "latency_s"], keep=keep)
     left = bounds.locator("input[type=range]").nth(0)
-    for _ in range(40):
+    for _ in range(10):
         left.press("ArrowRight")
-    low = np.sort(energy[ok])[40]
+    low = np.sort(energy[ok])[10]
     drawn = "document.querySelectorAll('#plot .scatterlayer path.point').length"
     eventually(page, f"{drawn} === {(keep & (energy >= low)).sum()}")
     reader.filter("bound").get_by_role("button", name="None").click()

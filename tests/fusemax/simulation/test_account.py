@@ -19,7 +19,7 @@ SIZES = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(sizes=SIZES, accounting=st.sampled_from(("published", "physical")))
 def test_accounts_add_up(case: str, sizes: dict[str, int], accounting: str) -> None:
     cascade, arch, mapper, _ = CASES[case]

@@ -16,8 +16,9 @@ FUSEMAX = ("attention-1-pass", "fusemax-cloud", "fusemax-interleaved")
 BERT = {"model": "BERT", "seq_len": 1024}
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("accounting", ["published", "physical"])
+@pytest.mark.parametrize(
+    ("case", "accounting"), [*((case, "physical") for case in CASES), ("serial", "published"), ("flat", "published")]
+)
 def test_a_mapping_does_what_the_engine_says(case: str, accounting: str) -> None:
     cascade, arch, mapper, sizes = CASES[case]
     found = fusemax.simulate(
@@ -87,7 +88,7 @@ def test_progress_is_told() -> None:
     told: list[tuple[str, float]] = []
     cascade, arch, mapper, sizes = CASES["flat"]
     fusemax.simulate(
-        cascade, arch, mapper, seq_len=30, functional=True, progress=lambda *share: told.append(share), **sizes
+        cascade, arch, mapper, seq_len=15, functional=True, progress=lambda *share: told.append(share), **sizes
     )
     assert {what for what, _ in told} == {"in cycles", "on numbers"}
     for stage in ("in cycles", "on numbers"):

@@ -69,13 +69,12 @@ def test_every_split_uses_the_area_of_the_published_chip(bert: pd.DataFrame) -> 
     assert len(mapped) > 1000
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_no_split_that_the_engine_knows_is_better(bert: pd.DataFrame, objective: str) -> None:
-    """The engine, one split at a time: of each shape of lanes and buffer the tallest array that the area allows."""
+@pytest.fixture(scope="module")
+def asked() -> list[tuple[float, float]]:
+    """Latency and energy of the engine: of each shape of lanes and buffer the tallest array that the area allows."""
     budget, cascade = node_prices(load_architecture("fusemax-cloud")).area_mm2, load_cascade("attention-1-pass")
     workload = load_model("BERT").attention(65536)
-    best = best_splits(bert, objective).set_index(["seq_len", "bandwidth_bytes_per_s"]).loc[(65536, 100 * GIB)]
-    measures = []
+    found = []
     for columns in (128, 256, 512):
         for lanes in (columns // 2, columns):
             for size, row in product((2**19, 2**20, 2**21, 2**24), (128, 256, 512)):
@@ -93,7 +92,17 @@ def test_no_split_that_the_engine_knows_is_better(bert: pd.DataFrame, objective:
                     continue
                 machine = load_architecture("fusemax-cloud", {**split, "array_2d.rows": str(rows)})
                 cost = evaluate_on(cascade, machine, "fusemax-interleaved", workload, PHYSICAL).cost
-                measures.append(cost.latency_s * (cost.energy_j if objective == "energy-delay" else 1))
+                found.append((cost.latency_s, cost.energy_j))
+    return found
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_no_split_that_the_engine_knows_is_better(
+    bert: pd.DataFrame, asked: list[tuple[float, float]], objective: str
+) -> None:
+    """Split by split."""
+    best = best_splits(bert, objective).set_index(["seq_len", "bandwidth_bytes_per_s"]).loc[(65536, 100 * GIB)]
+    measures = [latency * (energy if objective == "energy-delay" else 1) for latency, energy in asked]
     found = best["latency_s"] * (best["energy_j"] if objective == "energy-delay" else 1)
     assert min(measures) * 0.995 < found <= min(measures) * (1 + 1e-12)
 
@@ -121,7 +130,10 @@ def test_what_a_row_says(bert: pd.DataFrame) -> None:
 
 def test_the_command_prints_the_table(bert: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = narrowed(
-        accounting="[published]", seq_len="[65536]", **{"array_2d.rows": "[255, 256]", "array_2d.columns": "[256]"}
+        accounting="[published]",
+        model="[XLM]",
+        seq_len="[65536]",
+        **{"array_2d.rows": "[255, 256]", "array_2d.columns": "[256]"},
     )
     with ThreadPoolExecutor(1) as executor:
         run(sweep, tmp_path, executor=executor)

@@ -121,14 +121,14 @@ def sweeps(draw: st.DrawFn, mappers: tuple[str, ...], points: int) -> str:
     return "\n".join(["axes:", *(f"  {line}" for line in lines), tail])
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(sweeps(FUSED, 16))
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(sweeps(FUSED, 8))
 def test_fused_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
     check(sweep, evaluate_points(sweep, 0, sweep.points))
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(FLAT, 6))
 def test_flat_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
@@ -163,7 +163,7 @@ samples: {{random: 12, seed: {seed}}}
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(FUSED, 16))
 def test_more_fused_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
@@ -171,7 +171,7 @@ def test_more_fused_batches_are_the_engine(text: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sweeps(FLAT, 12))
 def test_more_flat_batches_are_the_engine(text: str) -> None:
     sweep = parse_sweep(text)
@@ -203,8 +203,8 @@ def test_published_configurations(cascade: str, arch: str, mapper: str) -> None:
   mapper: {mapper}
   accounting: [published, physical]
   model: [BERT, XLM]
-  seq_len: [1024, 1536, 4096, 16384, 65536, 131072, 2**20]
-  dram.bandwidth_bytes_per_s: [1e11, 400GiB]
+  seq_len: [1024, 1536, 16384, 2**20]
+  dram.bandwidth_bytes_per_s: 1e11
 """
     sweep = parse_sweep(text)
     assert check(sweep, evaluate_points(sweep, 0, sweep.points)) == sweep.points
@@ -224,7 +224,7 @@ def test_what_is_evaluated_point_by_point(text: str, costs: int) -> None:
     assert check(sweep, evaluate_points(sweep, 0, sweep.points)) == costs
 
 
-@pytest.mark.parametrize("accounting", ["published", "physical"])
+@pytest.mark.parametrize("accounting", ["published", pytest.param("physical", marks=pytest.mark.slow)])
 def test_many_points_of_flat(accounting: str) -> None:
     """So many that bounds leave points out of the search."""
     text = f"""axes:
@@ -243,7 +243,7 @@ samples: {{random: 4097, seed: 7}}
 """
     sweep = parse_sweep(text)
     table = evaluate_points(sweep, 0, sweep.points)
-    check(sweep, table.take(list(range(0, sweep.points, 600))))
+    check(sweep, table.take(list(range(0, sweep.points, 1000))))
 
 
 def test_a_published_choice_for_a_cascade_with_more_tensors_than_it_names() -> None:

@@ -29,7 +29,7 @@ def kill(running: subprocess.Popen[str], folder: Path, after_s: float) -> None:
     assert gone(started)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
     """Most of them while threads do nothing but fill the store, every fifth also while processes are started."""
     sweep = SmallSweep(3000 * kills, point_s=2e-4)

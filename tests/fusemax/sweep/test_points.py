@@ -136,7 +136,7 @@ def test_random_values_of_an_axis() -> None:
 
 
 @pytest.mark.parametrize("method", ["sobol", "random"])
-@settings(deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**63 - 1), start=st.integers(0, 900), length=st.integers(0, 100))
 def test_a_part_is_a_part_of_the_whole(method: str, seed: int, start: int, length: int) -> None:
     text = HEAD + (

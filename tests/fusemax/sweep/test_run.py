@@ -154,7 +154,8 @@ def lives(folder: Path, count: int) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("deaths", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("deaths", [1, 2])
 def test_killed_worker_is_replaced(tmp_path: Path, deaths: int) -> None:
     sweep, told = MortalSweep(2000, lives=lives(tmp_path / "lives", deaths)), Recorder()
     outcome = run(sweep, tmp_path / "out", workers=2, evaluate=evaluate_mortal, watcher=told)

@@ -69,7 +69,7 @@ def calls(draw: st.DrawFn) -> list[Call]:
     return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(timings(), calls())
 def test_every_command_of_a_plain_model(timing: DramTiming, sequence: list[Call]) -> None:
     used, plain = Used(model(timing)), PlainMemory(timing)
@@ -231,6 +231,7 @@ def test_clocks_are_converted() -> None:
     assert done == math.ceil((begin + ONE.t_rcd + ONE.t_cl + ONE.t_bl) * 47 / 80) + 10
 
 
+@pytest.mark.slow
 def test_compiled_is_the_same() -> None:
     pytest.importorskip("numba")
     compiled = dram.compiled()
@@ -240,7 +241,7 @@ def test_compiled_is_the_same() -> None:
         found = off_chip(memory, 0.94e9)
         one, other = found.state(), found.state()
         start = 0
-        for _ in range(60):
+        for _ in range(25):
             start += int(random.integers(0, 3000))
             address, runs = int(random.integers(0, 1 << 30)), int(random.integers(1, 9))
             call = start, address, runs, int(random.integers(1, 5000)), 8192, bool(random.integers(0, 2))

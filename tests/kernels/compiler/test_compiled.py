@@ -33,7 +33,7 @@ def assert_close(cascade: Cascade, inputs: dict[str, Any], found: dict[str, Any]
 
 
 @pytest.mark.parametrize("name", library_names())
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32 - 1), extents=st.tuples(*[st.integers(1, 6)] * 4), dtype=st.sampled_from([*TOLERANCES])
 )

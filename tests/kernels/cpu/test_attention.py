@@ -90,7 +90,7 @@ def test_equal_to_the_interpreter(cascade, sizes, seed):
 
 
 @every_cascade
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     lead=st.sampled_from([(), (1,), (3,), (2, 2)]),
     sizes=st.tuples(st.integers(1, 400), st.integers(1, 1500), st.integers(1, 160), st.integers(1, 160)),
@@ -108,9 +108,7 @@ def test_equal_to_the_statement(cascade, lead, sizes, causal, threads, seed):
 
 
 @every_cascade
-@pytest.mark.parametrize(
-    "shape", [(2, 1000, 1000, 64, 64), (2, 129, 2500, 128, 128), (1, 700, 3001, 33, 65), (1, 90, 4000, 256, 16)]
-)
+@pytest.mark.parametrize("shape", [(2, 129, 2500, 128, 128), (1, 700, 3001, 33, 65), (1, 90, 4000, 256, 16)])
 @pytest.mark.parametrize("causal", [False, True])
 def test_many_tiles_unscaled(cascade, shape, causal):
     heads, queries, keys, e, f = shape

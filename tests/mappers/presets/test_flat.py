@@ -135,7 +135,7 @@ def test_its_own_choice_for_64k_tokens():
 
 
 @pytest.mark.parametrize("accounting", [PUBLISHED, PHYSICAL], ids=lambda a: a.name)
-@pytest.mark.parametrize("length", [1024, 8192, 131072, 1048576])
+@pytest.mark.parametrize("length", [1024, 1048576])
 @pytest.mark.parametrize("dim", [64, 128])
 def test_its_own_choice_is_never_worse_than_the_published_one(length, dim, accounting):
     problem = problem_of(Shape(64, 12, dim, dim, length, length), accounting=accounting)
@@ -154,7 +154,7 @@ def test_padding_is_no_work(accounting):
     assert found.cost.dram_bytes == 2 * 12 * 197 * 64 * 4
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     shape=st.builds(
         Shape,

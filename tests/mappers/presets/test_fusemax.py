@@ -62,7 +62,7 @@ def check(found, expected, shape, machine, **kind):
         assert cost.utilization["array_1d"] == pytest.approx(expected.util_1d, rel=EXACT)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(problems())
 @pytest.mark.parametrize(
     ("preset", "form"),
@@ -75,7 +75,7 @@ def test_on_its_own_array(preset, form, problem):
     check(found, form(shape, machine), shape, machine)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(problems())
 def test_on_the_flat_array(problem):
     shape, machine = problem
@@ -99,7 +99,7 @@ def test_a_buffer_too_small_for_one_tile_is_named(problem):
     assert found.cost.peak_bytes["global_buffer"] == one_tile
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(problems(), st.integers(1, 500), st.integers(1, 500))
 def test_what_is_not_there_is_idle(problem, less_m, less_p):
     """A ragged shape takes the cycles of the whole one, and does the work of its own."""
@@ -119,7 +119,7 @@ def test_what_is_not_there_is_idle(problem, less_m, less_p):
     assert few.cost.dram_bytes <= all_.cost.dram_bytes
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(problems(), st.sampled_from(["attention-3-pass", "attention-3-pass-deferred", "attention-2-pass"]))
 @pytest.mark.parametrize("name", ["flat-cloud", "fusemax-cloud"])
 def test_every_cascade_fuses_and_fits(name, problem, cascade):

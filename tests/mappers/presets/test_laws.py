@@ -56,7 +56,7 @@ def drawn(seed: int, presets: tuple[str, ...] = CHOOSING, accounting: str = "") 
     return None
 
 
-@of_seeds(8, 50)
+@of_seeds(5, 50)
 def test_inputs_come_once_and_results_leave_once_at_least(seed: int) -> None:
     """And no array does more than it can; and the work is that of the cascade, whatever the preset."""
     if (found := drawn(seed, tuple(PRESETS))) is None:
@@ -82,7 +82,7 @@ def work(outcome: Outcome) -> dict[str, int]:
     return found
 
 
-@of_seeds(8, 40)
+@of_seeds(5, 40)
 def test_more_buffer_or_bandwidth_never_hurts(seed: int) -> None:
     if (found := drawn(seed)) is None:
         return
@@ -99,7 +99,7 @@ def test_more_buffer_or_bandwidth_never_hurts(seed: int) -> None:
         assert improved.cost.latency_s <= outcome.cost.latency_s * (1 + EXACT)
 
 
-@of_seeds(7, 40)
+@of_seeds(4, 40)
 def test_twice_the_copies_cost_twice(seed: int) -> None:
     """A machine of many buffers takes at most twice as long; pipelines fill and drain once more or not."""
     if (found := drawn(seed, ("unfused", "fusemax-serial", "fusemax-interleaved"))) is None:
@@ -120,7 +120,7 @@ def without_leakage(outcome: Outcome) -> float:
     return outcome.cost.energy_j - outcome.cost.energy.parts_j.get("leakage", 0.0)
 
 
-@of_seeds(8, 50)
+@of_seeds(5, 50)
 def test_names_change_nothing(seed: int) -> None:
     if (found := drawn(seed)) is None:
         return
@@ -135,7 +135,7 @@ def test_names_change_nothing(seed: int) -> None:
     assert_same(outcome, replace(asked, text=renamed(asked.text, names), sizes=sizes).run())
 
 
-@of_seeds(8, 50)
+@of_seeds(5, 50)
 def test_the_order_of_independent_einsums_changes_nothing(seed: int) -> None:
     if (found := drawn(seed)) is None:
         return
@@ -164,7 +164,7 @@ def assert_same(outcome: Outcome, other: Outcome | None) -> None:
     assert other.cost.latency_s == pytest.approx(outcome.cost.latency_s, rel=1e-9)
 
 
-@of_seeds(7, 40)
+@of_seeds(4, 40)
 def test_one_more_costs_at_most_one_more_tile(seed: int) -> None:
     """Of a rank of n, g being how often the largest array is filled with n; parts of ranks are cut anew for n + 1."""
     if (found := drawn(seed)) is None or found[0].cascade().partitions:
@@ -179,7 +179,7 @@ def test_one_more_costs_at_most_one_more_tile(seed: int) -> None:
     assert more.cost.latency_s <= (tiles + 1) / tiles * outcome.cost.latency_s * (1 + EXACT)
 
 
-@of_seeds(7, 40)
+@of_seeds(4, 40)
 def test_fewer_registers_cost_no_less_or_are_refused(seed: int) -> None:
     if (found := drawn(seed)) is None:
         return

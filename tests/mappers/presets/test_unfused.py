@@ -233,7 +233,7 @@ SIZES = st.integers(1, 40)
 BUFFER = st.sampled_from([2, 6, 40, 200, 1000, 8000])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(rows=SIZES, summed=SIZES, heads=st.integers(1, 7), width=SIZES, buffer=BUFFER, lanes=st.integers(1, 8))
 def test_any_split_costs_what_the_joined_rank_does(
     rows: int, summed: int, heads: int, width: int, buffer: int, lanes: int
@@ -244,7 +244,7 @@ def test_any_split_costs_what_the_joined_rank_does(
     assert (split.dram_bytes, split.latency_s, split.energy_j) == (joined.dram_bytes, joined.latency_s, joined.energy_j)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(sizes=st.tuples(SIZES, SIZES, SIZES), buffer=BUFFER, more=st.integers(0, 3000))
 @pytest.mark.parametrize("accounting", [PUBLISHED, PHYSICAL], ids=lambda a: a.name)
 def test_a_larger_buffer_never_hurts(
@@ -260,7 +260,7 @@ def test_a_larger_buffer_never_hurts(
     assert costs[1].dram_bytes <= costs[0].dram_bytes
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(sizes=st.tuples(SIZES, SIZES, SIZES), buffer=BUFFER, faster=st.integers(1, 64))
 def test_more_bandwidth_never_hurts(sizes: tuple[int, int, int], buffer: int, faster: int) -> None:
     cascade = load_cascade("attention-3-pass")
@@ -277,7 +277,7 @@ def test_more_bandwidth_never_hurts(sizes: tuple[int, int, int], buffer: int, fa
     assert costs[1].latency_s <= costs[0].latency_s
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(sizes=st.tuples(SIZES, SIZES, SIZES), copies=st.integers(1, 5))
 def test_twice_the_copies_cost_twice(sizes: tuple[int, int, int], copies: int) -> None:
     cascade = load_cascade("attention-3-pass")
@@ -288,7 +288,7 @@ def test_twice_the_copies_cost_twice(sizes: tuple[int, int, int], copies: int) -
     assert twice.energy_j == pytest.approx(2 * once.energy_j, rel=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(sizes=st.tuples(SIZES, SIZES, SIZES), buffer=BUFFER)
 def test_names_and_the_order_of_independent_einsums_change_nothing(sizes: tuple[int, int, int], buffer: int) -> None:
     plain = GROUPED
@@ -315,7 +315,7 @@ def test_names_and_the_order_of_independent_einsums_change_nothing(sizes: tuple[
         assert one.energy_j == pytest.approx(other.energy_j, rel=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(sizes=st.tuples(SIZES, SIZES, SIZES), buffer=BUFFER)
 def test_one_more_takes_at_most_one_more_tile(sizes: tuple[int, int, int], buffer: int) -> None:
     rows, summed, width = sizes
@@ -334,7 +334,7 @@ def test_one_more_moves_at_most_one_more_tile(machine: str, rows: int) -> None:
     assert more.latency_s <= (tiles + 1) / tiles * one.latency_s * (1 + 1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(sizes=st.tuples(SIZES, SIZES, SIZES), buffer=BUFFER)
 def test_the_search_counts_what_the_engine_counts(sizes: tuple[int, int, int], buffer: int) -> None:
     """The tree that is found has the traffic that the closed form promised: no other tree of the search has less."""

@@ -15,7 +15,7 @@ from einsum_cascades.errors import InputError
 from einsum_cascades.loops import Level, Levels, Plan, check_legal
 from hw_models.simulator.functional import max_error, reference
 
-TREES = 40
+TREES = 20
 """Trees of one test."""
 
 

@@ -48,7 +48,9 @@ def check(dataflow: Dataflow, rows: int, columns: int, shapes: Iterable[Shape]) 
 
 
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 3), (3, 1), (3, 2), (2, 3)])
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(1, 1), (1, 3), (3, 1), (3, 2), pytest.param(2, 3, marks=pytest.mark.slow)]
+)
 def test_every_product_up_to_twice_the_array_and_one(dataflow: Dataflow, rows: int, columns: int) -> None:
     check(dataflow, rows, columns, up_to(2 * rows + 1, 2 * rows + 1, 2 * columns + 1))
 

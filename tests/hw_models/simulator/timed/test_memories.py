@@ -70,7 +70,7 @@ def test_a_port_serves_all_that_share_it() -> None:
     assert done.port_cycles["dram reads"] == 40 * 8 / 4
 
 
-@pytest.mark.parametrize("timing", ["hbm2", "ddr4-3200"])
+@pytest.mark.parametrize("timing", ["hbm2", pytest.param("ddr4-3200", marks=pytest.mark.slow)])
 def test_banks_and_rows_take_longer_than_their_bandwidth(timing: str) -> None:
     """A machine with a timed off-chip memory reads what is asked for, no faster than bandwidth alone lets it."""
     cascade, workload = load_cascade("attention-1-pass"), load_model("T5").attention(512)

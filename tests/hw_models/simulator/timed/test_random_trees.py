@@ -56,8 +56,8 @@ def check(drawn: Drawn, machine: Machine) -> Timed:
 
 def test_counts_and_books() -> None:
     """Accesses, points and steps are the engine's to the integer; each cycle of an array is spent on one thing."""
-    found = cases(range(150))
-    assert len(found) > 80
+    found = cases(range(75))
+    assert len(found) > 40
     for drawn, machine in found:
         check(drawn, machine)
 

@@ -46,8 +46,8 @@ for case in every:
                 assert error < 2e-3, (case.name, shape, chosen, error)
 '''
 
-MASKED = ("padded", "documents", "ahead", "diagonal", "mean-of-rectified", "two-sigmoids")
-"""Masks of inputs and of indices, some of which hide whole tiles; an own normalisation; two streams of scores."""
+MASKED = ("padded", "ahead", "two-sigmoids")
+"""Masks of inputs and of indices, which hide whole tiles; two streams of scores."""
 
 
 @needs_triton
