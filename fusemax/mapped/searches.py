@@ -154,7 +154,7 @@ class Searches:
 
     def _stopped(self, stopped: CascadeSearch, search: Search, lower: float) -> CascadeSearch:
         """Return the best that a search had found when it was stopped."""
-        mappings = tuple(outcome(stopped.problem, tree) for _, tree in search._mappings())
+        mappings = tuple(outcome(stopped.problem, tree) for _, tree in search.best_so_far())
         found = replace(stopped, mappings=mappings, lower_bound=lower, evaluated=search.evaluated)
         gap = None if self.objective.name == "pareto" or not lower else _gap(lower, found.best(self.objective))
         return replace(found, gap=gap)

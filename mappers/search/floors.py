@@ -2,7 +2,7 @@
 
     latency    the most of   arrays    the least, over all ways to share Einsums out, of the busiest array's cycles
                              traffic   what the segment reads and what others read of it, once each, over the rate
-    energy     operations where they are cheapest, that traffic, leakage for that latency
+    energy     operations and their registers where they are cheapest, that traffic, leakage for that latency
 
 An Einsum takes on an array its points over the array's PEs, each for the cycles that the array's units take. The
 largest Einsums are shared out whole, in all ways; the others may be cut, which makes it a linear program. For two
@@ -22,7 +22,7 @@ from einsum_cascades.ir import Einsum
 from einsum_cascades.loops.space import Space, Step
 from einsum_cascades.loops.tree import INSTANCES
 from hw_models.prices import node_prices
-from hw_models.spatial.work import cycles_of, work_of
+from hw_models.spatial.work import actions_of, cycles_of, work_of
 from mappers.presets.problem import Problem
 from mappers.search.figures import Figures
 
@@ -72,13 +72,21 @@ class Floors:
 
     def with_cycles(self, part: Part, cycles: float) -> Figures:
         """Return what no mapping is better than that keeps some array busy for so many cycles."""
-        return self.with_traffic(part, cycles, {})
+        return self.with_choices(part, cycles, {}, {})
 
-    def with_traffic(self, part: Part, cycles: float, fetched: Mapping[str, int]) -> Figures:
-        """Return what no mapping is better than that takes so many cycles and fetches some inputs so often."""
+    def with_choices(self, part: Part, cycles: float, fetched: Mapping[str, int], arrays: Mapping[str, str]) -> Figures:
+        """Return what no mapping is better than that takes so many cycles.
+
+        Args:
+            fetched: how often inputs are fetched; others are once.
+            arrays: of Einsums that have one; others run where it costs least.
+        """
         traffic_s, traffic_j = self.traffic(part, fetched)
         latency = max(cycles / float(self.problem.machine.frequency_hz), traffic_s)
-        energy = traffic_j + sum(map(self.operations_j.__getitem__, part.names))
+        energy = traffic_j
+        for name in part.names:
+            own = self.joules[name]
+            energy += own[arrays[name]] if name in arrays else min(own.values(), default=0.0)
         if self.problem.accounting.leakage:
             energy += float(node_prices(self.problem.machine).leak_w) * latency
         return Figures(latency, energy * (1 - SLACK), 0)
@@ -121,19 +129,33 @@ class Floors:
         return found
 
     @cached_property
-    def operations_j(self) -> dict[str, float]:
-        """Joules of the operations of each Einsum, on the array where they are cheapest."""
-        prices = node_prices(self.problem.machine).operations
-        found = {}
-        for einsum in (*self.problem.cascade.body, *self.problem.cascade.final):
-            work = work_of(einsum)
-            skipped = () if self.problem.accounting.exp_unit_energy_in_tiles else ("exp",)
-            each = [
-                sum(float(prices[array, kind]) * times for kind, times in work.items() if kind not in skipped)
-                for array in self.able(einsum)
-            ]
-            found[einsum.name] = self.points[einsum.name] * min(each, default=0.0)
-        return found
+    def joules(self) -> dict[str, dict[str, float]]:
+        """Of each Einsum, the fewest joules on each array that can do it: operations, and the registers that they read
+        and write."""
+        einsums = (*self.problem.cascade.body, *self.problem.cascade.final)
+        return {e.name: {array: self._joules(e, array) for array in self.able(e)} for e in einsums}
+
+    def _joules(self, einsum: Einsum, array: str) -> float:
+        machine, accounting = self.problem.machine, self.problem.accounting
+        prices = node_prices(machine)
+        skipped = () if accounting.exp_unit_energy_in_tiles else ("exp",)
+        each = sum(float(prices.operations[array, k]) * n for k, n in work_of(einsum).items() if k not in skipped)
+        files = 1.0 if accounting.all_register_files else float(machine.instances(array))
+        return self.points[einsum.name] * (each + self._registers_j(einsum, array) / files)
+
+    def _registers_j(self, einsum: Einsum, array: str) -> float:
+        """Joules of a point's operands in registers, where these have room for all: without, they pass by."""
+        step, node = self.space.steps[einsum.name], self.problem.machine.array(array)
+        inputs = {o.name: int(self.problem.bits(o.tensor)) for o in step.inputs}
+        roomy = node.registers is None or self.problem.accounting.fibers_in_registers
+        if not roomy and len({*inputs, step.output.name}) > int(node.registers or 0):
+            return 0.0
+        price = node_prices(self.problem.machine).nodes[array]
+        read, write = float(price.read_j_per_bit), float(price.write_j_per_bit)
+        more = int(actions_of(einsum, node)) - 1
+        width = int(self.problem.machine.role_bits["accumulators"])
+        own = sum(inputs.values()) * read + int(self.problem.bits(step.output.tensor)) * write
+        return own + max(more, 0) * width * (2 * read + write)
 
     def traffic(self, part: Part, fetched: Mapping[str, int]) -> tuple[float, float]:
         """Return the seconds and the joules of what a part reads from the off-chip memory and leaves there."""

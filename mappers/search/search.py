@@ -303,17 +303,21 @@ class Search:
 
     # The answer.
 
+    @property
+    def pruned(self) -> int:
+        """How many boxes, and segments of which none was opened, bounds have left out so far."""
+        boxes = sum(len(opened.open) for opened in self.opened.values())
+        return boxes + len(self.space.splits) * len(self.space.cuts.segments) - len(self.opened)
+
     def _answer(self, front: list[Way], seconds: float, refused: InputError | None) -> Answer:
         value = self.objective.value
         lower = min((value(way.figures) for way in front), default=float("inf"))
-        realised = self._mappings()
+        realised = self.best_so_far()
         if not realised:
             raise refused or InputError(f"no mapping of {self.space.problem.cascade.name} can be executed and fits")
         found = [outcome(self.space.problem, tree) for _, tree in realised]
         gap = self._gap([figures for figures, _ in realised], front)
-        pruned = sum(len(opened.open) for opened in self.opened.values())
-        pruned += len(self.space.splits) * len(self.space.cuts.segments) - len(self.opened)
-        return Answer(tuple(found), lower, gap, self.evaluated, pruned, seconds, self)
+        return Answer(tuple(found), lower, gap, self.evaluated, self.pruned, seconds, self)
 
     def _gap(self, realised: list[Figures], front: list[Way]) -> float:
         if len(self.objective.columns) == 1 or self.objective.name == "edp":
@@ -329,8 +333,8 @@ class Search:
         ]
         return max(0.0, max(far) - 1) if max(far) > 1 + ROUNDING else 0.0
 
-    def _mappings(self) -> list[tuple[Figures, LoopTree]]:
-        """The best mappings found: one, or a front of them."""
+    def best_so_far(self) -> list[tuple[Figures, LoopTree]]:
+        """Return the best mappings found, with their figures: one, or a front of them, the fastest first."""
         found: list[tuple[Figures, LoopTree | tuple[CutSpace, Way]]] = []
         for (name, number), tried in self.presets.items():
             if tried.figures is not None:

@@ -77,7 +77,8 @@ class BlockFrame:
         for place, step in enumerate(block.steps):
             loads: Loads = segment.floors.loads[step.output.tensor]
             cycles += loads[str(chosen[place])] if place < len(chosen) else min(loads.values(), default=0.0)
-        return segment.floors.with_traffic(segment, cycles, block.refetched(box))
+        arrays = {step.output.tensor: str(array) for step, array in zip(block.steps, chosen, strict=False)}
+        return segment.floors.with_choices(segment, cycles, block.refetched(box), arrays)
 
     def tree(self, segment: Segment, box: Box) -> LoopTree:
         """Return the tree of a box that makes all choices."""

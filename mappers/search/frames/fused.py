@@ -80,9 +80,9 @@ class FusedFrame:
                 fixed[array] = fixed.get(array, 0.0) + loads[array]
             else:
                 free.append(loads)
-        return segment.floors.with_traffic(
-            segment, busiest(fixed, free), dict.fromkeys(shape.by_row, shape.groups(box))
-        )
+        fetched = dict.fromkeys(shape.by_row, shape.groups(box))
+        nodes = {name: shape.node(array) for name, array in arrays.items()}
+        return segment.floors.with_choices(segment, busiest(fixed, free), fetched, nodes)
 
     def tree(self, segment: Segment, box: Box) -> LoopTree:
         """Return the tree of a box that makes all choices."""
