@@ -276,7 +276,9 @@ class _Search:
 
     def smallest(self) -> int:
         """The least power of two in values with which some mapping works."""
-        return 1 << bisect_left(range(_MOST_OCTAVES), False, key=lambda step: math.isinf(self.alone.surplus(1 << step)))
+        return 1 << bisect_left(
+            range(_MOST_OCTAVES), True, key=lambda step: math.isfinite(self.alone.surplus(1 << step))
+        )
 
     def capacities(self, compulsory: int) -> list[int]:
         """Capacities in values from the smallest that works to the least power of two that no larger one improves."""

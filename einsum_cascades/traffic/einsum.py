@@ -6,8 +6,8 @@ of an Einsum's tensors lie one inside another; with the outermost tensor first, 
     ranks that i lacks       as many values as a choice says; all there are where no tensor further out has the rank
     ranks that i has         as many values as the next box inside; one value of the innermost tensor
     traffic of i             size · Π ceil(N(r) / box(r)) over the ranks that it lacks; of a result size · (2 Π - 1)
-    room                     the most that is on chip at some moments: during trips in the middle of all loops, and between
-                             the two trips of loops that make no more
+    room                     the most that is on chip at some moments: during trips in the middle of all loops, and
+                             between the two trips of loops that make no more
 
 Any loops over tiles give such boxes: for each tensor the box that is walked while one block of it stays. A block is
 fetched anew for each box along the ranks that the tensor lacks, so no such schedule moves less. And each moment says
@@ -77,6 +77,8 @@ def front(task: Task, budget: int) -> Front:
     Args:
         budget: about how many sets of boxes may be looked at for each order of the tensors.
     """
+    if not task.tensors:
+        return Front(np.ones(1), np.zeros(1))
     rooms, totals = np.zeros(0), np.zeros(0)
     for boxes, order in _nests(task, budget):
         moved, needed = np.broadcast_arrays(_moved(task, boxes, order), _needed(task, boxes, order))
