@@ -121,7 +121,7 @@ def traffic_bound(
             hint=f"{search.smallest() * value_bytes} bytes are enough",
         )
     total, groups = found
-    names = tuple(one.name for one in search.alone.each)
+    names = tuple(dict.fromkeys(einsum.name for einsum in search.alone.segmenter.einsums))
     segments = tuple(_plan(best, scale) for best in groups) or (SegmentPlan(names, (), total * scale, 0, fused=False),)
     return TrafficBound(buffer_bytes, total * scale, compulsory, segments)
 
