@@ -58,7 +58,7 @@ def test_no_schedule_of_small_cascades_moves_less() -> None:
 @pytest.mark.parametrize("block", range(10))
 def test_no_schedule_of_more_cascades_moves_less(block: int) -> None:
     tally = compare(range(1000 + 20 * block, 1020 + 20 * block), points=24, trees=500)
-    assert tally.equal >= 0.5 * tally.points
+    assert tally.equal >= 0.4 * tally.points
 
 
 def test_a_memory_refuses_what_does_not_fit() -> None:
