@@ -103,15 +103,18 @@ def traffic_bound(
     Args:
         cascade: what runs.
         sizes: the size of each rank; of a split rank the whole is enough, as its tiles are for the mapping to choose.
-        buffer_bytes: the buffer's capacity.
+        buffer_bytes: the buffer's capacity. One that holds a value, but not those of one point together, moves no less
+            than one that does.
         value_bytes: bytes per value.
         instances: how many independent copies run, such as batch times heads.
 
     Raises:
-        InputError: a rank has no size, sizes contradict each other, or not even single values fit in the buffer.
+        InputError: a rank has no size, sizes contradict each other, or not even one value fits in the buffer.
     """
     search = _search(cascade, sizes)
     capacity = buffer_bytes // value_bytes
+    if capacity:
+        capacity = max(capacity, search.smallest())
     scale = value_bytes * instances
     compulsory = compulsory_bytes(cascade, sizes, value_bytes=value_bytes, instances=instances)
     (found,) = search.least([capacity], compulsory // scale)
