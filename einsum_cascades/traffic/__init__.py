@@ -10,8 +10,17 @@ from einsum_cascades.traffic.bound import (
     SegmentPlan,
     TrafficBound,
     compulsory_bytes,
+    separate_bound,
     traffic_bound,
     traffic_curve,
 )
 
-__all__ = ["CurvePoint", "SegmentPlan", "TrafficBound", "compulsory_bytes", "traffic_bound", "traffic_curve"]
+__all__ = [
+    "CurvePoint",
+    "SegmentPlan",
+    "TrafficBound",
+    "compulsory_bytes",
+    "separate_bound",
+    "traffic_bound",
+    "traffic_curve",
+]

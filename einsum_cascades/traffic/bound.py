@@ -1,16 +1,19 @@
-"""The least off-chip traffic of a cascade, for a buffer of any capacity: the ski-slope curve of fused tiles.
+"""The least off-chip traffic of a cascade, for a buffer of any capacity: two lower bounds, of which the larger counts.
 
-Of all ways to cut the cascade into segments of neighbouring Einsums, to order the loops over tiles around each (`nest`)
-and to size the tiles, the one that moves the fewest values. Every value is computed once; the copies of a cascade
-(batch, heads) run one after another. With a large buffer each input is read and each result written once; with a
-smaller one tiles are read again, fibers that wait for a later pass are spilled, or tensors between segments go off
-chip.
+*Einsums one by one* (`alone.py`). The points of any tiled schedule that belong to one Einsum are a schedule of it
+alone, in which values that pass between Einsums move for free. So what Einsums move by themselves beyond each tensor
+once adds up, however they are fused. This holds for any number of ranks, and `separate_bound` gives it for a search.
 
-It is the least over this class of mappings, in which a tile's own values count as free, tensors need room together only
-where they are there at the same time (`moments`), and candidates that are taken together count as the best of them.
-Outside it are mappings that compute a value again instead of spilling it, and those that fuse Einsums which the cascade
-does not list side by side. Segments that walk more than five ranks beside their batch ranks count what their Einsums
-move one by one, tensors between them apart.
+*Fused groups* (`search.py`). Of all ways to part the cascade into groups of Einsums, in any order that its dependencies
+allow, to order the loops over tiles around each group (`nest`) and to size the tiles, the one that moves the fewest
+values: with a large buffer each input is read and each result written once; with a smaller one tiles are read again,
+fibers that wait for a later pass are spilled, or tensors between groups go off chip. A tile's own values count as free,
+tensors need room together only where they are there at the same time (`moments`), and candidates taken together count
+as the best of them. A group has one order and one size of tiles for all its Einsums. Groups that walk more than
+five ranks beside their batch ranks count what their Einsums move one by one.
+
+Every value is computed once, and the copies of a cascade (batch, heads) run one after another; a mapping that computes
+a value again instead of spilling it may move less.
 
 Source: Huang et al., "Mind the Gap: Attainable Data Movement and Operational Intensity Bounds for Tensor Algorithms"
 (Orojenesis), ISCA 2024.
@@ -18,20 +21,24 @@ Source: Huang et al., "Mind the Gap: Attainable Data Movement and Operational In
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from einsum_cascades.errors import InputError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.operations import complete_sizes
+from einsum_cascades.traffic.alone import Alone
 from einsum_cascades.traffic.search import Best, SegmentSearch
 from einsum_cascades.traffic.segments import Segmenter
 
 _PER_OCTAVE = 3
 _MOST_SPLITS = 4
 _MOST_OCTAVES = 56
+_MOST_UNITS = 6
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,14 @@ class SegmentPlan:
         loops: (rank, values per tile, tiles) outermost first; ranks of one tile left out.
         dram_bytes: its traffic.
         spilled_bytes: the part of it that moves fibers which wait for a later pass.
+        fused: whether that is a mapping of them; else the sum of what they move one by one.
     """
 
     einsums: tuple[str, ...]
     loops: tuple[tuple[str, int, int], ...]
     dram_bytes: int
     spilled_bytes: int
+    fused: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,7 @@ def compulsory_bytes(cascade: Cascade, sizes: Mapping[str, int], *, value_bytes:
     Raises:
         InputError: a rank has no size, or sizes contradict each other.
     """
-    wholes = [s.segment(0, len(s.einsums)) for s in _segmenters(cascade, sizes)]
+    wholes = [s.segment(range(len(s.einsums))) for s in _segmenters(cascade, sizes)]
     return min(whole.compulsory * whole.repeats for whole in wholes) * value_bytes * instances
 
 
@@ -94,26 +103,60 @@ def traffic_bound(
     Args:
         cascade: what runs.
         sizes: the size of each rank; of a split rank the whole is enough, as its tiles are for the mapping to choose.
-        buffer_bytes: the buffer's capacity.
+        buffer_bytes: the buffer's capacity. One that holds a value, but not those of one point together, moves no less
+            than one that does.
         value_bytes: bytes per value.
         instances: how many independent copies run, such as batch times heads.
 
     Raises:
-        InputError: a rank has no size, sizes contradict each other, or not even single values fit in the buffer.
+        InputError: a rank has no size, sizes contradict each other, or not even one value fits in the buffer.
     """
     search = _search(cascade, sizes)
     capacity = buffer_bytes // value_bytes
-    (plans,) = search.best([capacity])
-    if plans is None:
+    if capacity:
+        capacity = max(capacity, search.smallest())
+    scale = value_bytes * instances
+    compulsory = compulsory_bytes(cascade, sizes, value_bytes=value_bytes, instances=instances)
+    (found,) = search.least([capacity], compulsory // scale)
+    if found is None:
         raise InputError(
             f"a buffer of {buffer_bytes} bytes is too small for any mapping of {cascade.name}",
             hint=f"{search.smallest() * value_bytes} bytes are enough",
         )
-    scale = value_bytes * instances
-    compulsory = compulsory_bytes(cascade, sizes, value_bytes=value_bytes, instances=instances)
-    segments = tuple(_plan(best, scale) for best in plans)
-    total = max(compulsory, sum(s.dram_bytes for s in segments))
-    return TrafficBound(buffer_bytes, total, compulsory, segments)
+    total, groups = found
+    names = tuple(dict.fromkeys(einsum.name for einsum in search.alone.segmenter.einsums))
+    segments = tuple(_plan(best, scale) for best in groups) or (SegmentPlan(names, (), total * scale, 0, fused=False),)
+    return TrafficBound(buffer_bytes, total * scale, compulsory, segments)
+
+
+def separate_bound(
+    cascade: Cascade,
+    sizes: Mapping[str, int],
+    buffer_bytes: int,
+    *,
+    einsums: Collection[str] | None = None,
+    value_bytes: int = 2,
+    instances: int = 1,
+) -> int:
+    """Return a lower bound in bytes that is cheap to ask for again: Einsums one by one, however they are fused.
+
+    Args:
+        cascade, sizes, buffer_bytes, value_bytes, instances: as for `traffic_bound`.
+        einsums: names of those that count, with the inputs and results that they touch; all if not given.
+
+    Raises:
+        InputError: a rank has no size, sizes contradict each other, or not even single values fit in the buffer.
+    """
+    alone = _alone(cascade, tuple(sorted(sizes.items())))
+    surplus = alone.surplus(buffer_bytes // value_bytes, einsums)
+    if math.isinf(surplus):
+        raise InputError(f"a buffer of {buffer_bytes} bytes is too small for any mapping of {cascade.name}")
+    return (alone.compulsory(einsums) + int(surplus)) * value_bytes * instances
+
+
+@lru_cache(maxsize=64)
+def _alone(cascade: Cascade, sizes: tuple[tuple[str, int], ...]) -> Alone:
+    return Alone(_segmenters(cascade, dict(sizes))[0])
 
 
 def traffic_curve(
@@ -137,12 +180,9 @@ def traffic_curve(
     scale = value_bytes * instances
     compulsory = compulsory_bytes(cascade, sizes, value_bytes=value_bytes, instances=instances)
     values = [c // value_bytes for c in capacities] or search.capacities(compulsory // scale)
-    found = []
-    for capacity, plans in zip(values, search.best(values), strict=True):
-        if plans is not None:
-            total = max(compulsory, _traffic(plans) * scale)
-            found.append(CurvePoint(capacity * value_bytes, total))
-    return tuple(found)
+    totals = search.least(values, compulsory // scale)
+    pairs = zip(values, totals, strict=True)
+    return tuple(CurvePoint(capacity * value_bytes, found[0] * scale) for capacity, found in pairs if found is not None)
 
 
 def _traffic(sequence: Sequence[Best]) -> int:
@@ -152,7 +192,8 @@ def _traffic(sequence: Sequence[Best]) -> int:
 def _plan(best: Best, scale: int) -> SegmentPlan:
     tiles, nest = best.tiles, best.nest
     loops = tuple((r, tiles.values[r], tiles.trips[r]) for r in nest.order if tiles.trips[r] > 1)
-    return SegmentPlan(nest.segment.einsums, loops, best.traffic * scale, best.spilled * scale)
+    fused = bool(nest.order) or len(nest.segment.einsums) == 1
+    return SegmentPlan(nest.segment.einsums, loops, best.traffic * scale, best.spilled * scale, fused=fused)
 
 
 def _segmenters(cascade: Cascade, sizes: Mapping[str, int]) -> list[Segmenter]:
@@ -179,48 +220,73 @@ def _search(cascade: Cascade, sizes: Mapping[str, int]) -> _Search:
 
 
 class _Search:
-    """All segments of a cascade, and the cheapest sequence of them for each capacity."""
+    """All groups of a cascade's Einsums that may be fused, and the cheapest choice of them for each capacity."""
 
     def __init__(self, segmenters: Sequence[Segmenter]) -> None:
-        self.cuts = segmenters[0].cuts()
-        self.searches: list[dict[tuple[int, int], SegmentSearch]] = []
+        self.alone = Alone(segmenters[0])
+        cuts = segmenters[0].cuts()
+        units = [tuple(range(a, b)) for a, b in pairwise(cuts)]
+        whole = SegmentSearch(segmenters[0].segment(range(cuts[-1])))
+        if not whole.searchable or len(units) > _MOST_UNITS:  # its Einsums count one by one
+            units = [tuple(range(cuts[-1]))]
+        self.units = len(units)
+        self.searches: list[dict[int, SegmentSearch]] = []
         for segmenter in segmenters:
-            whole = SegmentSearch(segmenter.segment(0, self.cuts[-1]))
-            if not whole.searchable:  # its Einsums count one by one: no sequence of shorter ones is cheaper
-                self.cuts = (0, self.cuts[-1])
-            ends = [(a, b) for b in range(1, len(self.cuts)) for a in range(b)]
-            searches = {(a, b): SegmentSearch(segmenter.segment(self.cuts[a], self.cuts[b])) for a, b in ends}
-            self.searches.append(searches)
+            groups = {}
+            for members in range(1, 1 << self.units):
+                numbers = {n for place, unit in enumerate(units) if members >> place & 1 for n in unit}
+                if segmenter.between(numbers) - numbers:
+                    continue
+                groups[members] = SegmentSearch(segmenter.segment(numbers), alone=len(units) == 1 < len(cuts) - 1)
+            self.searches.append(groups)
 
     def best(self, capacities: Sequence[int]) -> list[tuple[Best, ...] | None]:
-        """Return the cheapest sequence of segments for each capacity in values; None where none fits."""
+        """Return the cheapest groups of Einsums for each capacity in values; None where none fits."""
         found: list[list[tuple[Best, ...]]] = [[] for _ in capacities]
         for searches in self.searches:
-            bests = {ends: search.best(capacities) for ends, search in searches.items()}
+            bests = {members: search.best(capacities) for members, search in searches.items()}
             for i, options in enumerate(found):
-                sequence = self._sequence({ends: best[i] for ends, best in bests.items()})
-                options += [sequence] if sequence is not None else []
+                groups = self._groups({members: best[i] for members, best in bests.items()})
+                options += [groups] if groups is not None else []
         return [min(options, key=_traffic, default=None) for options in found]
 
-    def _sequence(self, bests: Mapping[tuple[int, int], Best | None]) -> tuple[Best, ...] | None:
-        sequences: list[tuple[Best, ...] | None] = [()]
-        for stop in range(1, len(self.cuts)):
-            options = []
-            for start in range(stop):
-                before, best = sequences[start], bests[start, stop]
-                if before is not None and best is not None:
-                    options.append((*before, best))
-            sequences.append(min(options, key=lambda s: (_traffic(s), len(s)), default=None))
-        return sequences[-1]
+    def _groups(self, bests: Mapping[int, Best | None]) -> tuple[Best, ...] | None:
+        """The cheapest way to part the Einsums into groups, whichever and in whatever order."""
+        cheapest: list[tuple[Best, ...] | None] = [()]
+        for members in range(1, 1 << self.units):
+            options, group = [], members
+            lowest = members & -members
+            while group:
+                before, best = cheapest[members ^ group], bests.get(group)
+                if group & lowest and before is not None and best is not None:
+                    options.append((best, *before))
+                group = (group - 1) & members
+            cheapest.append(min(options, key=lambda s: (_traffic(s), len(s)), default=None))
+        return cheapest[-1]
+
+    def least(self, capacities: Sequence[int], compulsory: int) -> list[tuple[int, tuple[Best, ...]] | None]:
+        """Return for each capacity the larger bound in values: of fused groups, with these, or of Einsums apart."""
+        found: list[tuple[int, tuple[Best, ...]] | None] = []
+        for capacity, groups in zip(capacities, self.best(capacities), strict=True):
+            surplus = self.alone.surplus(capacity)
+            if math.isinf(surplus):
+                found.append(None)
+                continue
+            apart = compulsory + int(surplus)
+            fused = _traffic(groups) if groups is not None else 0
+            found.append((fused, groups) if groups is not None and fused >= apart else (apart, ()))
+        return found
 
     def smallest(self) -> int:
         """The least power of two in values with which some mapping works."""
-        return 1 << bisect_left(range(_MOST_OCTAVES), True, key=lambda step: self.best([1 << step])[0] is not None)
+        return 1 << bisect_left(
+            range(_MOST_OCTAVES), True, key=lambda step: math.isfinite(self.alone.surplus(1 << step))
+        )
 
     def capacities(self, compulsory: int) -> list[int]:
         """Capacities in values from the smallest that works to the least power of two that no larger one improves."""
         powers = [1 << step for step in range(_MOST_OCTAVES)]
-        works = [(c, _traffic(plans)) for c, plans in zip(powers, self.best(powers), strict=True) if plans is not None]
+        works = [(c, f[0]) for c, f in zip(powers, self.least(powers, compulsory), strict=True) if f is not None]
         first, (_, least) = works[0][0], works[-1]
         last = next(c for c, traffic in works if traffic <= max(least, compulsory))
         steps = max(1, (last // first).bit_length() - 1) * _PER_OCTAVE

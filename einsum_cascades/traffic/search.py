@@ -46,10 +46,15 @@ class Best:
 
 
 class SegmentSearch:
-    """The search over one segment; what does not depend on the capacity is made once."""
+    """The search over one segment; what does not depend on the capacity is made once.
 
-    def __init__(self, segment: Segment) -> None:
-        self.segment = segment
+    Args:
+        segment: the Einsums.
+        alone: whether they count one by one.
+    """
+
+    def __init__(self, segment: Segment, *, alone: bool = False) -> None:
+        self.segment, self.alone = segment, alone
 
     @cached_property
     def ranks(self) -> tuple[str, ...]:
@@ -59,7 +64,7 @@ class SegmentSearch:
     @property
     def searchable(self) -> bool:
         """Whether its orders are tried; else its Einsums count one by one."""
-        return 0 < len(self.ranks) <= MOST_RANKS
+        return 0 < len(self.ranks) <= MOST_RANKS and not self.alone
 
     @cached_property
     def nests(self) -> tuple[_Candidates, ...]:
@@ -94,7 +99,7 @@ class SegmentSearch:
         """
         segment = self.segment
         least = [segment.compulsory] * len(capacities)
-        if len(self.ranks) > MOST_RANKS:
+        if len(self.ranks) > MOST_RANKS or self.alone:
             totals, seen = [0] * len(capacities), set[str]()
             points = [math.prod(segment.sizes[r] for r in walked) for walked in segment.walks]
             for number in sorted(range(len(segment.einsums)), key=lambda n: -points[n]):

@@ -11,7 +11,7 @@ Operational Intensity Bounds for Tensor Algorithms" (Orojenesis), ISCA 2024, for
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -67,7 +67,7 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Segment:
-    """Neighbouring Einsums run fused.
+    """Einsums run fused.
 
     Attributes:
         einsums: their names.
@@ -169,12 +169,30 @@ class Segmenter:
                 found |= {index, index + 1}
         return tuple(sorted(found))
 
-    def segment(self, start: int, stop: int) -> Segment:
-        """Return the segment of the Einsums from ``start`` to before ``stop``."""
-        inside, outside = self.einsums[start:stop], (*self.einsums[:start], *self.einsums[stop:])
+    @cached_property
+    def _needs(self) -> dict[int, set[int]]:
+        """The Einsums that read, directly or not, what each writes."""
+        found: dict[int, set[int]] = {}
+        for number in reversed(range(len(self.einsums))):
+            name = self.einsums[number].name
+            later = [
+                n for n in range(number + 1, len(self.einsums)) if name in {a.tensor for a in self.einsums[n].inputs}
+            ]
+            found[number] = set(later).union(*(found[n] for n in later))
+        return found
+
+    def between(self, numbers: Collection[int]) -> set[int]:
+        """Return the Einsums that need one of some Einsums, and that one of these needs."""
+        after = set().union(*(self._needs[n] for n in numbers))
+        return {n for n in after if self._needs[n] & set(numbers)}
+
+    def segment(self, numbers: Collection[int]) -> Segment:
+        """Return the segment of some Einsums, in the order listed."""
+        inside = tuple(e for number, e in enumerate(self.einsums) if number in numbers)
+        outside = tuple(e for number, e in enumerate(self.einsums) if number not in numbers)
         written = {e.name for e in inside}
         read = [tuple(dict.fromkeys(self.plain(a.tensor) for a in e.inputs)) for e in inside]
-        shapes = self._shapes_in(inside)
+        shapes = self.shapes_in(inside)
         wanted = {self.plain(a.tensor) for e in outside for a in e.inputs} | set(self.cascade.outputs)
         inputs: dict[str, tuple[str, ...]] = {}
         outputs: dict[str, tuple[str, ...]] = {}
@@ -213,7 +231,7 @@ class Segmenter:
         )
         return _without_batches(segment, [self.ranks(e.ranks) for e in inside])
 
-    def _shapes_in(self, inside: tuple[Einsum, ...]) -> dict[str, Shape]:
+    def shapes_in(self, inside: tuple[Einsum, ...]) -> dict[str, Shape]:
         """Shapes of the tensors that some Einsums touch; a rank that they touch at one place only is left out."""
         walked: dict[str, set[str]] = {}
         for einsum in inside:

@@ -165,6 +165,8 @@ def _buffer(analysis: Analysis) -> Table:
 
 def _plan(segment: SegmentPlan) -> str:
     names = segment.einsums[0] if len(segment.einsums) == 1 else f"{segment.einsums[0]} to {segment.einsums[-1]}, fused"
+    if not segment.fused:
+        return f"{', '.join(segment.einsums)}, one by one: {segment.dram_bytes:,} bytes"
     loops = " / ".join(f"{count:,} tiles of {tile:,} {rank}" for rank, tile, count in segment.loops) or "one tile"
     spilled = f", of which {segment.spilled_bytes:,} spilled between passes" if segment.spilled_bytes else ""
     return f"{names}: {loops}; {segment.dram_bytes:,} bytes{spilled}"
