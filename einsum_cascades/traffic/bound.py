@@ -113,11 +113,11 @@ def traffic_bound(
     """
     search = _search(cascade, sizes)
     capacity = buffer_bytes // value_bytes
-    if capacity:
-        capacity = max(capacity, search.smallest())
     scale = value_bytes * instances
     compulsory = compulsory_bytes(cascade, sizes, value_bytes=value_bytes, instances=instances)
     (found,) = search.least([capacity], compulsory // scale)
+    if found is None and capacity:
+        (found,) = search.least([search.smallest()], compulsory // scale)
     if found is None:
         raise InputError(
             f"a buffer of {buffer_bytes} bytes is too small for any mapping of {cascade.name}",
