@@ -187,8 +187,8 @@ class Search:
     def _promising(self) -> Way | None:
         """The way that is best if segments without a tree turn out worse than their bounds, if it lacks trees."""
         ways = [way for cut in self.space.cut.values() for way in self._ways(cut, by_bound=True, doubt=_DOUBT)]
-        best = min(ways, key=lambda way: self.objective.value(way.figures))
-        return None if best.done else best
+        best = min(ways, key=lambda way: self.objective.value(way.figures), default=None)
+        return None if best is None or best.done else best
 
     def _ways(self, cut: CutSpace, *, by_bound: bool, doubt: float = 0.0) -> list[Way]:
         """The best ways to run all units, by bounds or by trees.
