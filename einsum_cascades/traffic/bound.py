@@ -8,6 +8,7 @@ once adds up, however they are fused. This holds for any number of ranks, and `s
 allow, to order the loops over tiles around each group (`nest`) and to size the tiles, the one that moves the fewest
 values: with a large buffer each input is read and each result written once; with a smaller one tiles are read again,
 fibers that wait for a later pass are spilled, or tensors between groups go off chip. A tile's own values count as free,
+and so does the room for the values of one point, which a schedule may take one after another and in each other's place;
 tensors need room together only where they are there at the same time (`moments`), and candidates taken together count
 as the best of them. A group has one order and one size of tiles for all its Einsums. Groups that walk more than
 five ranks beside their batch ranks count what their Einsums move one by one.

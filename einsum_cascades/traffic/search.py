@@ -114,7 +114,7 @@ class SegmentSearch:
         return [Best(nest, Tiles({}, {}), number * segment.repeats, 0) for number in least]
 
     def _best(self, capacities: Sequence[int]) -> list[Best | None]:
-        room = np.array(capacities, dtype=float)[:, None]
+        room = np.array(capacities, dtype=float)[:, None] + self.point
         least = np.full(len(capacities), np.inf)
         chosen: list[_Choice | None] = [None] * len(capacities)
         for candidates in self.nests:
@@ -127,7 +127,13 @@ class SegmentSearch:
                 for row in np.flatnonzero(costs < least):
                     least[row] = costs[row]
                     chosen[row] = candidates.nest, _pick(tiles, cost.shape, int(row), int(at[row]))
-        return [_exact(choice, capacity) for choice, capacity in zip(chosen, capacities, strict=True)]
+        return [_exact(choice, capacity + self.point) for choice, capacity in zip(chosen, capacities, strict=True)]
+
+    @cached_property
+    def point(self) -> int:
+        """The values of one point of the Einsum that has most: a schedule may have them on chip in any order, so the
+        room for them does not count."""
+        return max(map(len, self.segment.uses))
 
 
 class _Candidates:

@@ -162,25 +162,29 @@ class Search:
                 progress(best, min(self.objective.value(w.figures) for w in front), self.evaluated)
 
     def _try_presets(self) -> InputError | None:
+        """Cost the trees of all presets; return why the first that is refused is."""
         refused: InputError | None = None
         for name in PRESETS:
-            number = 0
-            while True:
+            number, more = 0, True
+            while more:
                 try:
                     tree = preset_tree(self.space.problem, name, number)
-                    if tree is None:
-                        break
-                    self.evaluated += 1
-                    tried = Tried("costed", preset_figures(self.space.problem, tree))
+                    more = tree is not None
+                    if tree is not None:
+                        self.presets[name, number] = self._preset(tree)
                 except InputError as error:
+                    more = False
+                    self.presets[name, number] = Tried("refused", why=str(error))
                     refused = refused or error
-                    tried = Tried("refused", why=str(error))
-                    self.presets[name, number] = tried
-                    if number == 0:
-                        break
-                self.presets[name, number] = tried
                 number += 1
         return refused
+
+    def _preset(self, tree: LoopTree) -> Tried:
+        self.evaluated += 1
+        try:
+            return Tried("costed", preset_figures(self.space.problem, tree))
+        except InputError as error:
+            return Tried("refused", why=str(error))
 
     # Bounds.
 
