@@ -186,8 +186,8 @@ class Floors:
         """Return the fewest bits of a tensor that some Einsums touch: those of one use, in one iteration."""
         views = {view for view, plain in self.problem.cascade.views if plain == tensor} | {tensor}
         uses = [o for s in steps for o in (*s.inputs, s.output) if o.tensor in views]
-        kept = [[r for r in o.ranks if self.space.whole(r) not in self.space.iterative] for o in uses]
-        return max(map(self._values, kept), default=0) * int(self.problem.bits(tensor))
+        kept = [([r for r in o.ranks if self.space.whole(r) not in self.space.iterative], o.tensor) for o in uses]
+        return max((self._values(ranks) * int(self.problem.bits(name)) for ranks, name in kept), default=0)
 
 
 def busiest(fixed: Loads, free: Sequence[Loads]) -> float:

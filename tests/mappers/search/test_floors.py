@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import product
 
 import pytest
@@ -9,8 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from einsum_cascades.errors import InputError
+from einsum_cascades.load import load_cascade
+from einsum_cascades.loops.space import Space
+from hw_models.accounting import PHYSICAL
+from hw_models.load import load_architecture
+from mappers.presets.problem import Problem
+from mappers.search.cuts import Cuts
 from mappers.search.figures import OBJECTIVES, Figures
-from mappers.search.floors import busiest
+from mappers.search.floors import Floors, busiest
+from mappers.search.frames.presets import PRESETS, preset_figures, preset_tree
+from mappers.search.segment import Segment
 
 CYCLES = st.floats(0.1, 100)
 LOADS = st.one_of(
@@ -29,6 +39,29 @@ def shared_out(free: list[dict[str, float]]) -> float:
             busy[array] += cycles
         least = min(least, max(busy.values()))
     return least
+
+
+@pytest.mark.parametrize("machine", ["flat-cloud", "fusemax-cloud", "phone-npu", "tpu-v4i"])
+@pytest.mark.parametrize("cascade", ["attention-1-pass", "attention-2-pass", "attention-3-pass", "attention-split-k"])
+def test_no_preset_is_better_than_the_bound(cascade: str, machine: str) -> None:
+    """Where inputs have other bits than what is made of them too, and where a view reads an input in parts."""
+    chip, algorithm = load_architecture(machine), load_cascade(cascade)
+    whole = {partition.rank for partition in algorithm.partitions}
+    sizes = {"instances": 2, **dict.fromkeys({"E", "F", "M", "P", *whole}, 24)}
+    problem = Problem(algorithm, sizes, chip, PHYSICAL)
+    tried = 0
+    for name in PRESETS:
+        with suppress(InputError):
+            tree = preset_tree(problem, name, 0)
+            assert tree is not None
+            found = preset_figures(problem, tree)
+            space = Space.of(algorithm, sizes, tree.split)
+            cuts, floors = Cuts(algorithm), Floors(problem, space)
+            bound = floors.of(Segment(problem, space, cuts.names(cuts.states[-1]), floors))
+            assert bound.latency_s <= found.latency_s
+            assert bound.energy_j <= found.energy_j
+            tried += 1
+    assert tried > 0
 
 
 @given(st.lists(LOADS, max_size=6))
